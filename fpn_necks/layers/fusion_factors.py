@@ -1,0 +1,277 @@
+"""Fusion factors: how much of the upper level a top-down connection passes on.
+
+Gong et al., "Effective Fusion Factor in FPN for Tiny Object Detection", WACV 2021
+(arXiv 2011.02298): α_i^{i+1} of Eq. 1, one per top-down connection. Connection 0 joins
+the two levels of the highest resolution. Section 3.2 compares the kinds of α here.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class FusionFactor(nn.Module):
+    """Base of all kinds of α; a subclass says where α comes from.
+
+    Args:
+        num_connections: number of top-down connections, the used levels less one.
+        channels: width of the maps.
+    """
+
+    def __init__(self, num_connections: int, channels: int) -> None:
+        super().__init__()
+        self.num_connections = num_connections
+        self.channels = channels
+
+    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
+        """Return α of a connection, as a scalar or as ``(N, 1, 1, 1)``."""
+        raise NotImplementedError
+
+    def forward(self, connection: int, upper: Tensor) -> Tensor:
+        """Return α times ``upper``, a ``(N, C, H, W)`` map.
+
+        Scaling comes before upsampling: the result is the same (bit for bit with
+        nearest upsampling) and the map has a quarter of the elements.
+        """
+        return upper * self.alpha_of(connection, upper)
+
+
+class FixedFusionFactor(FusionFactor):
+    """α given by the config: the baseline (1), the brute-force search, a published set.
+
+    The buffer is not saved: the config decides, a checkpoint never overrides it.
+
+    Args:
+        num_connections: number of top-down connections.
+        channels: width of the maps.
+        factor: one α ≥ 0 for all connections, or a list of one per connection,
+            highest resolution first.
+
+    Raises:
+        TypeError: ``factor`` is neither a number nor a sequence of numbers.
+        ValueError: an α is negative or not finite, or the list's length is wrong.
+    """
+
+    def __init__(
+        self,
+        num_connections: int,
+        channels: int,
+        factor: float | Sequence[float] = 1.0,
+    ) -> None:
+        super().__init__(num_connections, channels)
+        factors = check_factors(factor, num_connections)
+        self.register_buffer("alpha", torch.tensor(factors), persistent=False)
+
+    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
+        """Return the configured α, a scalar."""
+        return self.alpha[connection]
+
+
+class StatisticFusionFactor(FusionFactor):
+    """S-α: α is the ratio of the objects on neighbouring levels (Eq. 2, Alg. 1).
+
+    The numbers come from the training set, through ``FusionFactorHook`` or ``set``.
+    They are saved with the weights, so that testing needs no training data. A state
+    dict without them (of an mmdet ``FPN``) loads without a missing key and leaves α
+    unset; using the neck then raises an error that says what to do.
+
+    Args:
+        num_connections: number of top-down connections.
+        channels: width of the maps.
+        count: what ``FusionFactorHook`` counts per level. ``'best_anchor'``: objects,
+            by the anchor of highest IoU (the paper); for anchor-free FCOS by its
+            regress ranges. ``'positives'``: positive anchors under the detector's own
+            assigner, α clamped to [0.2, 2] (the released code).
+
+    Raises:
+        ValueError: ``count`` is unknown.
+    """
+
+    COUNTS = ("best_anchor", "positives")
+
+    def __init__(
+        self, num_connections: int, channels: int, count: str = "best_anchor"
+    ) -> None:
+        super().__init__(num_connections, channels)
+        if count not in self.COUNTS:
+            raise ValueError(f"count must be one of {self.COUNTS}, got {count!r}")
+        self.count = count
+        self.register_buffer("alpha", torch.full((num_connections,), math.nan))
+        # Reading the buffer makes a GPU wait, so it is read until it is known once.
+        self._known_set = num_connections == 0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether α has been set or loaded."""
+        if not self._known_set:
+            self._known_set = not bool(torch.isnan(self.alpha).any())
+        return self._known_set
+
+    def set(self, factors: Sequence[float]) -> None:
+        """Set α, one number per connection, highest resolution first.
+
+        Raises:
+            TypeError: ``factors`` does not hold numbers.
+            ValueError: the length is wrong, or one is negative or not finite.
+        """
+        values = check_factors(list(factors), self.num_connections)
+        self.alpha.copy_(torch.tensor(values))
+        self._known_set = True
+
+    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
+        """Return the counted α, a scalar.
+
+        Raises:
+            RuntimeError: α has not been set.
+        """
+        if not self.is_set:
+            raise RuntimeError(
+                "the statistic fusion factor (S-alpha) is not set: train with "
+                "custom_hooks=[dict(type='FusionFactorHook')], load a checkpoint of "
+                "such a training, or write the numbers that "
+                "tools/estimate_fusion_factors.py prints into the config as "
+                "fusion_factor=[...]"
+            )
+        return self.alpha[connection]
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
+        self._known_set = self.num_connections == 0
+        key = f"{prefix}alpha"
+        if key in missing_keys:
+            missing_keys.remove(key)
+
+
+class LearnableFusionFactor(FusionFactor):
+    """α as a parameter: "one-α" (shared) or "three-α" (one per connection) of Table 1.
+
+    α is not constrained, as the paper does not constrain it.
+
+    Args:
+        num_connections: number of top-down connections.
+        channels: width of the maps.
+        shared: one parameter for all connections instead of one per connection.
+        init: initial value, or a list of one per connection; the paper gives none,
+            1 starts from the plain pyramid.
+
+    Raises:
+        TypeError: ``init`` is neither a number nor a sequence of numbers.
+        ValueError: an initial α is negative or not finite, or the list is too long or
+            too short.
+    """
+
+    def __init__(
+        self,
+        num_connections: int,
+        channels: int,
+        shared: bool = False,
+        init: float | Sequence[float] = 1.0,
+    ) -> None:
+        super().__init__(num_connections, channels)
+        if not isinstance(shared, bool):
+            raise TypeError(f"shared must be True or False, got {shared!r}")
+        self.shared = shared
+        size = min(1, num_connections) if shared else num_connections
+        self.alpha = nn.Parameter(torch.tensor(check_factors(init, size, "init")))
+
+    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
+        """Return the learned α, a scalar."""
+        return self.alpha[0 if self.shared else connection]
+
+
+class AttentionFusionFactor(FusionFactor):
+    """α computed from the upper level: "atten-α" of Table 1.
+
+    Fig. 6 of the paper fixes the idea only (a self-attention module whose output is
+    α). Here, per connection: global average pool of the upper level → 1x1 conv to a
+    quarter of the channels → ReLU → 1x1 conv to one → sigmoid. So α lies in (0, 1),
+    one per image and connection.
+
+    Args:
+        num_connections: number of top-down connections.
+        channels: width of the maps.
+        reduction: how many times fewer channels the hidden layer has, at least 1.
+
+    Raises:
+        ValueError: ``reduction`` is below 1.
+    """
+
+    def __init__(self, num_connections: int, channels: int, reduction: int = 4) -> None:
+        super().__init__(num_connections, channels)
+        if isinstance(reduction, bool) or not isinstance(reduction, int):
+            raise TypeError(f"reduction must be an integer, got {reduction!r}")
+        if reduction < 1:
+            raise ValueError(f"reduction must be at least 1, got {reduction}")
+        hidden = max(1, channels // reduction)
+        self.attention = nn.ModuleList(
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(channels, hidden, 1),
+                nn.ReLU(),
+                nn.Conv2d(hidden, 1, 1),
+                nn.Sigmoid(),
+            )
+            for _ in range(num_connections)
+        )
+
+    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
+        """Return one α in (0, 1) per image, ``(N, 1, 1, 1)``."""
+        return self.attention[connection](upper).to(upper.dtype)
+
+
+def check_factors(
+    factor: float | Sequence[float],
+    num_connections: int,
+    name: str = "fusion_factor",
+) -> list[float]:
+    """Return one valid α per connection from a number or a sequence.
+
+    Raises:
+        TypeError: not a number or a sequence of numbers.
+        ValueError: wrong length, or an α that is negative or not finite.
+    """
+    if _is_number(factor):
+        factors = [factor] * num_connections
+    elif isinstance(factor, Sequence) and all(map(_is_number, factor)):
+        factors = list(factor)
+    else:
+        raise TypeError(
+            f"{name} must be a number or a list of {num_connections} numbers, "
+            f"got {factor!r}"
+        )
+    if len(factors) != num_connections:
+        raise ValueError(
+            f"{name} must have {num_connections} entries, one per top-down connection "
+            f"(the used levels less one), got {len(factors)}: {factor!r}"
+        )
+    for value in [factor] if _is_number(factor) else factors:
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and at least 0, got {factor!r}")
+    return [float(value) for value in factors]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,110 @@
+"""Which backbone levels a pyramid uses, and how many it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LevelRange:
+    """The backbone levels a neck uses and the levels it adds on top of them.
+
+    The one place that validates level arguments. They mean what they mean in mmdet's
+    ``FPN``, whose levels are ordered from the highest resolution to the lowest.
+
+    Args:
+        num_ins: number of maps the backbone gives, at least 1.
+        num_outs: number of maps the neck returns. More than the used levels are
+            possible only when the last backbone level is used.
+        start_level: index of the first used backbone level, inclusive.
+        end_level: index of the last used backbone level, inclusive; -1 is the last.
+
+    Raises:
+        TypeError: an argument is not an integer.
+        ValueError: the range is empty or outside the backbone's levels, or
+            ``num_outs`` does not fit it.
+    """
+
+    num_ins: int
+    num_outs: int
+    start_level: int = 0
+    end_level: int = -1
+
+    def __post_init__(self) -> None:
+        for name in ("num_ins", "num_outs", "start_level", "end_level"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+        if self.num_ins < 1:
+            raise ValueError(f"in_channels must name at least 1 level, got {self}")
+        if not 0 <= self.start_level < self.num_ins:
+            raise ValueError(
+                f"start_level must lie in [0, {self.num_ins - 1}] for {self.num_ins} "
+                f"backbone levels, got {self.start_level}"
+            )
+        if self.end_level != -1 and not (
+            self.start_level <= self.end_level < self.num_ins
+        ):
+            raise ValueError(
+                f"end_level must be -1 or lie in [start_level={self.start_level}, "
+                f"{self.num_ins - 1}], got {self.end_level}"
+            )
+        if self.num_outs < self.num_used:
+            raise ValueError(
+                f"num_outs must be at least {self.num_used}, the number of used "
+                f"backbone levels ({self.start_level} to {self.last_index}), "
+                f"got {self.num_outs}"
+            )
+        if self.num_extra and self.last_index != self.num_ins - 1:
+            raise ValueError(
+                f"num_outs must be {self.num_used} because end_level="
+                f"{self.end_level} is not the last backbone level "
+                f"({self.num_ins - 1}) and extra levels start from the last one, "
+                f"got {self.num_outs}"
+            )
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last used backbone level."""
+        return self.num_ins - 1 if self.end_level == -1 else self.end_level
+
+    @property
+    def num_used(self) -> int:
+        """Number of used backbone levels."""
+        return self.last_index - self.start_level + 1
+
+    @property
+    def num_extra(self) -> int:
+        """Number of levels added on top of the used ones."""
+        return self.num_outs - self.num_used
+
+    def select(self, per_level: Sequence[T]) -> list[T]:
+        """Return the used entries of a sequence that has one entry per backbone level.
+
+        Raises:
+            ValueError: the sequence does not have ``num_ins`` entries.
+        """
+        if len(per_level) != self.num_ins:
+            raise ValueError(
+                f"expected {self.num_ins} feature maps, one per entry of in_channels, "
+                f"got {len(per_level)}"
+            )
+        return list(per_level[self.start_level : self.last_index + 1])
+
+
+def check_channels(name: str, channels: object) -> int:
+    """Return ``channels`` if it is a positive integer.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it is below 1.
+    """
+    if isinstance(channels, bool) or not isinstance(channels, int):
+        raise TypeError(f"{name} must be an integer, got {channels!r}")
+    if channels < 1:
+        raise ValueError(f"{name} must be at least 1, got {channels}")
+    return channels

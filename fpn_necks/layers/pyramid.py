@@ -1,0 +1,190 @@
+"""The steps that feature pyramids share: laterals, top-down, outputs, extra levels.
+
+``LateralConvs`` and ``OutputConvs`` are ``ModuleList``s so that a neck that calls them
+``lateral_convs`` and ``fpn_convs`` has the parameter names of mmdet's ``FPN``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+ConvSettings = Mapping[str, Any]
+"""``conv_cfg``, ``norm_cfg`` and ``act_cfg`` as mmcv's ``ConvModule`` takes them."""
+
+EXTRA_LEVEL_SOURCES = ("on_input", "on_lateral", "on_output")
+
+
+class LateralConvs(nn.ModuleList):
+    """One 1x1 conv per used level that brings its map to the pyramid's width.
+
+    Args:
+        in_channels: width of each used backbone map.
+        out_channels: width of the pyramid.
+        settings: conv, norm and activation of each block.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: int, settings: ConvSettings
+    ) -> None:
+        super().__init__(
+            ConvModule(channels, out_channels, 1, inplace=False, **settings)
+            for channels in in_channels
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Map ``(N, C_i, H_i, W_i)`` to ``(N, out_channels, H_i, W_i)`` per level."""
+        return [conv(x) for conv, x in zip(self, maps, strict=True)]
+
+
+class OutputConvs(nn.ModuleList):
+    """One 3x3 conv per pyramid level, and behind them the convs of the extra levels.
+
+    mmdet keeps both in one list, ``fpn_convs``; so does this class, for the sake of the
+    parameter names. ``extra`` gives the second part.
+
+    Args:
+        num_levels: number of pyramid levels that have a 3x3 conv of stride 1.
+        channels: width of the pyramid.
+        extra_in_channels: input width of each extra level's 3x3 conv of stride 2.
+        settings: conv, norm and activation of each block.
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        channels: int,
+        extra_in_channels: Sequence[int],
+        settings: ConvSettings,
+    ) -> None:
+        strides_and_inputs = [(1, channels)] * num_levels
+        strides_and_inputs += [(2, channels_in) for channels_in in extra_in_channels]
+        super().__init__(
+            ConvModule(
+                channels_in,
+                channels,
+                3,
+                stride=stride,
+                padding=1,
+                inplace=False,
+                **settings,
+            )
+            for stride, channels_in in strides_and_inputs
+        )
+        self.num_levels = num_levels
+
+    @property
+    def extra(self) -> list[nn.Module]:
+        """The convs of the extra levels."""
+        return list(self)[self.num_levels :]
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Smooth each ``(N, channels, H_i, W_i)`` map, shapes unchanged."""
+        if len(pyramid) != self.num_levels:
+            raise ValueError(f"expected {self.num_levels} maps, got {len(pyramid)}")
+        return [self[i](x) for i, x in enumerate(pyramid)]
+
+
+@dataclass(frozen=True)
+class ExtraLevels:
+    """The levels above the last backbone level; the meaning is that of mmdet's ``FPN``.
+
+    Args:
+        num_levels: how many levels are added.
+        source: ``False``: max pooling with stride 2 of the highest output.
+            ``'on_input'`` (or ``True``), ``'on_lateral'``, ``'on_output'``: stride-2
+            convs, the first of them on the last backbone map, on the highest lateral
+            after the top-down path, or on the highest output.
+        relu_before_convs: ReLU before each of these convs but the first.
+
+    Raises:
+        ValueError: ``source`` is none of the above.
+    """
+
+    num_levels: int
+    source: bool | str = False
+    relu_before_convs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source is True:
+            object.__setattr__(self, "source", "on_input")
+        if self.source is not False and self.source not in EXTRA_LEVEL_SOURCES:
+            raise ValueError(
+                "add_extra_convs must be True, False or one of "
+                f"{', '.join(map(repr, EXTRA_LEVEL_SOURCES))}, got {self.source!r}"
+            )
+        if not isinstance(self.relu_before_convs, bool):
+            raise TypeError(
+                "relu_before_extra_convs must be True or False, "
+                f"got {self.relu_before_convs!r}"
+            )
+
+    def conv_in_channels(self, backbone_channels: int, out_channels: int) -> list[int]:
+        """Return the input width of each extra level's conv, empty when pooling."""
+        if self.source is False or self.num_levels == 0:
+            return []
+        first = backbone_channels if self.source == "on_input" else out_channels
+        return [first] + [out_channels] * (self.num_levels - 1)
+
+    def __call__(
+        self,
+        convs: Sequence[nn.Module],
+        backbone_map: Tensor,
+        lateral: Tensor,
+        output: Tensor,
+    ) -> list[Tensor]:
+        """Compute the added maps, each half the size of the one before, rounded up.
+
+        Args:
+            convs: the convs whose inputs ``conv_in_channels`` describes.
+            backbone_map: last used backbone map.
+            lateral: highest lateral after the top-down path.
+            output: highest output so far.
+        """
+        added: list[Tensor] = []
+        if self.source is False:
+            for _ in range(self.num_levels):
+                output = F.max_pool2d(output, 1, stride=2)
+                added.append(output)
+            return added
+        sources = {"on_input": backbone_map, "on_lateral": lateral, "on_output": output}
+        x = sources[self.source]
+        for i, conv in enumerate(convs):
+            x = conv(F.relu(x) if i and self.relu_before_convs else x)
+            added.append(x)
+        return added
+
+
+def resize_to(x: Tensor, target: Tensor, upsample_cfg: Mapping[str, Any]) -> Tensor:
+    """Resize ``x`` to the height and width of ``target``.
+
+    A fixed ``scale_factor`` in ``upsample_cfg`` is accepted, as in mmdet's ``FPN``, and
+    not used: sides that are no multiples of the stride would not match with it, and
+    where they match the result is the same.
+    """
+    settings = {k: v for k, v in upsample_cfg.items() if k != "scale_factor"}
+    return F.interpolate(x, size=target.shape[2:], **settings)
+
+
+def top_down(
+    laterals: Sequence[Tensor], merge: Callable[[int, Tensor, Tensor], Tensor]
+) -> list[Tensor]:
+    """Pass information from the lowest resolution to the highest.
+
+    Args:
+        laterals: one ``(N, C, H_i, W_i)`` map per level, high to low resolution.
+        merge: called from the top as ``merge(i, laterals[i], merged_upper)``, where
+            connection ``i`` joins level ``i`` and the already merged level ``i + 1``.
+
+    Returns:
+        The merged maps, in the order and with the shapes of ``laterals``.
+    """
+    merged = [laterals[-1]]
+    for i in range(len(laterals) - 2, -1, -1):
+        merged.append(merge(i, laterals[i], merged[-1]))
+    return merged[::-1]

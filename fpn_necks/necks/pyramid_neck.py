@@ -1,0 +1,133 @@
+"""What every feature-pyramid neck shares: its arguments and its order of steps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from fpn_necks.layers import (
+    ExtraLevels,
+    LateralConvs,
+    LevelRange,
+    OutputConvs,
+    check_channels,
+)
+
+Settings = Mapping[str, Any]
+
+XAVIER_UNIFORM: Settings = dict(type="Xavier", layer="Conv2d", distribution="uniform")
+
+
+class PyramidNeck(BaseModule):
+    """Laterals → ``fuse`` (a method's idea) → output convs → extra levels.
+
+    The arguments have the names and meaning of mmdet's ``FPN``, and the parameters its
+    names (``lateral_convs.*``, ``fpn_convs.*``). Maps are ordered from the highest
+    resolution to the lowest; sides need not be multiples of the stride.
+
+    Args:
+        in_channels: width of each backbone map.
+        out_channels: width of each returned map.
+        num_outs: number of returned maps.
+        start_level: index of the first used backbone map.
+        end_level: index of the last used backbone map, inclusive; -1 is the last one.
+        add_extra_convs: ``False``: extra levels by max pooling. ``'on_input'`` (or
+            ``True``), ``'on_lateral'``, ``'on_output'``: by stride-2 convs from there.
+        relu_before_extra_convs: ReLU before each extra conv but the first.
+        no_norm_on_lateral: no normalisation in the lateral convs.
+        conv_cfg: conv type; plain ``Conv2d`` by default.
+        norm_cfg: normalisation behind each conv; none by default.
+        act_cfg: activation behind each conv; none by default.
+        upsample_cfg: ``mode`` and ``align_corners`` of ``F.interpolate``.
+        init_cfg: initialisation; ``None`` keeps PyTorch's own.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int,
+        start_level: int = 0,
+        end_level: int = -1,
+        add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
+        no_norm_on_lateral: bool = False,
+        conv_cfg: Settings | None = None,
+        norm_cfg: Settings | None = None,
+        act_cfg: Settings | None = None,
+        upsample_cfg: Settings | None = None,
+        init_cfg: Settings | Sequence[Settings] | None = XAVIER_UNIFORM,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if isinstance(in_channels, str) or not isinstance(in_channels, Sequence):
+            raise TypeError(f"in_channels must be a list, got {in_channels!r}")
+        self.in_channels = [check_channels("in_channels", c) for c in in_channels]
+        self.out_channels = check_channels("out_channels", out_channels)
+        self.levels = LevelRange(
+            len(self.in_channels), num_outs, start_level, end_level
+        )
+        self.upsample_cfg = _check_upsample_cfg(upsample_cfg)
+
+        used_channels = self.levels.select(self.in_channels)
+        self.extra_levels = ExtraLevels(
+            self.levels.num_extra, add_extra_convs, relu_before_extra_convs
+        )
+        settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        lateral_norm_cfg = None if no_norm_on_lateral else norm_cfg
+        self.lateral_convs = LateralConvs(
+            used_channels, out_channels, {**settings, "norm_cfg": lateral_norm_cfg}
+        )
+        self.fpn_convs = OutputConvs(
+            self.levels.num_used,
+            out_channels,
+            self.extra_levels.conv_in_channels(used_channels[-1], out_channels),
+            settings,
+        )
+
+    @abstractmethod
+    def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
+        """Fuse the laterals across levels; count and shapes stay."""
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Turn backbone maps into pyramid maps.
+
+        Args:
+            inputs: one ``(N, in_channels[i], H_i, W_i)`` map per backbone level.
+
+        Returns:
+            ``num_outs`` maps of width ``out_channels``: those of the used levels in
+            their own size, then the extra levels, each half the one before.
+
+        Raises:
+            ValueError: the number of maps differs from the entries of ``in_channels``.
+        """
+        used = self.levels.select(inputs)
+        pyramid = self.fuse(self.lateral_convs(used))
+        outputs = self.fpn_convs(pyramid)
+        outputs += self.extra_levels(
+            self.fpn_convs.extra, used[-1], pyramid[-1], outputs[-1]
+        )
+        return tuple(outputs)
+
+
+def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
+    settings = dict(mode="nearest") if upsample_cfg is None else dict(upsample_cfg)
+    modes = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
+    if settings.setdefault("mode", "nearest") not in modes:
+        raise ValueError(
+            f"upsample_cfg mode must be one of {modes}, got {settings['mode']!r}"
+        )
+    allowed = {"mode", "align_corners", "antialias", "scale_factor"}
+    if unknown := sorted(set(settings) - allowed):
+        raise ValueError(
+            f"upsample_cfg may hold {sorted(allowed)}, got unknown {unknown}"
+        )
+    return settings

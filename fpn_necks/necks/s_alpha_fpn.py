@@ -1,0 +1,173 @@
+"""S-α FPN: a feature pyramid whose top-down connections carry a fusion factor."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fpn_necks.layers import (
+    AttentionFusionFactor,
+    FixedFusionFactor,
+    FusionFactor,
+    LearnableFusionFactor,
+    StatisticFusionFactor,
+    resize_to,
+    top_down,
+)
+
+from .pyramid_neck import PyramidNeck
+
+for _kind in (
+    AttentionFusionFactor,
+    FixedFusionFactor,
+    LearnableFusionFactor,
+    StatisticFusionFactor,
+):
+    MODELS.register_module(module=_kind)
+
+# Strings can be given on the command line (--cfg-options), dicts cannot.
+NAMED_FUSION_FACTORS: dict[str, dict[str, Any]] = {
+    "statistic": dict(type="StatisticFusionFactor"),
+    "learnable": dict(type="LearnableFusionFactor"),
+    "learnable-shared": dict(type="LearnableFusionFactor", shared=True),
+    "attention": dict(type="AttentionFusionFactor"),
+}
+
+
+@MODELS.register_module()
+class SAlphaFPN(PyramidNeck):
+    """FPN with fusion factors on its top-down connections.
+
+    Gong et al., "Effective Fusion Factor in FPN for Tiny Object Detection", WACV 2021
+    (arXiv 2011.02298), Eq. 1::
+
+        C_i -> lateral_convs[i] -(+)-> M_i -> fpn_convs[i] -> P_i
+                                 ^
+                    α_i^{i+1} * up(M_{i+1})
+
+    With α = 1 outputs and gradients equal those of mmdet's ``FPN`` bit for bit, and
+    its checkpoints load.
+
+    Args:
+        *args: the arguments of ``PyramidNeck``, which are those of mmdet's ``FPN``.
+        fusion_factor: α. A number, or a list of one per connection with the highest
+            resolution first (α_2^3, α_3^4, α_4^5); ``'statistic'``, ``'learnable'``
+            (one per connection), ``'learnable-shared'``, ``'attention'``; or the config
+            of a registered kind, such as
+            ``dict(type='StatisticFusionFactor', count='positives')``.
+        power_init: σ > 0 of the σ-power initialisation (Sec. 3.3, Table 2; the paper
+            uses 0.5), which combines with any α; ``None`` is off. Initial lateral
+            convs, their biases included, are multiplied by σ^k and the weights of the
+            output convs divided by it, k = 0 for the used level of highest resolution
+            (the paper's i - 2). With α = 1 the network then starts as the plain one
+            with α = σ. With a norm layer behind a lateral conv its affine parameters
+            are scaled instead; with an activation that is not positively homogeneous
+            (other than ReLU and its leaky forms) the equivalence is lost.
+        **kwargs: see ``*args``.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> neck = SAlphaFPN([8, 16, 32], 8, num_outs=4, fusion_factor=[0.5, 0.4])
+        >>> maps = [torch.rand(1, 8 * 2**i, 32 // 2**i, 48 // 2**i) for i in range(3)]
+        >>> [tuple(p.shape) for p in neck(maps)]
+        [(1, 8, 32, 48), (1, 8, 16, 24), (1, 8, 8, 12), (1, 8, 4, 6)]
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        fusion_factor: float | Sequence[float] | str | Mapping[str, Any] = 1.0,
+        power_init: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.power_init = _check_power_init(power_init)
+        self.fusion_factor = build_fusion_factor(
+            fusion_factor, self.levels.num_used - 1, self.out_channels
+        )
+
+    def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
+        """Run the top-down path of Eq. 1."""
+
+        def merge(connection: int, lateral: Tensor, upper: Tensor) -> Tensor:
+            scaled = self.fusion_factor(connection, upper)
+            return lateral + resize_to(scaled, lateral, self.upsample_cfg)
+
+        return top_down(laterals, merge)
+
+    def init_weights(self) -> None:
+        """Initialise through ``init_cfg``, then apply the σ-power scaling once."""
+        first_time = not self.is_init
+        super().init_weights()
+        if first_time and self.power_init is not None:
+            self._scale_by_powers(self.power_init)
+
+    @torch.no_grad()
+    def _scale_by_powers(self, sigma: float) -> None:
+        for k, lateral_conv in enumerate(self.lateral_convs):
+            scaled = lateral_conv.norm if lateral_conv.with_norm else lateral_conv.conv
+            for parameter in scaled.parameters():
+                parameter.mul_(sigma**k)
+            self.fpn_convs[k].conv.weight.div_(sigma**k)
+        if self.extra_levels.source == "on_lateral":
+            # The only other conv that reads a scaled map.
+            readers: list[ConvModule] = self.fpn_convs.extra[:1]
+            for reader in readers:
+                reader.conv.weight.div_(sigma ** (self.levels.num_used - 1))
+
+
+def build_fusion_factor(
+    fusion_factor: float | Sequence[float] | str | Mapping[str, Any],
+    num_connections: int,
+    channels: int,
+) -> FusionFactor:
+    """Build α from the ``fusion_factor`` argument of ``SAlphaFPN``.
+
+    Raises:
+        TypeError: neither a number, a list, a name nor a config.
+        ValueError: an unknown name or type, or values that are not allowed.
+    """
+    names = sorted(NAMED_FUSION_FACTORS)
+    if isinstance(fusion_factor, str):
+        if fusion_factor not in NAMED_FUSION_FACTORS:
+            raise ValueError(
+                f"fusion_factor must be a number, a list, one of {names} or a config, "
+                f"got {fusion_factor!r}"
+            )
+        config = dict(NAMED_FUSION_FACTORS[fusion_factor])
+    elif isinstance(fusion_factor, Mapping):
+        config = dict(fusion_factor)
+    else:
+        config = dict(type="FixedFusionFactor", factor=fusion_factor)
+
+    kind = config.get("type")
+    registered = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(registered, type) and issubclass(registered, FusionFactor)):
+        raise ValueError(
+            "fusion_factor's type must be AttentionFusionFactor, FixedFusionFactor, "
+            "LearnableFusionFactor, StatisticFusionFactor or another registered "
+            f"FusionFactor, got {kind!r}"
+        )
+    config.update(num_connections=num_connections, channels=channels)
+    return MODELS.build(config)
+
+
+def _check_power_init(power_init: float | None) -> float | None:
+    if power_init is None:
+        return None
+    if isinstance(power_init, bool) or not isinstance(power_init, numbers.Real):
+        raise TypeError(f"power_init must be a number or None, got {power_init!r}")
+    if not (math.isfinite(power_init) and power_init > 0):
+        raise ValueError(f"power_init must be finite and above 0, got {power_init!r}")
+    return float(power_init)

@@ -1,0 +1,31 @@
+"""How objects spread over pyramid levels, and the fusion factors that follow."""
+
+from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
+from .estimate import (
+    FusionFactorEstimate,
+    count_connections,
+    estimate,
+    estimate_from_config,
+)
+from .level_counts import (
+    best_levels,
+    count_best_levels,
+    count_positive_anchors,
+    count_regress_range_levels,
+)
+from .ratios import fusion_factors
+
+__all__ = [
+    "AnnotationBoxes",
+    "FusionFactorEstimate",
+    "best_levels",
+    "build_dataset",
+    "count_best_levels",
+    "count_connections",
+    "count_positive_anchors",
+    "count_regress_range_levels",
+    "estimate",
+    "estimate_from_config",
+    "fusion_factors",
+    "read_boxes",
+]

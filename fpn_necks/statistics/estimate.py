@@ -1,0 +1,248 @@
+"""Fusion factors of a detector on its training set (S-α paper, Sec. 3.2)."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
+from .level_counts import (
+    best_levels,
+    count_positive_anchors,
+    count_regress_range_levels,
+)
+from .ratios import RELEASED_LIMITS, fusion_factors
+
+COUNTS = ("best_anchor", "positives")
+
+
+@dataclass
+class FusionFactorEstimate:
+    """Counts per level and the fusion factors they give.
+
+    Attributes:
+        count: what was counted, in words.
+        level_names: ``'P2'`` and so on, by stride.
+        counts: per level.
+        factors: per connection, highest resolution first.
+        num_images: images read.
+        num_boxes: boxes read.
+        without_level: boxes that no level is responsible for; not counted.
+        notes: what a reader must know, one sentence each.
+    """
+
+    count: str
+    level_names: list[str]
+    counts: list[int]
+    factors: list[float]
+    num_images: int
+    num_boxes: int
+    without_level: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        """Return counts, shares and factors as a text table."""
+        total = max(1, sum(self.counts))
+        lines = [f"{self.count}: {self.num_images} images, {self.num_boxes} boxes"]
+        lines.append(f"{'level':>6} {'count':>12} {'share':>8}   fusion factor")
+        for i, (name, count) in enumerate(
+            zip(self.level_names, self.counts, strict=True)
+        ):
+            line = f"{name:>6} {count:>12} {count / total:>8.2%}"
+            if i < len(self.factors):
+                upper = self.level_names[i + 1]
+                line += f"   {self.factors[i]:.4f}  ({upper} into {name})"
+            lines.append(line)
+        if self.without_level:
+            lines.append(
+                f"{self.without_level} boxes belong to no level (no area, outside the "
+                "image or outside all ranges) and are not counted"
+            )
+        return "\n".join(lines + self.notes)
+
+    def config_fragment(self) -> str:
+        """Return the lines of a config that fix these factors."""
+        rounded = [round(factor, 4) for factor in self.factors]
+        return (
+            f"# {self.count}: {dict(zip(self.level_names, self.counts, strict=True))}\n"
+            f"model = dict(neck=dict(type='SAlphaFPN', fusion_factor={rounded}))\n"
+        )
+
+    def draw(self, path: str | Path) -> None:
+        """Write a bar picture of the counts per level."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        bars = axes.bar(self.level_names, self.counts, color="#4477aa")
+        axes.bar_label(bars, [f"{count:,}" for count in self.counts], padding=2)
+        for i, factor in enumerate(self.factors):
+            axes.annotate(
+                f"α = {factor:.3f}",
+                (i + 0.5, -0.17),
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                color="#aa3377",
+            )
+        axes.margins(y=0.12)
+        axes.set_title(f"{self.count} per pyramid level", pad=10)
+        axes.set_ylabel("number")
+        # Room for the factors, which stand between the names of the levels they join.
+        axes.set_xlabel(" \nfusion factor between neighbouring levels")
+        figure.savefig(path, dpi=150)
+
+
+def estimate_from_config(
+    config: Any, count: str = "best_anchor", progress: bool = False
+) -> FusionFactorEstimate:
+    """Estimate the fusion factors of an mmdet config from its training annotations.
+
+    Args:
+        config: an mmengine ``Config`` of any detector with a feature pyramid.
+        count: ``'best_anchor'`` (the paper) or ``'positives'`` (the released code).
+        progress: show a progress bar.
+
+    Raises:
+        FileNotFoundError: the annotation file is missing.
+        ValueError: the annotations cannot be read or hold no box, ``count`` is
+            unknown, or the detector has no pyramid, or neither anchors nor ranges.
+    """
+    _check_count(count)
+    from mmdet.registry import MODELS
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=True)
+    model = MODELS.build(config.model)
+    num_connections = count_connections(model)
+    _find_head(model)
+    return estimate(
+        model, build_dataset(config), num_connections, count, progress=progress
+    )
+
+
+def estimate(
+    model: Any,
+    dataset: Any,
+    num_connections: int,
+    count: str = "best_anchor",
+    progress: bool = False,
+) -> FusionFactorEstimate:
+    """Estimate fusion factors from a built detector and its training set.
+
+    Args:
+        model: an mmdet detector; only its head's settings are used.
+        dataset: its training set.
+        num_connections: top-down connections of its neck.
+        count: ``'best_anchor'`` or ``'positives'``.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: see ``estimate_from_config``.
+    """
+    _check_count(count)
+    head = _find_head(model)
+    has_anchors = hasattr(head.prior_generator, "base_anchors")
+    if count == "positives" and not has_anchors:
+        raise ValueError(
+            f"count='positives' needs an anchor-based head, {type(head).__name__} has "
+            "no anchors; use count='best_anchor'"
+        )
+    divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1)
+    annotations = read_boxes(dataset, divisor, progress)
+    notes = list(annotations.notes)
+    limits = None
+    if not has_anchors:
+        label = "Objects (by FCOS regress range)"
+        counts = count_regress_range_levels(annotations.boxes, head.regress_ranges)
+        without_level = annotations.num_boxes - int(counts.sum())
+    elif count == "best_anchor":
+        label = "Objects (by best anchor)"
+        counts, without_level = _count_objects(annotations, head.prior_generator)
+    else:
+        label, limits, without_level = "Positive anchors", RELEASED_LIMITS, 0
+        notes.append(
+            f"factors are clamped to {list(limits)}, as the released code does"
+        )
+        counts = count_positive_anchors(
+            _with_progress(annotations.boxes, progress),
+            annotations.shapes,
+            head.prior_generator,
+            head.assigner,
+            head.train_cfg.get("allowed_border", -1),
+        )
+    names = [f"P{_log2(stride)}" for stride in head.prior_generator.strides]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        factors = fusion_factors(counts.tolist(), num_connections, limits, names)
+    notes += [str(warning.message) for warning in caught]
+    return FusionFactorEstimate(
+        count=label,
+        level_names=names,
+        counts=counts.tolist(),
+        factors=factors,
+        num_images=len(annotations.boxes),
+        num_boxes=annotations.num_boxes,
+        without_level=without_level,
+        notes=notes,
+    )
+
+
+def count_connections(model: Any) -> int:
+    """Return the number of top-down connections of a detector's feature pyramid.
+
+    Raises:
+        ValueError: the detector has no neck with lateral convs.
+    """
+    for module in model.modules():
+        if hasattr(module, "lateral_convs"):
+            return len(module.lateral_convs) - 1
+    raise ValueError(
+        f"{type(model).__name__} has no feature pyramid: no module with lateral_convs"
+    )
+
+
+def _count_objects(
+    annotations: AnnotationBoxes, anchor_generator: Any
+) -> tuple[torch.Tensor, int]:
+    per_image = best_levels(annotations.boxes, annotations.shapes, anchor_generator)
+    levels = torch.cat(per_image)
+    found = levels[levels >= 0]
+    counts = torch.bincount(found, minlength=anchor_generator.num_levels)
+    return counts, len(levels) - len(found)
+
+
+def _find_head(model: Any) -> Any:
+    """Return the dense head whose priors decide an object's level."""
+    for name in ("rpn_head", "bbox_head"):
+        head = getattr(model, name, None)
+        generator = getattr(head, "prior_generator", None)
+        if hasattr(generator, "base_anchors") or (
+            generator is not None and hasattr(head, "regress_ranges")
+        ):
+            return head
+    raise ValueError(
+        f"{type(model).__name__} has neither an anchor generator nor FCOS regress "
+        "ranges (in rpn_head or bbox_head), so objects have no pyramid level"
+    )
+
+
+def _check_count(count: str) -> None:
+    if count not in COUNTS:
+        raise ValueError(f"count must be one of {COUNTS}, got {count!r}")
+
+
+def _log2(stride: Any) -> int:
+    side = stride[0] if isinstance(stride, tuple | list) else stride
+    return round(float(torch.log2(torch.tensor(float(side)))))
+
+
+def _with_progress(boxes: list[torch.Tensor], progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(boxes, desc="assigning anchors", unit="image", disable=not progress)

@@ -1,0 +1,77 @@
+"""From counts per level to fusion factors (S-α paper, Eq. 2 and Alg. 1)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+RELEASED_LIMITS = (0.2, 2.0)
+"""The range to which the released code clamps α when it counts positive anchors."""
+
+
+def fusion_factors(
+    counts: Sequence[int],
+    num_connections: int,
+    limits: tuple[float, float] | None = None,
+    level_names: Sequence[str] | None = None,
+) -> list[float]:
+    """Compute one α per top-down connection: the ratio of neighbouring counts.
+
+    α_i^{i+1} = N_{i+1} / N_i; the highest connection's numerator sums all higher
+    levels, so α_4^5 = (N_5 + N_6) / N_4. A zero numerator gives 0, a zero denominator
+    gives 1, plain FPN, also when both are zero: without objects there is nothing to
+    weigh. A warning names each level that has no object and matters for a factor.
+
+    Args:
+        counts: per pyramid level, highest resolution first, at least 0.
+        num_connections: number of top-down connections, at least 0.
+        limits: smallest and largest α; ``None`` is unlimited.
+        level_names: names for messages; by default ``'level 0'`` and so on.
+
+    Returns:
+        ``num_connections`` factors, highest resolution first.
+
+    Raises:
+        ValueError: there are fewer levels than the connections join, a count is
+            negative, or no level has any object.
+    """
+    counts = [int(count) for count in counts]
+    if num_connections < 0:
+        raise ValueError(f"num_connections must be at least 0, got {num_connections}")
+    if len(counts) < num_connections + 1:
+        raise ValueError(
+            f"counts must have at least {num_connections + 1} levels for "
+            f"{num_connections} connections, got {len(counts)}: {counts}"
+        )
+    if min(counts) < 0:
+        raise ValueError(f"counts must be at least 0, got {counts}")
+    if sum(counts) == 0:
+        raise ValueError(
+            f"counts must not be zero on every level, got {counts}: there is no box to "
+            "derive fusion factors from"
+        )
+    names = level_names or [f"level {i}" for i in range(len(counts))]
+    factors = []
+    for i in range(num_connections):
+        last = i == num_connections - 1
+        upper = sum(counts[i + 1 :]) if last else counts[i + 1]
+        if counts[i] == 0:
+            warnings.warn(
+                f"{names[i]} has no object, so the fusion factor of its connection "
+                f"with {names[i + 1]} is undefined; 1 is used",
+                stacklevel=2,
+            )
+            factor = 1.0
+        else:
+            factor = upper / counts[i]
+            if upper == 0:
+                has = "and higher levels have" if last and counts[i + 2 :] else "has"
+                warnings.warn(
+                    f"{names[i + 1]} {has} no object, so the fusion factor of the "
+                    f"connection with {names[i]} is 0",
+                    stacklevel=2,
+                )
+        if limits is not None:
+            factor = min(max(factor, limits[0]), limits[1])
+        factors.append(factor)
+    return factors

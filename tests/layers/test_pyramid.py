@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from fpn_necks.layers import (
+    ExtraLevels,
+    LateralConvs,
+    OutputConvs,
+    resize_to,
+    top_down,
+)
+
+
+def test_parameter_names_are_those_of_mmdet_fpn() -> None:
+    laterals = LateralConvs([4, 8], 6, {})
+    outputs = OutputConvs(2, 6, [8, 6], {})
+    assert "1.conv.weight" in laterals.state_dict()
+    assert "3.conv.bias" in outputs.state_dict()
+    assert outputs[2].conv.in_channels == 8 and outputs[2].conv.stride == (2, 2)
+    assert outputs.extra == [outputs[2], outputs[3]]
+
+
+def test_output_convs_want_one_map_per_level() -> None:
+    with pytest.raises(ValueError, match="expected 2 maps, got 3"):
+        OutputConvs(2, 6, [6], {})([torch.zeros(1, 6, 4, 4)] * 3)
+
+
+def test_laterals_want_one_map_per_level() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        LateralConvs([4, 8], 6, {})([torch.zeros(1, 4, 4, 4)])
+
+
+def test_top_down_merges_from_the_top_and_keeps_its_input() -> None:
+    calls = []
+
+    def merge(connection, lateral, upper):
+        calls.append((connection, lateral.item(), upper.item()))
+        return lateral + upper
+
+    laterals = [torch.tensor(v) for v in (1.0, 10.0, 100.0)]
+    assert [m.item() for m in top_down(laterals, merge)] == [111.0, 110.0, 100.0]
+    assert calls == [(1, 10.0, 100.0), (0, 1.0, 110.0)]
+    assert [lateral.item() for lateral in laterals] == [1.0, 10.0, 100.0]
+
+
+def test_resize_goes_to_the_size_of_the_target() -> None:
+    x, target = torch.arange(6.0).reshape(1, 1, 2, 3), torch.zeros(1, 1, 3, 5)
+    resized = resize_to(x, target, dict(mode="nearest", scale_factor=2))
+    assert resized.shape == target.shape
+    assert resized[0, 0, :, 0].tolist() == [0.0, 0.0, 3.0]
+
+
+@pytest.mark.parametrize("source", ["on_input", "on_lateral", "on_output"])
+def test_extra_convs_start_from_their_source(source: str) -> None:
+    extra = ExtraLevels(2, source, relu_before_convs=True)
+    assert extra.conv_in_channels(7, 5) == [7 if source == "on_input" else 5, 5]
+    maps = dict(
+        backbone_map=torch.tensor([-1.0]),
+        lateral=torch.tensor([-2.0]),
+        output=torch.tensor([-3.0]),
+    )
+    seen = []
+
+    def conv(x):
+        seen.append(x.item())
+        return x - 10
+
+    extra([conv, conv], **maps)
+    start = {"on_input": -1.0, "on_lateral": -2.0, "on_output": -3.0}[source]
+    assert seen == [start, 0.0]  # no ReLU before the first conv, one before the second
+
+
+def test_pooled_levels_take_every_second_cell() -> None:
+    output = torch.arange(15.0).reshape(1, 1, 3, 5)
+    none = torch.zeros(1)
+    first, second = ExtraLevels(2)([], none, none, output)
+    assert first[0, 0].tolist() == [[0, 2, 4], [10, 12, 14]]
+    assert second[0, 0].tolist() == [[0, 4]]
+
+
+def test_true_means_on_input_and_others_are_refused() -> None:
+    assert ExtraLevels(1, True).source == "on_input"
+    for wrong in ("on_top", 1, None, []):
+        with pytest.raises(ValueError, match="add_extra_convs must be True, False or"):
+            ExtraLevels(1, wrong)
+    with pytest.raises(TypeError, match="relu_before_extra_convs must be True or"):
+        ExtraLevels(1, "on_input", "yes")

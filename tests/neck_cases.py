@@ -1,0 +1,94 @@
+"""The table behind tests/necks/test_all_necks.py: one row per neck and setting.
+
+A new neck gets every generic test by adding rows here; ``test_every_neck_has_a_case``
+fails until it has one.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+IN_CHANNELS = [8, 16, 24, 32]
+OUT_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class NeckCase:
+    """A neck's type and arguments, and what its outputs must look like."""
+
+    name: str
+    type: str
+    # Strides of the outputs relative to the finest backbone map.
+    strides: tuple[int, ...]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    # Parameters that rightly get no gradient from the outputs, by name.
+    without_gradient: tuple[str, ...] = ()
+
+    def config(self, **changes: Any) -> dict[str, Any]:
+        """Return the neck's config."""
+        settings = dict(
+            type=self.type, in_channels=IN_CHANNELS, out_channels=OUT_CHANNELS
+        )
+        return {**settings, **self.arguments, **changes}
+
+
+P2_P6 = dict(num_outs=5)
+P3_P7 = dict(num_outs=5, start_level=1, add_extra_convs="on_input")
+P3_P7_FCOS = dict(
+    num_outs=5,
+    start_level=1,
+    add_extra_convs="on_output",
+    relu_before_extra_convs=True,
+)
+P2_P6_STRIDES = (1, 2, 4, 8, 16)
+P3_P7_STRIDES = (2, 4, 8, 16, 32)
+
+CASES = [
+    NeckCase("s-alpha", "SAlphaFPN", P2_P6_STRIDES, P2_P6),
+    NeckCase("s-alpha-retinanet", "SAlphaFPN", P3_P7_STRIDES, P3_P7),
+    NeckCase("s-alpha-fcos", "SAlphaFPN", P3_P7_STRIDES, P3_P7_FCOS),
+    NeckCase(
+        "s-alpha-on-lateral",
+        "SAlphaFPN",
+        P3_P7_STRIDES,
+        {**P3_P7, "add_extra_convs": "on_lateral", "fusion_factor": 0.5},
+    ),
+    NeckCase(
+        "s-alpha-one-level",
+        "SAlphaFPN",
+        (8,),
+        dict(num_outs=1, start_level=3, fusion_factor=0.5),
+    ),
+    NeckCase(
+        "s-alpha-inner-levels",
+        "SAlphaFPN",
+        (2, 4),
+        dict(num_outs=2, start_level=1, end_level=2, fusion_factor=[0.4]),
+    ),
+    NeckCase(
+        "s-alpha-norm",
+        "SAlphaFPN",
+        P2_P6_STRIDES,
+        dict(
+            num_outs=5,
+            norm_cfg=dict(type="GN", num_groups=4),
+            act_cfg=dict(type="ReLU"),
+            fusion_factor=[0.368, 0.387, 0.367],
+            power_init=0.5,
+        ),
+    ),
+    NeckCase(
+        "s-alpha-bilinear",
+        "SAlphaFPN",
+        P2_P6_STRIDES,
+        dict(num_outs=5, upsample_cfg=dict(mode="bilinear", align_corners=True)),
+    ),
+    *(
+        NeckCase(
+            f"s-alpha-{kind}",
+            "SAlphaFPN",
+            P2_P6_STRIDES,
+            {**P2_P6, "fusion_factor": kind},
+        )
+        for kind in ("learnable", "learnable-shared", "attention")
+    ),
+]

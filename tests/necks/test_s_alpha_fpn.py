@@ -1,0 +1,298 @@
+import copy
+import math
+
+import pytest
+import torch
+from mmdet.models.necks import FPN
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fpn_necks.layers import StatisticFusionFactor
+from fpn_necks.necks import SAlphaFPN
+
+CHANNELS = [8, 16, 24, 32]
+PYRAMIDS = {
+    "p2-p6": dict(num_outs=5),
+    "p2-p5": dict(num_outs=4),
+    "retinanet": dict(num_outs=5, start_level=1, add_extra_convs="on_input"),
+    "true": dict(num_outs=6, start_level=1, add_extra_convs=True),
+    "fcos": dict(
+        num_outs=5,
+        start_level=1,
+        add_extra_convs="on_output",
+        relu_before_extra_convs=True,
+    ),
+    "lateral": dict(num_outs=6, add_extra_convs="on_lateral"),
+    "inner": dict(num_outs=2, start_level=1, end_level=2),
+    "norm": dict(
+        num_outs=5, norm_cfg=dict(type="BN"), act_cfg=dict(type="ReLU"),
+        no_norm_on_lateral=True, add_extra_convs="on_input",
+    ),
+    "bilinear": dict(num_outs=5, upsample_cfg=dict(mode="bilinear")),
+}  # fmt: skip
+
+
+def maps(height: int = 48, width: int = 80) -> list[Tensor]:
+    random = torch.Generator().manual_seed(3)
+    return [
+        torch.randn(
+            2, c, math.ceil(height / 2**i), math.ceil(width / 2**i), generator=random
+        ).requires_grad_()
+        for i, c in enumerate(CHANNELS)
+    ]
+
+
+def build(neck_type=SAlphaFPN, **arguments):
+    torch.manual_seed(0)
+    neck = neck_type(CHANNELS, 16, **arguments)
+    neck.init_weights()
+    return neck
+
+
+def gradients(neck, inputs: list[Tensor]) -> list[Tensor | None]:
+    outputs = neck(inputs)
+    random = torch.Generator().manual_seed(5)
+    weights = [torch.randn(o.shape, generator=random) for o in outputs]
+    sum((o * w).sum() for o, w in zip(outputs, weights, strict=True)).backward()
+    found = [x.grad for x in inputs] + [p.grad for p in neck.parameters()]
+    return [*outputs, *found]
+
+
+@pytest.mark.parametrize("size", [(48, 80), (49, 67)], ids=str)
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_factor_1_is_fpn_bit_for_bit(name: str, size: tuple[int, int]) -> None:
+    """The same seed gives the same weights, outputs and gradients as mmdet's FPN."""
+    ours, theirs = build(**PYRAMIDS[name]), build(FPN, **PYRAMIDS[name])
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value), key
+    compared = zip(
+        gradients(ours, maps(*size)), gradients(theirs, maps(*size)), strict=True
+    )
+    for a, b in compared:
+        assert (a is None) == (b is None)
+        assert a is None or torch.equal(a, b)
+
+
+def test_scale_factor_in_upsample_cfg_is_taken_as_in_fpn() -> None:
+    settings = dict(num_outs=5, upsample_cfg=dict(scale_factor=2, mode="bilinear"))
+    ours, theirs = build(**settings), build(FPN, **settings)
+    for a, b in zip(ours(maps()), theirs(maps()), strict=True):
+        assert torch.equal(a, b)
+    ours(maps(49, 67))  # FPN fails here: 2 times the upper side is not the lower side
+
+
+@pytest.mark.parametrize(
+    "factor", [1.0, [0.3, 0.2, 0.1], "statistic"], ids=["number", "list", "statistic"]
+)
+def test_fpn_checkpoint_loads_without_missing_or_unexpected_key(factor) -> None:
+    theirs = build(FPN, num_outs=5)
+    result = build(num_outs=5, fusion_factor=factor).load_state_dict(
+        theirs.state_dict()
+    )
+    assert result.missing_keys == [] and result.unexpected_keys == []
+
+
+@pytest.mark.parametrize("factor", ["learnable", "learnable-shared", "attention"])
+def test_learned_factors_are_reported_as_missing(factor: str) -> None:
+    theirs = build(FPN, num_outs=5)
+    neck = build(num_outs=5, fusion_factor=factor)
+    result = neck.load_state_dict(theirs.state_dict(), strict=False)
+    assert result.missing_keys
+    assert all(key.startswith("fusion_factor.") for key in result.missing_keys)
+
+
+def test_eq_1() -> None:
+    alphas = [0.368, 0.387, 0.367]
+    neck = build(num_outs=4, fusion_factor=alphas)
+    inputs = maps()
+    laterals = [conv(x) for conv, x in zip(neck.lateral_convs, inputs, strict=True)]
+    merged = laterals[3]
+    expected = [neck.fpn_convs[3](merged)]
+    for i in (2, 1, 0):
+        up = merged.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        merged = laterals[i] + alphas[i] * up
+        expected.insert(0, neck.fpn_convs[i](merged))
+    for a, b in zip(neck(inputs), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_factor_0_cuts_the_top_down_path() -> None:
+    inputs = maps()
+    outputs = build(num_outs=4, fusion_factor=[1.0, 0.0, 1.0])(inputs)
+    (outputs[0].sum() + outputs[1].sum()).backward()
+    reached = [x.grad is not None and bool(x.grad.abs().sum() > 0) for x in inputs]
+    assert reached == [True, True, False, False]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.8])
+@pytest.mark.parametrize(
+    "name", ["p2-p6", "retinanet", "fcos", "lateral", "inner", "norm"]
+)
+def test_power_init_equals_factor_sigma(name: str, sigma: float) -> None:
+    """Sec. 3.3 and Fig. 8: σ-power initialisation with α = 1 is the plain α = σ."""
+    scaled = build(**PYRAMIDS[name], power_init=sigma)
+    plain = build(**PYRAMIDS[name], fusion_factor=sigma)
+    for neck in (scaled, plain):
+        for conv in neck.lateral_convs:  # biases start at 0, which would hide them
+            if conv.conv.bias is not None:
+                torch.nn.init.constant_(conv.conv.bias, 0.3)
+    with torch.no_grad():
+        for k, conv in enumerate(scaled.lateral_convs):
+            if conv.conv.bias is not None:
+                conv.conv.bias.mul_(sigma**k)
+    for a, b in zip(scaled(maps()), plain(maps()), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_power_init_scales_biases_and_norms() -> None:
+    settings = dict(
+        num_outs=4,
+        init_cfg=dict(type="Constant", layer="Conv2d", val=1.0, bias=1.0),
+        power_init=0.5,
+    )
+    neck = build(**settings)
+    for k in range(4):
+        assert torch.all(neck.lateral_convs[k].conv.weight == 0.5**k)
+        assert torch.all(neck.lateral_convs[k].conv.bias == 0.5**k)
+        assert torch.all(neck.fpn_convs[k].conv.weight == 2.0**k)
+        assert torch.all(neck.fpn_convs[k].conv.bias == 1.0)
+    normed = build(**settings, norm_cfg=dict(type="BN"))
+    for k in range(4):
+        assert torch.all(normed.lateral_convs[k].conv.weight == 1.0)
+        assert torch.all(normed.lateral_convs[k].norm.weight == 0.5**k)
+    neck.init_weights()  # a second call must not scale again
+    assert torch.all(neck.lateral_convs[3].conv.weight == 0.125)
+
+
+def test_fixed_factor_is_never_taken_from_a_checkpoint() -> None:
+    trained = build(num_outs=5, fusion_factor=[0.1, 0.2, 0.3])
+    neck = build(num_outs=5, fusion_factor=0.7)
+    neck.load_state_dict(trained.state_dict())
+    assert neck.fusion_factor.alpha.tolist() == pytest.approx([0.7] * 3)
+
+
+def test_statistic_factor_lives_in_the_checkpoint() -> None:
+    trained = build(num_outs=5, fusion_factor="statistic")
+    trained.fusion_factor.set([0.1, 0.2, 0.3])
+    neck = build(num_outs=5, fusion_factor="statistic")
+    with pytest.raises(RuntimeError, match="FusionFactorHook.*estimate_fusion_factors"):
+        neck(maps())
+    neck.load_state_dict(trained.state_dict())
+    for a, b in zip(neck(maps()), trained(maps()), strict=True):
+        assert torch.equal(a, b)
+    fixed = build(num_outs=5, fusion_factor=[0.1, 0.2, 0.3])
+    for a, b in zip(neck(maps()), fixed(maps()), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_unset_statistic_stays_unset_through_a_checkpoint() -> None:
+    neck = build(num_outs=5, fusion_factor="statistic")
+    neck.fusion_factor.set([1, 1, 1])
+    neck.load_state_dict(build(num_outs=5, fusion_factor="statistic").state_dict())
+    assert not neck.fusion_factor.is_set
+    assert not copy.deepcopy(neck).fusion_factor.is_set
+
+
+def test_learnable_factors_learn() -> None:
+    for kind, size in (("learnable", 3), ("learnable-shared", 1)):
+        neck = build(num_outs=5, fusion_factor=kind)
+        assert neck.fusion_factor.alpha.shape == (size,)
+        neck(maps())[0].pow(2).mean().backward()
+        assert (neck.fusion_factor.alpha.grad != 0).all()
+    config = dict(type="LearnableFusionFactor", init=[0.3, 0.2, 0.1])
+    neck = build(num_outs=5, fusion_factor=config)
+    assert neck.fusion_factor.alpha.tolist() == pytest.approx([0.3, 0.2, 0.1])
+
+
+def test_attention_gives_one_factor_per_image_and_connection() -> None:
+    neck = build(num_outs=5, fusion_factor="attention")
+    upper = (
+        torch.randn(3, 16, 5, 7) * torch.tensor([0.0, 1.0, 5.0])[:, None, None, None]
+    )
+    alphas = [neck.fusion_factor.alpha_of(i, upper + i) for i in range(3)]
+    assert all(alpha.shape == (3, 1, 1, 1) for alpha in alphas)
+    assert len({round(float(a), 6) for alpha in alphas for a in alpha.flatten()}) == 9
+    assert all(0 < float(a) < 1 for alpha in alphas for a in alpha.flatten())
+
+
+@pytest.mark.parametrize(
+    ("factor", "error", "message"),
+    [
+        ("adaptive", ValueError, "one of .*attention.*got 'adaptive'"),
+        ([0.5, 0.5], ValueError, "fusion_factor must have 3 entries.*got 2"),
+        ([0.5] * 4, ValueError, "fusion_factor must have 3 entries.*got 4"),
+        (-0.1, ValueError, "fusion_factor must be finite and at least 0, got -0.1"),
+        ([0.1, -0.1, 1], ValueError, "fusion_factor must be finite and at least 0"),
+        (math.nan, ValueError, "fusion_factor must be finite and at least 0, got nan"),
+        ([1.0, math.nan, 1.0], ValueError, "finite and at least 0"),
+        (math.inf, ValueError, "fusion_factor must be finite"),
+        (True, TypeError, "fusion_factor must be a number or a list of 3 numbers"),
+        (None, TypeError, "fusion_factor must be a number or a list of 3 numbers"),
+        ([0.1, "x", 0.2], TypeError, "must be a number or a list of 3 numbers"),
+        (dict(type="Unknown"), ValueError, "fusion_factor's type must be.*'Unknown'"),
+        (dict(type="FPN"), ValueError, "fusion_factor's type must be.*'FPN'"),
+        (dict(factor=1.0), ValueError, "fusion_factor's type must be.*None"),
+        (
+            dict(type="StatisticFusionFactor", count="anchors"),
+            ValueError,
+            "count must be one of.*got 'anchors'",
+        ),
+        (
+            dict(type="AttentionFusionFactor", reduction=0),
+            ValueError,
+            "reduction must be at least 1, got 0",
+        ),
+        (
+            dict(type="LearnableFusionFactor", init=[1.0]),
+            ValueError,
+            "init must have 3 entries",
+        ),
+        (
+            dict(type="LearnableFusionFactor", shared="yes"),
+            TypeError,
+            "shared must be True or False",
+        ),
+    ],
+)
+def test_wrong_fusion_factor(factor, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        build(num_outs=5, fusion_factor=factor)
+    config = dict(
+        type="SAlphaFPN", in_channels=CHANNELS, out_channels=8, num_outs=5,
+        fusion_factor=factor,
+    )  # fmt: skip
+    with pytest.raises(error, match=message):
+        MODELS.build(config)
+
+
+def test_single_level_refuses_a_bad_number_too() -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        build(num_outs=1, start_level=3, fusion_factor=-1.0)
+
+
+@pytest.mark.parametrize("sigma", [0, -0.5, math.nan, math.inf])
+def test_wrong_power_init(sigma: float) -> None:
+    with pytest.raises(ValueError, match="power_init must be finite and above 0"):
+        build(num_outs=5, power_init=sigma)
+    with pytest.raises(TypeError, match="power_init must be a number or None"):
+        build(num_outs=5, power_init="0.5")
+
+
+def test_set_checks_its_numbers() -> None:
+    factor = StatisticFusionFactor(3, 8)
+    with pytest.raises(ValueError, match="3 entries"):
+        factor.set([1.0, 1.0])
+    with pytest.raises(ValueError, match="finite"):
+        factor.set([1.0, math.nan, 1.0])
+    assert not factor.is_set
+
+
+def test_float64_gradient() -> None:
+    for kind in ("learnable", "attention"):
+        neck = build(num_outs=3, start_level=1, fusion_factor=kind).double()
+        inputs = [
+            torch.randn(1, c, 2 ** (3 - i), 2 ** (3 - i)).double().requires_grad_(i > 1)
+            for i, c in enumerate(CHANNELS)
+        ]
+        assert torch.autograd.gradcheck(lambda *x: neck(x)[0].sum(), inputs)  # noqa: B023

@@ -1,0 +1,187 @@
+import warnings
+
+import pytest
+import torch
+from mmdet.models.task_modules import (
+    AnchorGenerator,
+    MaxIoUAssigner,
+    SSDAnchorGenerator,
+)
+from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
+
+from fpn_necks.statistics import (
+    best_levels,
+    count_best_levels,
+    count_positive_anchors,
+    count_regress_range_levels,
+)
+
+from .brute_force import count_by_full_matrix
+
+GENERATORS = {
+    "retinanet": dict(
+        octave_base_scale=4,
+        scales_per_octave=3,
+        ratios=[0.5, 1.0, 2.0],
+        strides=[8, 16, 32, 64, 128],
+    ),
+    "tiny-retinanet": dict(
+        octave_base_scale=2,
+        scales_per_octave=3,
+        ratios=[0.5, 1.0, 2.0],
+        strides=[4, 8, 16, 32, 64],
+    ),
+    "rpn": dict(scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
+    "uneven-strides": dict(scales=[4], ratios=[1.0], strides=[(8, 4), (16, 8)]),
+    "shifted-centres": dict(
+        scales=[8], ratios=[0.5, 2.0], strides=[8, 16], center_offset=0.5
+    ),
+    # The same anchors on two levels: every box whose best anchor stands on both ties.
+    "tied-levels": dict(
+        scales=[1], ratios=[0.5, 1.0], strides=[8, 16], base_sizes=[32, 32]
+    ),
+}
+
+
+def random_boxes(generator: torch.Generator, count: int, shape) -> torch.Tensor:
+    """Boxes of 0.5 px to twice the image, some over its border, some on pixels."""
+    height, width = shape
+    centre = torch.rand(count, 2, generator=generator) * torch.tensor([width, height])
+    side = torch.exp(torch.rand(count, 2, generator=generator) * 7 - 0.7)
+    boxes = torch.cat([centre - side / 2, centre + side / 2], 1)
+    boxes[::3] = boxes[::3].round()
+    boxes[1::4] = boxes[1::4].clamp(min=0)
+    return boxes
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_equals_full_matrix(name: str) -> None:
+    anchors = AnchorGenerator(**GENERATORS[name])
+    random = torch.Generator().manual_seed(0)
+    shapes = [(96, 160), (224, 128), (97, 131)]
+    boxes = [random_boxes(random, 60, shape) for shape in shapes]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        counts = count_best_levels(boxes, shapes, anchors)
+    assert counts.dtype == torch.int64
+    expected = count_by_full_matrix(boxes, shapes, anchors)
+    assert counts.tolist() == expected.tolist()
+    assert (expected > 0).sum() >= 1 and expected.sum() > 100
+
+
+def test_other_anchor_generators() -> None:
+    anchors = SSDAnchorGenerator(
+        strides=[8, 16, 32, 64, 100, 300],
+        ratios=[[2], [2, 3], [2, 3], [2, 3], [2], [2]],
+        input_size=300,
+        basesize_ratio_range=(0.2, 0.9),
+    )
+    boxes = [random_boxes(torch.Generator().manual_seed(3), 80, (300, 300))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        counts = count_best_levels(boxes, [(300, 300)], anchors)
+    assert (
+        counts.tolist() == count_by_full_matrix(boxes, [(300, 300)], anchors).tolist()
+    )
+
+
+def test_first_level_wins_a_tie() -> None:
+    anchors = AnchorGenerator(**GENERATORS["tied-levels"])
+    centred = torch.tensor([[16.0, 16.0, 48.0, 48.0]])  # centre (32, 32): on both grids
+    assert best_levels([centred], [(64, 64)], anchors)[0].tolist() == [0]
+
+
+def test_boxes_outside_all_anchor_sizes() -> None:
+    anchors = AnchorGenerator(**GENERATORS["retinanet"])
+    boxes = torch.tensor([[50.0, 50.0, 51.0, 51.0], [0.0, 0.0, 3000.0, 3000.0]])
+    levels = best_levels([boxes], [(1024, 1024)], anchors)[0]
+    assert levels.tolist() == [0, 4]
+
+
+def test_boxes_without_any_overlap_are_reported_not_counted() -> None:
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    boxes = torch.tensor(
+        [[10.0, 10.0, 40.0, 40.0], [20.0, 20.0, 20.0, 30.0], [9e4, 9e4, 9.1e4, 9.1e4]]
+    )
+    with pytest.warns(UserWarning, match="2 of 3 boxes overlap no anchor"):
+        counts = count_best_levels([boxes], [(128, 128)], anchors)
+    assert counts.sum() == 1
+
+
+def test_no_images_and_no_boxes() -> None:
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    assert count_best_levels([], [], anchors).tolist() == [0] * 5
+    empty = count_best_levels([torch.zeros(0, 4)], [(64, 64)], anchors)
+    assert empty.tolist() == [0] * 5
+
+
+@pytest.mark.parametrize(
+    ("boxes", "shapes", "error", "message"),
+    [
+        ([torch.zeros(1, 4)], [], ValueError, "one entry per image, got 1 and 0"),
+        ([torch.zeros(4)], [(8, 8)], ValueError, r"boxes\[0\] must have shape"),
+        ([[1, 2, 3, 4]], [(8, 8)], TypeError, r"boxes\[0\] must be a tensor"),
+        ([torch.full((1, 4), torch.nan)], [(8, 8)], ValueError, "must be finite"),
+        ([torch.zeros(1, 4)], [(0, 8)], ValueError, "image_shapes must be positive"),
+    ],
+)
+def test_bad_boxes(boxes, shapes, error, message: str) -> None:
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    with pytest.raises(error, match=message):
+        count_best_levels(boxes, shapes, anchors)
+
+
+def test_generator_without_anchors() -> None:
+    with pytest.raises(TypeError, match="MlvlPointGenerator, which has no anchors"):
+        count_best_levels([], [], MlvlPointGenerator([8, 16]))
+
+
+def test_chunks_do_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors = AnchorGenerator(**GENERATORS["retinanet"])
+    boxes = [random_boxes(torch.Generator().manual_seed(1), 50, (128, 128))] * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = count_best_levels(boxes, [(128, 128)] * 4, anchors)
+        monkeypatch.setattr("fpn_necks.statistics.level_counts.CHUNK", 7)
+        parts = count_best_levels(boxes, [(128, 128)] * 4, anchors)
+    assert whole.tolist() == parts.tolist()
+
+
+def test_fcos_ranges() -> None:
+    ranges = ((-1, 64), (64, 128), (128, 256))
+    sides = torch.tensor([10.0, 127.9, 128.0, 128.1, 256.0, 511.0, 512.0, 513.0])
+    boxes = torch.zeros(8, 4)
+    boxes[:, 2] = sides
+    boxes[:, 3] = 5.0
+    # Half the longer side: 128 px lies on the border of two ranges, the first wins.
+    assert count_regress_range_levels([boxes[:4], boxes[4:]], ranges).tolist() == [
+        3,
+        2,
+        2,
+    ]
+
+
+def test_positive_anchors_of_the_assigner() -> None:
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    assigner = MaxIoUAssigner(
+        pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True
+    )
+    # Exactly the square anchor of P2 at cell (8, 8), and nothing else: one positive.
+    square = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
+    shapes = [(128, 128), (64, 64), (128, 128)]
+    counts = count_positive_anchors(
+        [square, torch.zeros(0, 4), square], shapes, anchors, assigner
+    )
+    per_image = count_positive_anchors([square], shapes[:1], anchors, assigner)
+    assert counts.tolist() == (2 * per_image).tolist()
+    # Independent count: anchors with IoU of 0.7 or more, and the best one.
+    priors = anchors.grid_priors([(-(-128 // s), -(-128 // s)) for s, _ in
+                                  anchors.strides], device="cpu")  # fmt: skip
+    expected = []
+    for level in priors:
+        low = torch.maximum(level[:, :2], square[:, :2])
+        high = torch.minimum(level[:, 2:], square[:, 2:])
+        overlap = (high - low).clamp(min=0).prod(1)
+        area = (level[:, 2:] - level[:, :2]).prod(1)
+        expected.append(int((overlap / (area + 32**2 - overlap) >= 0.7).sum()))
+    assert per_image.tolist() == expected and expected[0] > 0

@@ -1,0 +1,55 @@
+import warnings
+
+import pytest
+
+from fpn_necks.statistics import fusion_factors
+
+
+@pytest.mark.parametrize(
+    ("counts", "connections", "expected"),
+    [
+        ([8, 4, 2, 1, 1], 3, [0.5, 0.5, 1.0]),  # the last numerator is N5 + N6
+        ([10, 5, 1], 2, [0.5, 0.2]),
+        ([10, 5], 1, [0.5]),
+        ([10, 5, 3], 1, [0.8]),
+        ([7], 0, []),
+        ([7, 3], 0, []),
+    ],
+)
+def test_eq_2(counts: list[int], connections: int, expected: list[float]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fusion_factors(counts, connections) == pytest.approx(expected)
+
+
+def test_level_without_objects_is_named() -> None:
+    with pytest.warns(UserWarning) as caught:
+        factors = fusion_factors(
+            [4, 0, 2, 0, 0], 3, level_names=["P2", "P3", "P4", "P5", "P6"]
+        )
+    assert factors == [0.0, 1.0, 0.0]
+    messages = [str(warning.message) for warning in caught]
+    assert (
+        "P3 has no object, so the fusion factor of the connection with P2 is 0"
+        in messages
+    )
+    assert any("P3 has no object" in m and "1 is used" in m for m in messages)
+    assert any("P5 and higher levels have no object" in m for m in messages)
+
+
+def test_limits_of_the_released_code() -> None:
+    assert fusion_factors([100, 1, 50], 2, limits=(0.2, 2.0)) == [0.2, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "connections", "message"),
+    [
+        ([1, 2], 2, "counts must have at least 3 levels for 2 connections, got 2"),
+        ([1, -2, 3], 1, "counts must be at least 0"),
+        ([0, 0, 0], 2, "there is no box"),
+        ([1, 2], -1, "num_connections must be at least 0, got -1"),
+    ],
+)
+def test_refused(counts: list[int], connections: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fusion_factors(counts, connections)
