@@ -8,6 +8,8 @@ whatever else a file holds is still refused.
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ def checkpoint_types() -> list[Any]:
 
     Returns:
         Types and functions as ``torch.serialization.add_safe_globals`` takes them: the
-        log history, the arrays of float64 and int64 numbers in it, and the numpy number
-        that ``save_best`` may store.
+        log history, the arrays of float64 and int64 numbers in it, the numpy number
+        that ``save_best`` may store, and ``history_statistic`` in the place of
+        ``getattr``.
     """
     reconstruct_array = np.empty(0).__reduce__()[0]
     reconstruct_number = np.float64(0).__reduce__()[0]
@@ -31,12 +34,33 @@ def checkpoint_types() -> list[Any]:
         np.dtype,
         type(np.dtype(np.float64)),
         type(np.dtype(np.int64)),
+        (history_statistic, "builtins.getattr"),
     ]
     # numpy 2 renamed the module of these two; files written by either numpy load.
     for module in ("numpy._core.multiarray", "numpy.core.multiarray"):
         types.append((reconstruct_array, f"{module}._reconstruct"))
         types.append((reconstruct_number, f"{module}.scalar"))
     return types
+
+
+def history_statistic(owner: object, name: str) -> Callable[..., float]:
+    """Look up a statistic of the log history, such as its mean.
+
+    The history is pickled with its statistics, which are methods, and pickle writes a
+    method as a call of ``getattr``. To allow that as such would open every attribute
+    of every object to a file; this function is what such a call gets instead.
+
+    Raises:
+        pickle.UnpicklingError: anything but a statistic of ``HistoryBuffer``.
+    """
+    statistics = HistoryBuffer._statistics_methods
+    public = isinstance(name, str) and not name.startswith("_")
+    if owner is not HistoryBuffer or not public or name not in statistics:
+        raise pickle.UnpicklingError(
+            f"the checkpoint asks for attribute {name!r} of {owner!r}; only statistics "
+            f"of mmengine's HistoryBuffer are allowed: {sorted(statistics)}"
+        )
+    return getattr(HistoryBuffer, name)
 
 
 def allow_checkpoint_types() -> None:

@@ -90,8 +90,9 @@ def read_boxes(
         _read_part(part, size_divisor, progress, result)
     if result.num_boxes == 0:
         raise ValueError(
-            f"the training set ({type(dataset).__name__}, {len(result.boxes)} images) "
-            "has no box: check ann_file, data_prefix and metainfo['classes']"
+            f"the training set ({type(dataset).__name__}, "
+            f"ann_file={getattr(dataset, 'ann_file', None)!r}, {len(result.boxes)} "
+            "images) has no box: check ann_file and metainfo['classes']"
         )
     return result
 

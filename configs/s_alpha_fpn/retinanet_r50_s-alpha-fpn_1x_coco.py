@@ -1,0 +1,7 @@
+_base_ = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
+
+model = dict(
+    neck=dict(type="SAlphaFPN", fusion_factor=dict(type="StatisticFusionFactor"))
+)
+custom_hooks = [dict(type="FusionFactorHook")]

@@ -1,0 +1,148 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from fpn_necks.statistics import estimate_from_config
+from tests.tiny_detectors import detector_config
+from tests.tiny_sets import write_coco_set
+
+
+def run(folder: Path, **changes) -> Runner:
+    config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", folder)
+    config.work_dir = str(folder / "run")
+    config.merge_from_dict(changes)
+    runner = Runner.from_cfg(config)
+    runner.train()
+    return runner
+
+
+def alpha(runner: Runner) -> list[float]:
+    return runner.model.neck.fusion_factor.alpha.tolist()
+
+
+def test_sets_the_estimate_and_keeps_it_in_the_checkpoint(tmp_path: Path) -> None:
+    write_coco_set(tmp_path)
+    runner = run(tmp_path)
+    expected = estimate_from_config(Config(runner.cfg.to_dict())).factors
+    assert alpha(runner) == pytest.approx(expected)
+    saved = torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=True)
+    stored = saved["state_dict"]["neck.fusion_factor.alpha"]
+    assert stored.tolist() == pytest.approx(expected)
+
+
+def test_resume_keeps_and_load_from_counts_anew(tmp_path: Path) -> None:
+    write_coco_set(tmp_path)
+    first = alpha(run(tmp_path))
+    # Other annotations: larger images shift objects to higher levels.
+    write_coco_set(tmp_path, size=(192, 128), seed=5)
+    resumed = run(tmp_path, **{"resume": True, "train_cfg.max_epochs": 2})
+    assert alpha(resumed) == pytest.approx(first)
+    checkpoint = str(tmp_path / "run" / "epoch_1.pth")
+    fresh = run(tmp_path, load_from=checkpoint, work_dir=str(tmp_path / "other"))
+    assert alpha(fresh) != pytest.approx(first)
+
+
+def test_testing_does_not_count(tmp_path: Path, monkeypatch) -> None:
+    write_coco_set(tmp_path)
+    trained = run(tmp_path)
+    monkeypatch.setattr(
+        "fpn_necks.hooks.fusion_factor_hook.estimate",
+        lambda *_: pytest.fail("counted during a test"),
+    )
+    config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", tmp_path)
+    config.work_dir = str(tmp_path / "test")
+    config.load_from = str(tmp_path / "run" / "epoch_1.pth")
+    runner = Runner.from_cfg(config)
+    runner.test()
+    assert alpha(runner) == pytest.approx(alpha(trained))
+
+
+def test_failure_says_why(tmp_path: Path) -> None:
+    write_coco_set(tmp_path)
+    factor = dict(type="StatisticFusionFactor", count="positives")
+    changes = {"model.neck.fusion_factor": factor}
+    config = detector_config("fcos_r50_s-alpha-fpn_gn-head_1x_coco", tmp_path)
+    config.merge_from_dict({**changes, "work_dir": str(tmp_path / "run")})
+    with pytest.raises(RuntimeError, match="cannot be counted.*needs an anchor-based"):
+        Runner.from_cfg(config).train()
+
+
+def test_positives_are_clamped(tmp_path: Path) -> None:
+    write_coco_set(tmp_path)
+    factor = dict(type="StatisticFusionFactor", count="positives")
+    found = alpha(run(tmp_path, **{"model.neck.fusion_factor": factor}))
+    assert all(0.2 <= value <= 2.0 for value in found)
+
+
+WORKER = """
+import os
+import sys
+from pathlib import Path
+
+import torch.distributed
+from mmengine.runner import Runner
+
+import fpn_necks.hooks.fusion_factor_hook as hook
+from tests.tiny_detectors import detector_config
+
+# mmengine's own start wants a GPU wherever torch was built with CUDA.
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+folder = Path(sys.argv[1])
+config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", folder)
+config.merge_from_dict(
+    dict(
+        launcher="pytorch",
+        model_wrapper_cfg=dict(type="MMDistributedDataParallel", device_ids=None),
+        work_dir=str(folder / "run"),
+    )
+)
+
+
+def broken(*_):
+    raise ValueError("no luck")
+
+
+if sys.argv[2] == "broken":
+    hook.estimate = broken
+runner = Runner.from_cfg(config)
+try:
+    runner.train()
+except RuntimeError as error:
+    result = f"FAILED {error}"
+else:
+    result = f"ALPHA {runner.model.module.neck.fusion_factor.alpha.tolist()}"
+(folder / f"rank{rank}.txt").write_text(result)
+"""
+
+
+@pytest.mark.parametrize("kind", ["working", "broken"])
+def test_two_processes_get_the_same(tmp_path: Path, kind: str) -> None:
+    write_coco_set(tmp_path)
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
+            "--standalone", str(script), str(tmp_path), kind,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    words = [(tmp_path / f"rank{rank}.txt").read_text() for rank in range(2)]
+    assert words[0] == words[1]
+    expected = {
+        "working": "ALPHA [",
+        "broken": "FAILED the fusion factors cannot be counted: ValueError: no luck",
+    }
+    assert words[0].startswith(expected[kind])

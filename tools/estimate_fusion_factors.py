@@ -1,0 +1,63 @@
+"""Count objects per pyramid level of any mmdet config and print the fusion factors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+import fpn_necks  # noqa: F401  registers what the config may name
+from fpn_necks.statistics import estimate_from_config
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path, help="config of a detector with a pyramid")
+    parser.add_argument(
+        "--count",
+        choices=("best_anchor", "positives"),
+        default="best_anchor",
+        help="objects by their best anchor, as in the paper (FCOS: by regress range), "
+        "or positive anchors, as in the released code",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for the config fragment and the picture "
+        "(default: work_dirs/fusion_factors/NAME_OF_THE_CONFIG)",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        help="overrides of config values, as key=value",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    arguments = parse_arguments()
+    try:
+        config = Config.fromfile(arguments.config)
+        if arguments.cfg_options:
+            config.merge_from_dict(arguments.cfg_options)
+        report = estimate_from_config(config, arguments.count, progress=True)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    out = arguments.out or Path("work_dirs/fusion_factors") / arguments.config.stem
+    out.mkdir(parents=True, exist_ok=True)
+    fragment, picture = out / "fusion_factor.py", out / "objects_per_level.png"
+    fragment.write_text(report.config_fragment())
+    report.draw(picture)
+    print(report.table())
+    print(f"config fragment: {fragment}\npicture: {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
