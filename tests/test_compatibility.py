@@ -1,0 +1,124 @@
+"""Which versions are accepted, and what is said about the others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fpn_necks.compatibility import check_versions, release, wanted_range
+
+CLONE = Path(__file__).parents[1]
+WORKING = {
+    "torch": "2.11.0+cu130",
+    "mmengine": "0.10.7",
+    "mmcv": "2.1.0",
+    "mmdet": "3.3.0",
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "numbers"),
+    [
+        ("2.11.0+cu130", (2, 11, 0)),
+        ("3.4.0-rc", (3, 4, 0)),
+        ("3.4.0rc1", (3, 4, 0)),
+        ("2", (2,)),
+        ("unknown", ()),
+    ],
+)
+def test_release(version: str, numbers: tuple[int, ...]) -> None:
+    assert release(version) == numbers
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"torch": "2.1"},
+        {"torch": "9.0.1"},  # no upper limit
+        {"mmengine": "0.10.0"},
+        {"mmcv": "2.2.0"},
+        {"mmcv": "2.3.1"},  # of the maintained fork
+        {"mmdet": "3.4.0-rc"},
+    ],
+)
+def test_accepted(changed: dict[str, str]) -> None:
+    assert check_versions(WORKING | changed) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "words"),
+    [
+        ("torch", "2.0.1", "2.0.1 is too old"),
+        ("mmengine", "0.9.1", "0.9.1 is too old"),
+        ("mmengine", "1.0.0", "1.0.0 is too new"),
+        ("mmcv", "1.7.2", "1.7.2 is too old"),
+        ("mmcv", "3.0", "3.0 is too new"),
+        ("mmdet", "2.28.2", "2.28.2 is too old"),
+        ("mmdet", "4.0.0", "4.0.0 is too new"),
+        ("mmdet", None, "is not installed"),
+    ],
+)
+def test_refused(package: str, version: str | None, words: str) -> None:
+    problems = check_versions(WORKING | {package: version})
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{package} {words}")
+    assert package + wanted_range(package) in problems[0]
+    assert "Remedy: " in problems[0]
+
+
+def test_several_problems_are_all_named() -> None:
+    problems = check_versions(WORKING | {"mmcv": None, "mmdet": "2.0.0"})
+    assert [problem.split()[0] for problem in problems] == ["mmcv", "mmdet"]
+
+
+def test_packages_not_asked_about_are_not_judged() -> None:
+    assert check_versions({"torch": "2.1.0"}) == []
+
+
+# Real imports of fpn_necks with stand-ins for the libraries: fast, since no torch.
+
+
+def import_with(folder: Path, modules: dict[str, str]) -> str:
+    """Import fpn_necks with fake libraries; return what it wrote to standard error."""
+    fakes = {
+        name: f"__version__ = {version!r}\n" for name, version in WORKING.items()
+    } | modules
+    for name, text in fakes.items():
+        (folder / f"{name}.py").write_text(text)
+    code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(CLONE)!r}]\n"
+    result = subprocess.run(
+        [sys.executable, "-c", code + "import fpn_necks"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_import_names_an_old_library(tmp_path: Path) -> None:
+    text = import_with(tmp_path, {"mmcv": "__version__ = '1.7.0'"})
+    assert "ImportError: fpn_necks cannot work" in text
+    assert "mmcv 1.7.0 is too old (wanted: mmcv>=2.1.0,<3)" in text
+    assert "python -m fpn_necks doctor" in text
+
+
+def test_import_wraps_the_assertion_of_mmdet(tmp_path: Path) -> None:
+    text = import_with(
+        tmp_path, {"mmdet": "assert False, 'MMCV==2.2.0 is used but incompatible.'"}
+    )
+    assert "ImportError: fpn_necks cannot work" in text
+    assert "mmdet refuses the libraries beside it: MMCV==2.2.0" in text
+
+
+def test_import_names_a_missing_dependency_of_a_library(tmp_path: Path) -> None:
+    text = import_with(tmp_path, {"mmdet": "import no_such_module"})
+    assert "mmdet is installed but cannot be imported" in text
+    assert "No module named 'no_such_module'" in text
+
+
+def test_import_recognises_a_folder_that_is_not_the_library(tmp_path: Path) -> None:
+    text = import_with(tmp_path, {"mmdet": ""})
+    assert f"mmdet was imported from {tmp_path / 'mmdet.py'}, which is not" in text
