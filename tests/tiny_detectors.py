@@ -10,13 +10,14 @@ from tests.tiny_sets import CLASSES, use_coco_set
 
 def shrink(config: Config, num_classes: int = len(CLASSES)) -> Config:
     """Give a config a ResNet-18 without weights; necks and heads keep their widths."""
+    width = config.model.backbone.get("base_channels", 64)
     config.merge_from_dict(
         {
             "model.backbone.depth": 18,
             "model.backbone.init_cfg": None,
             "model.backbone.frozen_stages": -1,
             "model.backbone.norm_cfg.requires_grad": True,
-            "model.neck.in_channels": [64, 128, 256, 512],
+            "model.neck.in_channels": [width * 2**i for i in range(4)],
         }
     )
     heads = [config.model.get("bbox_head"), config.model.get("roi_head")]
@@ -46,4 +47,6 @@ def detector_config(name: str, data: Path) -> Config:
             if transform.type == "Resize":
                 transform.pop("scale_factor", None)
                 transform.scale = (192, 128)
+            elif transform.type == "RandomCrop":
+                transform.allow_negative_crop = True
     return config

@@ -1,5 +1,5 @@
-# COCO100 of the S-alpha paper's Table 7: shorter sides of 100 px, anchors of 4-64 px (1/8
-# of RetinaNet's). The paper gives no recipe for it; the TinyPerson one is used.
+# COCO100 of the S-alpha paper's Table 7: shorter sides of 100 px, anchors of 4-64 px,
+# 1/8 of RetinaNet's. The paper gives no recipe for it; the TinyPerson one is used.
 _base_ = [
     "mmdet::_base_/models/retinanet_r50_fpn.py",
     "mmdet::_base_/datasets/coco_detection.py",

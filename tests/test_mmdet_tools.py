@@ -1,0 +1,115 @@
+"""mmdet's own tools on a shipped config, from a foreign working directory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mmdet
+import pytest
+
+from tests.tiny_sets import use_coco_set, write_coco_set
+
+TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
+SMALL = {
+    "model.backbone.depth": 18,
+    "model.backbone.init_cfg": None,
+    "model.neck.in_channels": [64, 128, 256, 512],
+    "train_dataloader.dataset.pipeline.2.scale": (128, 96),
+    "val_dataloader.dataset.pipeline.1.scale": (128, 96),
+    "test_dataloader.dataset.pipeline.1.scale": (128, 96),
+    "default_hooks.logger.interval": 1,
+}
+
+
+def written(value: object) -> str:
+    """Return a value as it is written behind --cfg-options."""
+    if isinstance(value, tuple | list):
+        inner = ",".join(map(written, value)) + (
+            "," if isinstance(value, tuple) else ""
+        )
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    return f"'{value}'" if isinstance(value, str) and "/" not in value else str(value)
+
+
+def run(folder: Path, *command: object) -> str:
+    result = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=folder,  # nothing may depend on the repository being the working directory
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-4000:]
+    return output
+
+
+def shipped(folder: Path, name: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "fpn_necks", "config-path", name],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+CONFIGS = [
+    ("retinanet_r50_s-alpha-fpn_1x_coco", {"model.bbox_head.num_classes": 2}),
+    pytest.param(
+        "faster-rcnn_r50_s-alpha-fpn_1x_coco",
+        {"model.roi_head.bbox_head.num_classes": 2},
+        marks=pytest.mark.long,
+    ),
+    pytest.param(
+        "fcos_r50_s-alpha-fpn_gn-head_1x_coco",
+        {"model.bbox_head.num_classes": 2},
+        marks=pytest.mark.long,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), CONFIGS)
+def test_train_resume_test_and_infer(name: str, changes: dict, tmp_path: Path) -> None:
+    write_coco_set(tmp_path / "set", size=(128, 96))
+    options = [
+        f"{key}={written(value)}"
+        for key, value in {**SMALL, **changes, **use_coco_set(tmp_path / "set")}.items()
+    ]
+    config = shipped(tmp_path, name)
+    train = [TOOLS / "train.py", config, "--work-dir", "run", "--cfg-options", *options]
+    first = run(tmp_path, *train, "train_cfg.max_epochs=1")
+    assert "fusion factors set from the training set" in first
+    resumed = run(
+        tmp_path, *train, "train_cfg.max_epochs=2", "resume=True", "load_from=None"
+    )
+    assert "fusion factors of the checkpoint are kept" in resumed
+    assert "Epoch(train) [2]" in resumed and "Epoch(train) [1]" not in resumed
+    checkpoint = tmp_path / "run" / "epoch_2.pth"
+    tested = run(
+        tmp_path, TOOLS / "test.py", config, checkpoint, "--work-dir", "test",
+        "--cfg-options", *options,
+    )  # fmt: skip
+    assert "bbox_mAP" in tested
+    script = tmp_path / "infer.py"
+    script.write_text(INFER)
+    saved_config = next((tmp_path / "run").glob(f"{name}.py"))
+    inferred = run(tmp_path, script, saved_config, checkpoint, tmp_path / "set/images")
+    assert "INFERENCER 4 DETECTOR 4" in inferred
+
+
+INFER = """
+import sys
+from pathlib import Path
+
+from mmdet.apis import DetInferencer, inference_detector, init_detector
+
+config, checkpoint, images = sys.argv[1:]
+results = DetInferencer(config, checkpoint, device="cpu")(images, no_save_vis=True)
+model = init_detector(config, checkpoint, device="cpu")
+single = [inference_detector(model, str(p)) for p in sorted(Path(images).iterdir())]
+print("INFERENCER", len(results["predictions"]), "DETECTOR", len(single))
+"""
