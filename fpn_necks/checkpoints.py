@@ -53,7 +53,8 @@ def history_statistic(owner: object, name: str) -> Callable[..., float]:
     Raises:
         pickle.UnpicklingError: anything but a statistic of ``HistoryBuffer``.
     """
-    statistics = HistoryBuffer._statistics_methods
+    # The class knows its own statistics only once an instance has been made.
+    statistics = HistoryBuffer()._statistics_methods
     public = isinstance(name, str) and not name.startswith("_")
     if owner is not HistoryBuffer or not public or name not in statistics:
         raise pickle.UnpicklingError(

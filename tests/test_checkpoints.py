@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +80,24 @@ def test_getattr_is_not_opened(owner: object, name: str, tmp_path: Path) -> None
         torch.load(tmp_path / "x.pth", weights_only=True)
 
 
+@needs_safe_loading
+def test_history_buffers_load_in_a_new_process(tmp_path: Path) -> None:
+    """Where no history has been made yet, as at the start of a resumed run."""
+    torch.save({"loss": HistoryBuffer([1.0, 3.0], [1, 1])}, tmp_path / "x.pth")
+    code = (
+        "import sys, torch, fpn_necks;"
+        "print(torch.load(sys.argv[1], weights_only=True)['loss'].mean())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, tmp_path / "x.pth"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert result.stdout.strip() == "2.0", result.stderr
+
+
 def test_statistics_are_looked_up() -> None:
-    HistoryBuffer()  # registers mmengine's own
     assert history_statistic(HistoryBuffer, "mean") is HistoryBuffer.mean
     with pytest.raises(pickle.UnpicklingError, match="'mean' of"):
         history_statistic(HistoryBuffer(), "mean")

@@ -83,18 +83,19 @@ class FusionFactorEstimate:
         bars = axes.bar(self.level_names, self.counts, color="#4477aa")
         axes.bar_label(bars, [f"{count:,}" for count in self.counts], padding=2)
         for i, factor in enumerate(self.factors):
+            # On the line of the level names, between the two that it joins.
             axes.annotate(
-                f"α = {factor:.3f}",
-                (i + 0.5, -0.17),
+                f"α {factor:.3f}",
+                (i + 0.5, -0.03),
                 xycoords=("data", "axes fraction"),
                 ha="center",
+                va="top",
                 color="#aa3377",
             )
         axes.margins(y=0.12)
         axes.set_title(f"{self.count} per pyramid level", pad=10)
         axes.set_ylabel("number")
-        # Room for the factors, which stand between the names of the levels they join.
-        axes.set_xlabel(" \nfusion factor between neighbouring levels")
+        axes.set_xlabel("pyramid level, and between two of them their fusion factor α")
         figure.savefig(path, dpi=150)
 
 

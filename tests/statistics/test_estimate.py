@@ -1,0 +1,201 @@
+"""The estimate of whole configs, and tools/estimate_fusion_factors.py."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+from mmengine.config import Config
+
+from fpn_necks.shipped_configs import config_path
+from fpn_necks.statistics import FusionFactorEstimate, estimate_from_config
+from tests.tiny_sets import CLASSES
+
+MMDET_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
+TOOL = Path(__file__).parents[2] / "tools" / "estimate_fusion_factors.py"
+NEW_SIDE = 256
+
+
+def boxes_of_sides(folder: Path, sides: list[int]) -> Path:
+    """Write a set of images without pixels, one square of each side per image."""
+    images = [
+        dict(id=i, file_name=f"{i}.png", width=NEW_SIDE, height=NEW_SIDE)
+        for i in range(1, len(sides) + 1)
+    ]
+    annotations = [
+        dict(
+            id=i, image_id=i, category_id=1, bbox=[10, 10, s, s], area=s * s, iscrowd=0
+        )
+        for i, s in enumerate(sides, 1)
+    ]
+    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
+    path = folder / "annotations.json"
+    path.write_text(
+        json.dumps(dict(images=images, annotations=annotations, categories=categories))
+    )
+    return path
+
+
+def options(annotations: Path, scale: int = NEW_SIDE) -> dict:
+    dataset = "train_dataloader.dataset"
+    return {
+        f"{dataset}.data_root": f"{annotations.parent}/",
+        f"{dataset}.ann_file": annotations.name,
+        f"{dataset}.metainfo.classes": CLASSES,
+        f"{dataset}.pipeline.2.scale": (scale, scale),
+    }
+
+
+def load(path: Path, annotations: Path, scale: int = NEW_SIDE) -> Config:
+    config = Config.fromfile(path)
+    config.merge_from_dict(options(annotations, scale))
+    return config
+
+
+# RetinaNet's square anchors: 32, 40.3, 50.8 on P3, 64 ... on P4, 128 ... on P5.
+SIDES = [32, 33, 40, 50, 64, 70, 128]
+
+
+def test_retinanet(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    config = load(config_path("retinanet_r50_s-alpha-fpn_1x_coco"), annotations)
+    report = estimate_from_config(config)
+    assert report.level_names == ["P3", "P4", "P5", "P6", "P7"]
+    assert report.counts == [4, 2, 1, 0, 0]
+    assert report.factors == pytest.approx([0.5, 0.5])
+    assert (report.num_images, report.num_boxes, report.without_level) == (7, 7, 0)
+
+
+def test_the_resize_of_the_config_counts(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    path = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
+    report = estimate_from_config(load(path, annotations, scale=2 * NEW_SIDE))
+    assert report.counts == [0, 4, 2, 1, 0]
+    assert report.factors == [1.0, 0.75]
+    assert any(
+        "P3 has no object" in note and "1 is used" in note for note in report.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("retinanet/retinanet_r50_fpn_1x_coco.py", [4, 2, 1, 0, 0]),
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", [3, 3, 1, 0, 0]),
+        ("atss/atss_r50_fpn_1x_coco.py", [6, 1, 0, 0, 0]),
+        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", [7, 0, 0, 0, 0]),
+        ("pafpn/faster-rcnn_r50_pafpn_1x_coco.py", [3, 3, 1, 0, 0]),
+    ],
+)
+def test_mmdet_configs(name: str, counts: list[int], tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    report = estimate_from_config(load(MMDET_CONFIGS / name, annotations))
+    assert report.counts == counts
+
+
+def test_two_stage_detectors_use_the_anchors_of_the_rpn(tmp_path: Path) -> None:
+    # One square anchor per level: 32 px on P2, 64 on P3, 128 on P4.
+    annotations = boxes_of_sides(tmp_path, [30, 34, 60, 64, 70, 120])
+    path = config_path("faster-rcnn_r50_s-alpha-fpn_1x_coco")
+    report = estimate_from_config(load(path, annotations))
+    assert report.level_names[0] == "P2" and len(report.factors) == 3
+    assert report.counts == [2, 3, 1, 0, 0]
+    assert report.factors == pytest.approx([1.5, 1 / 3, 0.0])
+
+
+def test_positives(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    path = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
+    report = estimate_from_config(load(path, annotations), count="positives")
+    assert sum(report.counts) >= len(SIDES)
+    assert all(0.2 <= factor <= 2 for factor in report.factors)
+    with pytest.raises(ValueError, match="count must be one of.*got 'boxes'"):
+        estimate_from_config(load(path, annotations), count="boxes")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("detr/detr_r50_8xb2-150e_coco.py", "DETR has no feature pyramid"),
+        (
+            "reppoints/reppoints-moment_r50_fpn_1x_coco.py",
+            "neither an anchor generator nor FCOS regress ranges",
+        ),
+    ],
+)
+def test_detectors_without_levels(name: str, message: str, tmp_path: Path) -> None:
+    config = Config.fromfile(MMDET_CONFIGS / name)
+    config.train_dataloader.dataset.data_root = str(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        estimate_from_config(config)
+
+
+def test_config_fragment_builds_the_factors(tmp_path: Path) -> None:
+    report = FusionFactorEstimate("Objects", ["P3", "P4"], [8, 3], [0.375], 4, 11)
+    path = tmp_path / "fragment.py"
+    path.write_text(report.config_fragment())
+    neck = Config.fromfile(path).model.neck
+    assert (neck.type, neck.fusion_factor) == ("SAlphaFPN", [0.375])
+    report.draw(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    assert "P4 into P3" in report.table() and "27.27%" in report.table()
+
+
+def run_tool(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, TOOL, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_tool(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    words = [
+        f"{key}={value if isinstance(value, str) else repr(value).replace(' ', '')}"
+        for key, value in options(annotations).items()
+    ]
+    config = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
+    result = run_tool(tmp_path, config, "--cfg-options", *words)
+    assert result.returncode == 0, result.stderr
+    assert "0.5000  (P4 into P3)" in result.stdout
+    out = tmp_path / "work_dirs/fusion_factors/retinanet_r50_s-alpha-fpn_1x_coco"
+    assert {p.name for p in out.iterdir()} == {
+        "fusion_factor.py",
+        "objects_per_level.png",
+    }
+    assert "100%" in result.stderr, "there is a progress bar"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist; set train_dataloader.dataset.data_root"),
+        ("no json", "cannot be read as CocoDataset expects it"),
+    ],
+)
+def test_tool_on_bad_annotations(content, message: str, tmp_path: Path) -> None:
+    if content:
+        (tmp_path / "annotations.json").write_text(content)
+    config = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
+    root = f"train_dataloader.dataset.data_root={tmp_path}/"
+    file = "train_dataloader.dataset.ann_file=annotations.json"
+    result = run_tool(tmp_path, config, "--cfg-options", root, file)
+    assert result.returncode == 2
+    errors = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0]
+    assert not (tmp_path / "work_dirs").exists(), "nothing is written on failure"
+
+
+def test_torch_state_is_left_alone(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    config = load(config_path("fcos_r50_s-alpha-fpn_gn-head_1x_coco"), annotations)
+    report = estimate_from_config(config)
+    assert report.counts == [7, 0, 0, 0, 0]
+    assert report.factors == [0.0, 1.0]
+    assert torch.get_default_dtype() == torch.float32
