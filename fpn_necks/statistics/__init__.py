@@ -10,9 +10,9 @@ from .estimate import (
 from .level_counts import (
     best_levels,
     count_best_levels,
-    count_positive_anchors,
     count_regress_range_levels,
 )
+from .positive_anchors import count_positive_anchors
 from .ratios import fusion_factors
 
 __all__ = [

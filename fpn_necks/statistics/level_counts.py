@@ -1,4 +1,4 @@
-"""How many objects, or positive anchors, each pyramid level is responsible for.
+"""How many objects each pyramid level is responsible for.
 
 Plain numpy and torch on boxes and anchor generators: no network runs, no image is
 loaded.
@@ -7,7 +7,7 @@ loaded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def best_levels(
     Returns:
         per image, ``(n,)`` int64 level indices.
     """
-    _check_anchor_generator(anchor_generator)
+    check_anchor_generator(anchor_generator)
     flat, shapes, sizes = _flatten(boxes, image_shapes)
     base_anchors = [
         anchors.double().numpy() for anchors in anchor_generator.base_anchors
@@ -89,7 +89,7 @@ def best_levels(
         sides = np.ascontiguousarray(shapes[part].T)
         ious = np.stack(
             [
-                _best_iou_of_level(columns, sides, anchors, stride)
+                np.maximum.reduce(list(nearest_ious(columns, sides, anchors, stride)))
                 for anchors, stride in zip(base_anchors, strides, strict=True)
             ]
         )  # (L, n)
@@ -122,87 +122,34 @@ def count_regress_range_levels(
     return first.sum(1)
 
 
-def count_positive_anchors(
-    boxes: Iterable[Tensor],
-    image_shapes: Sequence[tuple[int, int]],
-    anchor_generator: Any,
-    assigner: Any,
-    allowed_border: int = -1,
-) -> Tensor:
-    """Count positive anchors per level under the detector's own assigner.
-
-    What the code released with the S-α paper counts, over one epoch. That code also
-    loses the first box of each image, because it compares the index of the matched box
-    with ``> 0``; this function does not.
-
-    Args:
-        boxes: per image ``(n, 4)`` float, (x1, y1, x2, y2) in pixels of the input.
-        image_shapes: per image the padded (height, width) of the network's input.
-        anchor_generator: an mmdet ``AnchorGenerator``.
-        assigner: an mmdet assigner, such as ``MaxIoUAssigner``.
-        allowed_border: how far in pixels an anchor may lie outside; -1 is everywhere.
-
-    Returns:
-        int64 counts, one per level.
-    """
-    from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-    from mmengine.structures import InstanceData
-
-    _check_anchor_generator(anchor_generator)
-    counts = torch.zeros(anchor_generator.num_levels, dtype=torch.int64)
-    anchors_by_shape: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-    for image_boxes, shape in zip(boxes, image_shapes, strict=True):
-        if len(image_boxes) == 0:
-            continue
-        if shape not in anchors_by_shape:
-            grids = [_grid_size(shape, stride) for stride in anchor_generator.strides]
-            per_level = anchor_generator.grid_priors(grids, device="cpu")
-            level_of = torch.cat(
-                [torch.full((len(a),), i) for i, a in enumerate(per_level)]
-            )
-            anchors = torch.cat(per_level)
-            inside = anchor_inside_flags(
-                anchors, torch.ones(len(anchors)).bool(), shape, allowed_border
-            )
-            anchors_by_shape = {shape: (anchors[inside], level_of[inside])}
-        anchors, level_of = anchors_by_shape[shape]
-        truths = InstanceData(
-            bboxes=image_boxes.float(), labels=torch.zeros(len(image_boxes)).long()
-        )
-        assigned = assigner.assign(InstanceData(priors=anchors), truths)
-        counts += torch.bincount(level_of[assigned.gt_inds > 0], minlength=len(counts))
-    return counts
-
-
-def _best_iou_of_level(
+def nearest_ious(
     columns: np.ndarray,
     sides: np.ndarray,
     anchors: np.ndarray,
     stride: tuple[float, float],
-) -> np.ndarray:
-    """Return each box's highest IoU with the anchors of one level, ``(n,)``.
+) -> Iterator[np.ndarray]:
+    """Give each box's highest IoU with the anchors of one shape, shape by shape.
 
     Args:
-        columns: x1, y1, x2, y2 of the boxes, ``(4, n)``.
+        columns: x1, y1, x2, y2 of the boxes, ``(4, n)`` float64.
         sides: height and width of each box's image, ``(2, n)``.
-        anchors: the level's anchors at the first cell, ``(A, 4)``.
+        anchors: one level's anchors at the first cell, ``(A, 4)`` float64.
         stride: of the level, (x, y).
+
+    Yields:
+        ``(n,)`` per anchor shape, in the order of ``anchors``.
     """
     x1, y1, x2, y2 = columns
     area = (x2 - x1) * (y2 - y1)
     centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
     # Cells stand at multiples of the stride, the last one inside the image.
-    last_row, last_column = (
-        np.ceil(side / s) - 1 for side, s in zip(sides, stride[::-1], strict=True)
-    )
-    best = np.zeros_like(area)
+    last_row = np.ceil(sides[0] / stride[1]) - 1
+    last_column = np.ceil(sides[1] / stride[0]) - 1
     for left, top, right, bottom in anchors:
         width = _nearest_overlap(x1, x2, centre_x, left, right, stride[0], last_column)
         height = _nearest_overlap(y1, y2, centre_y, top, bottom, stride[1], last_row)
         overlap = width * height
-        union = area + ((right - left) * (bottom - top) - overlap)
-        np.maximum(best, overlap / union, out=best)
-    return best
+        yield overlap / (area + ((right - left) * (bottom - top) - overlap))
 
 
 def _nearest_overlap(
@@ -223,12 +170,8 @@ def _nearest_overlap(
     return np.maximum(overlap, 0, out=overlap)
 
 
-def _grid_size(shape: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
-    """Return a level's (rows, columns) for an image of (height, width) pixels."""
-    return -(-shape[0] // stride[1]), -(-shape[1] // stride[0])
-
-
-def _check_anchor_generator(anchor_generator: Any) -> None:
+def check_anchor_generator(anchor_generator: Any) -> None:
+    """Raise a TypeError if the generator has no anchors."""
     if not hasattr(anchor_generator, "base_anchors"):
         raise TypeError(
             "anchor_generator must be an mmdet AnchorGenerator, got "

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmdet.models.task_modules import (
     AnchorGenerator,
-    MaxIoUAssigner,
     SSDAnchorGenerator,
 )
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
@@ -12,7 +11,6 @@ from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from fpn_necks.statistics import (
     best_levels,
     count_best_levels,
-    count_positive_anchors,
     count_regress_range_levels,
 )
 
@@ -159,29 +157,3 @@ def test_fcos_ranges() -> None:
         2,
         2,
     ]
-
-
-def test_positive_anchors_of_the_assigner() -> None:
-    anchors = AnchorGenerator(**GENERATORS["rpn"])
-    assigner = MaxIoUAssigner(
-        pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True
-    )
-    # Exactly the square anchor of P2 at cell (8, 8), and nothing else: one positive.
-    square = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
-    shapes = [(128, 128), (64, 64), (128, 128)]
-    counts = count_positive_anchors(
-        [square, torch.zeros(0, 4), square], shapes, anchors, assigner
-    )
-    per_image = count_positive_anchors([square], shapes[:1], anchors, assigner)
-    assert counts.tolist() == (2 * per_image).tolist()
-    # Independent count: anchors with IoU of 0.7 or more, and the best one.
-    priors = anchors.grid_priors([(-(-128 // s), -(-128 // s)) for s, _ in
-                                  anchors.strides], device="cpu")  # fmt: skip
-    expected = []
-    for level in priors:
-        low = torch.maximum(level[:, :2], square[:, :2])
-        high = torch.minimum(level[:, 2:], square[:, 2:])
-        overlap = (high - low).clamp(min=0).prod(1)
-        area = (level[:, 2:] - level[:, :2]).prod(1)
-        expected.append(int((overlap / (area + 32**2 - overlap) >= 0.7).sum()))
-    assert per_image.tolist() == expected and expected[0] > 0

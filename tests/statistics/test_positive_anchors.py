@@ -1,0 +1,82 @@
+import pytest
+import torch
+from mmdet.models.task_modules import AnchorGenerator, ATSSAssigner, MaxIoUAssigner
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from fpn_necks.statistics import count_positive_anchors
+
+from .brute_force import grid_sizes
+from .test_level_counts import GENERATORS, random_boxes
+
+ASSIGNERS = {
+    "retinanet": dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+    "rpn": dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
+    "one-per-box": dict(
+        pos_iou_thr=0.6, neg_iou_thr=0.5, min_pos_iou=0.1, gt_max_assign_all=False
+    ),
+    "no-low-quality": dict(pos_iou_thr=0.4, neg_iou_thr=0.4, match_low_quality=False),
+}
+
+
+def count_with_all_anchors(boxes, shapes, generator, assigner, border=-1) -> Tensor:
+    counts = torch.zeros(generator.num_levels, dtype=torch.int64)
+    for image_boxes, shape in zip(boxes, shapes, strict=True):
+        per_level = generator.grid_priors(grid_sizes(shape, generator), device="cpu")
+        level_of = torch.cat(
+            [torch.full((len(a),), i) for i, a in enumerate(per_level)]
+        )
+        anchors = torch.cat(per_level)
+        inside = anchor_inside_flags(
+            anchors, torch.ones(len(anchors)).bool(), shape, border
+        )
+        truths = InstanceData(
+            bboxes=image_boxes, labels=torch.zeros(len(image_boxes)).long()
+        )
+        result = assigner.assign(InstanceData(priors=anchors[inside]), truths)
+        found = level_of[inside][result.gt_inds > 0]
+        counts += torch.bincount(found, minlength=len(counts))
+    return counts
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["clean", "as-drawn"])
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("name", GENERATORS)
+def test_equals_all_anchors(name: str, assigner: str, clean: bool) -> None:
+    anchors = AnchorGenerator(**GENERATORS[name])
+    shapes = [(96, 160), (224, 128), (97, 131), (64, 64)] * 2
+    random = torch.Generator().manual_seed(0)
+    boxes = [random_boxes(random, 12, shape) for shape in shapes]
+    if clean:  # boxes without area make mmdet's RetinaNet take all anchors
+        boxes = [b[(b[:, 2:] - b[:, :2] > 1).all(1) & (b[:, 2:] > 1).all(1)
+                   & (b[:, 0] < shape[1]) & (b[:, 1] < shape[0])]
+                 for b, shape in zip(boxes, shapes, strict=True)]  # fmt: skip
+    rule = MaxIoUAssigner(**ASSIGNERS[assigner])
+    counts = count_positive_anchors(boxes, shapes, anchors, rule)
+    expected = count_with_all_anchors(boxes, shapes, anchors, rule)
+    assert counts.tolist() == expected.tolist()
+    assert expected.sum() > 5
+
+
+def test_other_assigners_and_borders_see_all_anchors() -> None:
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    boxes = [random_boxes(torch.Generator().manual_seed(1), 20, (128, 160))]
+    rule = MaxIoUAssigner(**ASSIGNERS["rpn"])
+    counts = count_positive_anchors(boxes, [(128, 160)], anchors, rule, 0)
+    expected = count_with_all_anchors(boxes, [(128, 160)], anchors, rule, 0)
+    assert counts.tolist() == expected.tolist()
+    with pytest.raises(TypeError):  # ATSS needs the number of anchors per level
+        count_positive_anchors(boxes, [(128, 160)], anchors, ATSSAssigner(topk=9))
+
+
+def test_images_without_boxes_count_nothing() -> None:
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    rule = MaxIoUAssigner(**ASSIGNERS["rpn"])
+    square = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
+    shapes = [(128, 128), (64, 64), (128, 128)]
+    counts = count_positive_anchors(
+        [square, torch.zeros(0, 4), square], shapes, anchors, rule
+    )
+    once = count_positive_anchors([square], shapes[:1], anchors, rule)
+    assert counts.tolist() == (2 * once).tolist() and once[0] > 0
