@@ -1,0 +1,21 @@
+"""Datasets and their makers."""
+
+from .synthetic_tiny_person import (
+    Person,
+    Scene,
+    SceneSettings,
+    SplitSummary,
+    SyntheticTinyPerson,
+    draw_scene,
+    generate,
+)
+
+__all__ = [
+    "Person",
+    "Scene",
+    "SceneSettings",
+    "SplitSummary",
+    "SyntheticTinyPerson",
+    "draw_scene",
+    "generate",
+]

@@ -1,0 +1,14 @@
+"""Pictures of what a detector found and of how its training went."""
+
+from .detections import DetectionSample, draw_samples, load_samples, match_boxes
+from .training_curve import draw_training_curve, find_scalars, read_scalars
+
+__all__ = [
+    "DetectionSample",
+    "draw_samples",
+    "draw_training_curve",
+    "find_scalars",
+    "load_samples",
+    "match_boxes",
+    "read_scalars",
+]

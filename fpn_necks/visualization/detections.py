@@ -1,0 +1,254 @@
+"""Detections beside the ground truth, from COCO json files.
+
+Any detector's result file (COCO results format, as mmdet's ``CocoMetric`` writes with
+``outfile_prefix``) can be drawn; no model is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+TRUTH_COLOUR = "#ffd92f"
+FOUND_COLOUR = "#33dd55"
+FALSE_COLOUR = "#ff3344"
+
+
+@dataclass(frozen=True)
+class DetectionSample:
+    """One image with its ground truth and its detections.
+
+    Args:
+        image_path: The image file.
+        truth: `(n, 4)` boxes as x1, y1, x2, y2 in pixels.
+        detections: `(m, 4)` boxes alike, by falling score.
+        scores: `(m,)` scores in [0, 1].
+    """
+
+    image_path: Path
+    truth: np.ndarray
+    detections: np.ndarray
+    scores: np.ndarray
+
+
+def _corners(boxes: Sequence[Sequence[float]]) -> np.ndarray:
+    """Turns x, y, width, height rows into `(n, 4)` x1, y1, x2, y2."""
+    array = np.asarray(boxes, dtype=float).reshape(-1, 4)
+    return np.concatenate([array[:, :2], array[:, :2] + array[:, 2:]], axis=1)
+
+
+def _is_ignored(annotation: dict) -> bool:
+    return bool(annotation.get("ignore") or annotation.get("iscrowd"))
+
+
+def load_samples(
+    annotation_file: str | Path,
+    results_file: str | Path,
+    image_dir: str | Path,
+    count: int,
+    score_threshold: float = 0.3,
+) -> list[DetectionSample]:
+    """Reads images spread evenly over a set, with truth and detections.
+
+    Args:
+        annotation_file: COCO json of the set; ignored and crowd boxes are left out.
+        results_file: COCO results json: image_id, bbox (x, y, width, height), score.
+        image_dir: Folder that the file names of the set start from.
+        count: Number of images; fewer if the set is smaller.
+        score_threshold: Detections below this score are left out.
+
+    Raises:
+        ValueError: `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    coco = json.loads(Path(annotation_file).read_text())
+    results = json.loads(Path(results_file).read_text())
+    truth: dict[int, list] = defaultdict(list)
+    for annotation in coco["annotations"]:
+        if not _is_ignored(annotation):
+            truth[annotation["image_id"]].append(annotation["bbox"])
+    found: dict[int, list] = defaultdict(list)
+    for result in sorted(results, key=lambda r: -r["score"]):
+        if result["score"] >= score_threshold:
+            found[result["image_id"]].append(result)
+    images = coco["images"]
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round()
+    samples = []
+    for image in (images[int(index)] for index in chosen):
+        detections = found[image["id"]]
+        samples.append(
+            DetectionSample(
+                image_path=Path(image_dir) / image["file_name"],
+                truth=_corners(truth[image["id"]]),
+                detections=_corners([d["bbox"] for d in detections]),
+                scores=np.array([d["score"] for d in detections], dtype=float),
+            )
+        )
+    return samples
+
+
+def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of each pair of two sets of corner boxes, `(n, m)`."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=-1)
+    first_area = np.prod(first[:, 2:] - first[:, :2], axis=-1)
+    second_area = np.prod(second[:, 2:] - second[:, :2], axis=-1)
+    union = first_area[:, None] + second_area[None] - common
+    return common / np.maximum(union, 1e-9)
+
+
+def match_boxes(
+    detections: np.ndarray, truth: np.ndarray, iou_threshold: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matches detections, by falling score, each to the best free true box.
+
+    Args:
+        detections: `(m, 4)` boxes as x1, y1, x2, y2 in pixels, by falling score.
+        truth: `(n, 4)` boxes alike.
+        iou_threshold: Least IoU of a match.
+
+    Returns:
+        `(m,)` bool, which detections are right, and `(n,)` bool, which true boxes
+        were found.
+
+    Example:
+        >>> box = np.array([[0.0, 0, 10, 10]])
+        >>> match_boxes(np.repeat(box, 2, 0), box)
+        (array([ True, False]), array([ True]))
+    """
+    right = np.zeros(len(detections), dtype=bool)
+    found = np.zeros(len(truth), dtype=bool)
+    overlaps = _overlaps(detections, truth)
+    for index in range(len(detections)):
+        candidates = np.where(found, -1.0, overlaps[index])
+        if len(candidates) and candidates.max() >= iou_threshold:
+            right[index] = True
+            found[candidates.argmax()] = True
+    return right, found
+
+
+def _read_rgb(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise FileNotFoundError(f"cannot read the image {path}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _show_boxes(
+    axes: Axes, boxes: np.ndarray, colour: str, style: str = "-", grow: float = 1.0
+) -> None:
+    # Boxes of a few pixels would be hidden by their own frame: draw it around them.
+    for x1, y1, x2, y2 in boxes:
+        axes.add_patch(
+            Rectangle(
+                (x1 - 0.5 - grow, y1 - 0.5 - grow),
+                x2 - x1 + 2 * grow,
+                y2 - y1 + 2 * grow,
+                fill=False,
+                edgecolor=colour,
+                linewidth=1.3,
+                linestyle=style,
+            )
+        )
+
+
+def _show_scores(axes: Axes, sample: DetectionSample, right: np.ndarray) -> None:
+    for (x1, y1, _, _), score, hit in zip(
+        sample.detections, sample.scores, right, strict=True
+    ):
+        axes.text(
+            x1 - 1.5,
+            y1 - 2.5,
+            f"{score:.2f}",
+            fontsize=6.5,
+            color="white",
+            verticalalignment="bottom",
+            bbox={
+                "facecolor": FOUND_COLOUR if hit else FALSE_COLOUR,
+                "edgecolor": "none",
+                "alpha": 0.65,
+                "pad": 0.6,
+            },
+        )
+
+
+def _show_sample(
+    left: Axes, right: Axes, sample: DetectionSample, score_threshold: float
+) -> None:
+    image = _read_rgb(sample.image_path)
+    hits, found = match_boxes(sample.detections, sample.truth)
+    for axes in (left, right):
+        axes.imshow(image)
+        axes.set_axis_off()
+    _show_boxes(left, sample.truth, TRUTH_COLOUR)
+    left.set_title(f"{sample.image_path.name}: {len(sample.truth)} people", fontsize=11)
+    _show_boxes(right, sample.detections[hits], FOUND_COLOUR)
+    _show_boxes(right, sample.detections[~hits], FALSE_COLOUR)
+    _show_boxes(right, sample.truth[~found], TRUTH_COLOUR, style="--")
+    _show_scores(right, sample, hits)
+    right.set_title(
+        f"score ≥ {score_threshold:g}: {hits.sum()} found, {(~hits).sum()} false, "
+        f"{(~found).sum()} missed",
+        fontsize=11,
+    )
+
+
+def draw_samples(
+    samples: Sequence[DetectionSample],
+    path: str | Path,
+    score_threshold: float = 0.3,
+    title: str = "Ground truth (left) and detections (right)",
+) -> None:
+    """Writes one picture: per image the ground truth and, beside it, the detections.
+
+    A detection is right if it has an IoU of at least 0.5 with a person who has no
+    better-scored detection.
+
+    Args:
+        samples: The images, one row each.
+        path: Picture file to write; its ending decides the format.
+        score_threshold: Threshold that the detections were read with, for the titles.
+        title: Title of the whole picture.
+
+    Raises:
+        ValueError: There are no samples.
+        FileNotFoundError: An image cannot be read.
+    """
+    if not samples:
+        raise ValueError("samples must hold at least one image, got none")
+    shapes = [_read_rgb(sample.image_path).shape for sample in samples]
+    row_height = 6.0 * max(height / width for height, width, _ in shapes) + 0.35
+    figure = Figure(
+        figsize=(12.4, row_height * len(samples) + 0.9), layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(samples), 2, squeeze=False)
+    for (left, right), sample in zip(grid, samples, strict=True):
+        _show_sample(left, right, sample, score_threshold)
+    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.legend(
+        handles=[
+            Line2D([], [], color=TRUTH_COLOUR, label="person"),
+            Line2D([], [], color=FOUND_COLOUR, label="detection, right"),
+            Line2D([], [], color=FALSE_COLOUR, label="detection, false"),
+            Line2D([], [], color=TRUTH_COLOUR, linestyle="--", label="person, missed"),
+        ],
+        loc="outside lower center",
+        ncols=4,
+        facecolor="#667788",
+        labelcolor="white",
+    )
+    figure.savefig(path, dpi=110)
