@@ -24,12 +24,16 @@ from fpn_necks.layers import (
 
 from .pyramid_neck import PyramidNeck
 
-for _kind in (
-    AttentionFusionFactor,
-    FixedFusionFactor,
-    LearnableFusionFactor,
-    StatisticFusionFactor,
-):
+FUSION_FACTORS: dict[str, type[FusionFactor]] = {
+    kind.__name__: kind
+    for kind in (
+        AttentionFusionFactor,
+        FixedFusionFactor,
+        LearnableFusionFactor,
+        StatisticFusionFactor,
+    )
+}
+for _kind in FUSION_FACTORS.values():
     MODELS.register_module(module=_kind)
 
 # Strings can be given on the command line (--cfg-options), dicts cannot.
@@ -151,16 +155,19 @@ def build_fusion_factor(
     else:
         config = dict(type="FixedFusionFactor", factor=fusion_factor)
 
-    kind = config.get("type")
-    registered = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(registered, type) and issubclass(registered, FusionFactor)):
+    kind = config.pop("type", None)
+    # Our own first: a look into the registry imports all of mmdet's models, which needs
+    # mmcv's compiled ops.
+    if isinstance(kind, str):
+        found = FUSION_FACTORS.get(kind) or MODELS.get(kind)
+    else:
+        found = kind
+    if not (isinstance(found, type) and issubclass(found, FusionFactor)):
         raise ValueError(
-            "fusion_factor's type must be AttentionFusionFactor, FixedFusionFactor, "
-            "LearnableFusionFactor, StatisticFusionFactor or another registered "
-            f"FusionFactor, got {kind!r}"
+            f"fusion_factor's type must be one of {sorted(FUSION_FACTORS)} or another "
+            f"registered FusionFactor, got {kind!r}"
         )
-    config.update(num_connections=num_connections, channels=channels)
-    return MODELS.build(config)
+    return found(num_connections=num_connections, channels=channels, **config)
 
 
 def _check_power_init(power_init: float | None) -> float | None:

@@ -1,5 +1,8 @@
 import copy
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -296,3 +299,22 @@ def test_float64_gradient() -> None:
             for i, c in enumerate(CHANNELS)
         ]
         assert torch.autograd.gradcheck(lambda *x: neck(x)[0].sum(), inputs)  # noqa: B023
+
+
+def test_works_without_compiled_ops(tmp_path: Path) -> None:
+    """As with mmcv-lite: the neck needs no op, so it must not import any."""
+    code = (
+        "import sys; sys.modules['mmcv._ext'] = None;"
+        "import torch, fpn_necks;"
+        "from fpn_necks.necks import SAlphaFPN;"
+        "neck = SAlphaFPN([4, 8], 4, num_outs=3, fusion_factor='learnable');"
+        "maps = [torch.rand(1, 4, 8, 8), torch.rand(1, 8, 4, 4)];"
+        "print(len(neck(maps)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == "3", result.stderr
