@@ -10,16 +10,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
-
-from fpn_necks.visualization import (
-    draw_samples,
-    draw_training_curve,
-    load_samples,
-    match_boxes,
-    read_scalars,
-)
 
 DEMO = Path(__file__).parents[1] / "tools" / "demo.py"
 SMALLEST = ["--train-images", "8", "--val-images", "4", "--epochs", "1"]
@@ -122,83 +113,3 @@ class TestDemo:
         assert done.returncode == 2
         assert "--train-images must be at least 1" in done.stderr
         assert not (tmp_path / "work").exists()
-
-
-class TestMatching:
-    @pytest.mark.parametrize(
-        ("detections", "truth", "right", "found"),
-        [
-            ([], [], [], []),
-            ([[0, 0, 4, 4]], [], [False], []),
-            ([], [[0, 0, 4, 4]], [], [False]),
-            ([[0, 0, 4, 4]] * 2, [[0, 0, 4, 4]], [True, False], [True]),
-            ([[0, 0, 4, 2]], [[0, 0, 4, 4]], [True], [True]),
-            ([[0, 0, 4, 1]], [[0, 0, 4, 4]], [False], [False]),
-            (
-                [[0, 0, 4, 4], [1, 0, 5, 4]],
-                [[1, 0, 5, 4], [0, 0, 4, 4]],
-                [True, True],
-                [True, True],
-            ),
-        ],
-    )
-    def test_each_person_once(
-        self, detections: list, truth: list, right: list, found: list
-    ) -> None:
-        actual = match_boxes(
-            np.array(detections, float).reshape(-1, 4),
-            np.array(truth, float).reshape(-1, 4),
-        )
-        assert actual[0].tolist() == right
-        assert actual[1].tolist() == found
-
-
-class TestPictures:
-    def test_samples_are_read_from_coco_files(self, tmp_path: Path) -> None:
-        coco = {
-            "images": [{"id": i, "file_name": f"{i}.png"} for i in range(5)],
-            "annotations": [
-                {"image_id": 0, "bbox": [1, 2, 3, 4]},
-                {"image_id": 0, "bbox": [9, 9, 9, 9], "ignore": True},
-                {"image_id": 0, "bbox": [9, 9, 9, 9], "iscrowd": 1},
-            ],
-        }
-        results = [
-            {"image_id": 0, "bbox": [0, 0, 2, 2], "score": score}
-            for score in (0.4, 0.2, 0.9)
-        ]
-        (tmp_path / "coco.json").write_text(json.dumps(coco))
-        (tmp_path / "results.json").write_text(json.dumps(results))
-        first, _, last = load_samples(
-            tmp_path / "coco.json", tmp_path / "results.json", tmp_path, 3
-        )
-        assert first.truth.tolist() == [[1, 2, 4, 6]]
-        assert first.scores.tolist() == [0.9, 0.4]
-        assert first.detections.shape == (2, 4)
-        assert last.image_path == tmp_path / "4.png"
-        assert last.truth.shape == last.detections.shape == (0, 4)
-
-    def test_nothing_to_draw_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="at least one image"):
-            draw_samples([], tmp_path / "picture.png")
-
-    def test_curves_skip_evaluations(self, tmp_path: Path) -> None:
-        scalars = tmp_path / "scalars.json"
-        lines = [
-            {"loss": 2.0, "loss_cls": 1.5, "lr": 0.1, "iter": 1, "step": 1},
-            {"coco/bbox_mAP": 0.5, "step": 1},
-            {"loss": 1.0, "loss_cls": 0.5, "lr": 0.1, "iter": 2, "step": 2},
-        ]
-        scalars.write_text("\n".join(json.dumps(line) for line in lines))
-        curves = read_scalars(scalars)
-        assert curves == {
-            "loss": ([1, 2], [2.0, 1.0]),
-            "loss_cls": ([1, 2], [1.5, 0.5]),
-        }
-        draw_training_curve(scalars, tmp_path / "losses.png")
-        assert (tmp_path / "losses.png").stat().st_size > 1000
-
-    def test_no_curves_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "scalars.json").write_text("")
-        with pytest.raises(ValueError, match="holds no losses"):
-            draw_training_curve(tmp_path / "scalars.json", tmp_path / "losses.png")

@@ -29,7 +29,7 @@ def imported_modules(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_arrows(folder: str) -> None:
-    files = list((PACKAGE / folder).glob("*.py"))
+    files = list((PACKAGE / folder).rglob("*.py"))
     assert files
     for path in files:
         for module in imported_modules(path):

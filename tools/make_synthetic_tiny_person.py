@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from fpn_necks.datasets.synthetic_tiny_person import generate
+from fpn_necks.datasets import generate
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

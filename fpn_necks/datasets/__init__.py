@@ -1,6 +1,6 @@
 """Datasets and their makers."""
 
-from .synthetic_tiny_person import (
+from .synthetic import (
     Person,
     Scene,
     SceneSettings,

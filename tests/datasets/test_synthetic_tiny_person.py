@@ -12,11 +12,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from fpn_necks.datasets.synthetic_tiny_person import (
-    SceneSettings,
-    draw_scene,
-    generate,
-)
+from fpn_necks.datasets import SceneSettings, draw_scene, generate
 
 SMALL = dict(
     num_train=3,
