@@ -168,7 +168,9 @@ class StatisticFusionFactor(FusionFactor):
 class LearnableFusionFactor(FusionFactor):
     """α as a parameter: "one-α" (shared) or "three-α" (one per connection) of Table 1.
 
-    α is not constrained, as the paper does not constrain it.
+    α is not constrained, as the paper does not constrain it. Weight decay acts on it as
+    on any weight; ``paramwise_cfg=dict(custom_keys={'fusion_factor.alpha':
+    dict(decay_mult=0.0)})`` spares it.
 
     Args:
         num_connections: number of top-down connections.

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-DEMO = Path(__file__).parents[1] / "tools" / "demo.py"
+DEMO = Path(__file__).parents[2] / "tools" / "demo.py"
 SMALLEST = ["--train-images", "8", "--val-images", "4", "--epochs", "1"]
 
 

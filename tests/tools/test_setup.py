@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-CLONE = Path(__file__).parents[1]
+CLONE = Path(__file__).parents[2]
 SCRIPTS = ["tools/setup.sh", "tools/test.sh", ".ci/run"]
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None, reason="the scripts need bash"

@@ -111,11 +111,14 @@ INFER = """
 import sys
 from pathlib import Path
 
+import fpn_necks
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 
 config, checkpoint, images = sys.argv[1:]
 results = DetInferencer(config, checkpoint, device="cpu")(images, no_save_vis=True)
 model = init_detector(config, checkpoint, device="cpu")
+alone = DetInferencer(weights=checkpoint, device="cpu")
+assert type(alone.model.neck).__name__ == "SAlphaFPN"
 single = [inference_detector(model, str(p)) for p in sorted(Path(images).iterdir())]
 print("INFERENCER", len(results["predictions"]), "DETECTOR", len(single))
 """
