@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 import fpn_necks  # noqa: F401  registers what the config may name
+from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.statistics import estimate_from_config
 
 
@@ -18,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="config of a detector with a pyramid")
     parser.add_argument(
         "--count",
-        choices=("best_anchor", "positives"),
+        choices=StatisticFusionFactor.COUNTS,
         default="best_anchor",
         help="objects by their best anchor, as in the paper (FCOS: by regress range), "
         "or positive anchors, as in the released code",

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
+from fpn_necks.layers import StatisticFusionFactor
+
 from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
 from .level_counts import best_levels, count_regress_range_levels
 from .positive_anchors import count_positive_anchors
 from .ratios import RELEASED_LIMITS, fusion_factors
 
-COUNTS = ("best_anchor", "positives")
+COUNTS = StatisticFusionFactor.COUNTS
 
 
 @dataclass
