@@ -119,7 +119,9 @@ class PyramidNeck(BaseModule):
 
 
 def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
-    settings = dict(mode="nearest") if upsample_cfg is None else dict(upsample_cfg)
+    if not isinstance(upsample_cfg, Mapping | None):
+        raise TypeError(f"upsample_cfg must be a dict, got {upsample_cfg!r}")
+    settings = dict(upsample_cfg or {})
     modes = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
     if settings.setdefault("mode", "nearest") not in modes:
         raise ValueError(

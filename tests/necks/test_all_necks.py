@@ -145,6 +145,7 @@ def test_bfloat16_autocast(case: NeckCase) -> None:
         (dict(end_level=7), ValueError, "end_level must be -1 or lie in"),
         (dict(add_extra_convs="on_top"), ValueError, "add_extra_convs must be True"),
         (dict(upsample_cfg=dict(mode="near")), ValueError, "upsample_cfg mode must be"),
+        (dict(upsample_cfg="nearest"), TypeError, "upsample_cfg must be a dict"),
         (dict(upsample_cfg=dict(size=3)), ValueError, "upsample_cfg may hold"),
         (dict(levels=3), TypeError, "unexpected keyword argument 'levels'"),
     ],
