@@ -1,14 +1,9 @@
 """Datasets and their makers."""
 
-from .synthetic import (
-    Person,
-    Scene,
-    SceneSettings,
-    SplitSummary,
-    SyntheticTinyPerson,
-    draw_scene,
-    generate,
-)
+from .synthetic.scene import Person, Scene, draw_scene
+from .synthetic.scene_settings import SceneSettings
+from .synthetic.summaries import SplitSummary, SyntheticTinyPerson
+from .synthetic.tiny_person import generate
 
 __all__ = [
     "Person",

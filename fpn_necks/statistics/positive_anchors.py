@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,12 @@ def count_positive_anchors(
     check_anchor_generator(anchor_generator)
     counts = torch.zeros(anchor_generator.num_levels, dtype=torch.int64)
     few = type(assigner) is MaxIoUAssigner and allowed_border < 0
-    anchors_of: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+    # Resized images have a few dozen shapes, of some 5 MB of anchors each.
+    anchors_of = lru_cache(maxsize=32)(partial(_grid_anchors, anchor_generator))
     for image_boxes, shape in zip(boxes, image_shapes, strict=True):
         if len(image_boxes) == 0:
             continue
-        if shape not in anchors_of:
-            anchors_of = {shape: _grid_anchors(anchor_generator, shape)}
-        anchors, level_of = anchors_of[shape]
+        anchors, level_of = anchors_of(shape)
         if few:
             threshold = assigner.pos_iou_thr
             chosen = candidates(image_boxes, shape, anchor_generator, threshold)
