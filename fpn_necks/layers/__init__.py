@@ -1,5 +1,6 @@
 """Building blocks in plain torch and ``mmcv.cnn``: no registry, no mmdet."""
 
+from .adaptive_pooling import adaptive_average_pool
 from .fusion_factors import (
     AttentionFusionFactor,
     FixedFusionFactor,
@@ -9,7 +10,14 @@ from .fusion_factors import (
     check_factors,
 )
 from .levels import LevelRange, check_channels
-from .pyramid import ExtraLevels, LateralConvs, OutputConvs, resize_to, top_down
+from .pyramid import (
+    ExtraLevels,
+    LateralConvs,
+    OutputConvs,
+    resize_to,
+    top_down,
+    weighted_top_down,
+)
 
 __all__ = [
     "AttentionFusionFactor",
@@ -21,8 +29,10 @@ __all__ = [
     "LevelRange",
     "OutputConvs",
     "StatisticFusionFactor",
+    "adaptive_average_pool",
     "check_channels",
     "check_factors",
     "resize_to",
     "top_down",
+    "weighted_top_down",
 ]

@@ -50,7 +50,8 @@ class OutputConvs(nn.ModuleList):
 
     Args:
         num_levels: number of pyramid levels that have a 3x3 conv of stride 1.
-        channels: width of the pyramid.
+        in_channels: width of the fused maps.
+        out_channels: width of the maps these convs return.
         extra_in_channels: input width of each extra level's 3x3 conv of stride 2.
         settings: conv, norm and activation of each block.
     """
@@ -58,16 +59,17 @@ class OutputConvs(nn.ModuleList):
     def __init__(
         self,
         num_levels: int,
-        channels: int,
+        in_channels: int,
+        out_channels: int,
         extra_in_channels: Sequence[int],
         settings: ConvSettings,
     ) -> None:
-        strides_and_inputs = [(1, channels)] * num_levels
+        strides_and_inputs = [(1, in_channels)] * num_levels
         strides_and_inputs += [(2, channels_in) for channels_in in extra_in_channels]
         super().__init__(
             ConvModule(
                 channels_in,
-                channels,
+                out_channels,
                 3,
                 stride=stride,
                 padding=1,
@@ -84,7 +86,7 @@ class OutputConvs(nn.ModuleList):
         return list(self)[self.num_levels :]
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Smooth each ``(N, channels, H_i, W_i)`` map, shapes unchanged."""
+        """Map ``(N, in_channels, H_i, W_i)`` to ``(N, out_channels, H_i, W_i)``."""
         if len(pyramid) != self.num_levels:
             raise ValueError(f"expected {self.num_levels} maps, got {len(pyramid)}")
         return [self[i](x) for i, x in enumerate(pyramid)]
@@ -124,11 +126,17 @@ class ExtraLevels:
                 f"got {self.relu_before_convs!r}"
             )
 
-    def conv_in_channels(self, backbone_channels: int, out_channels: int) -> list[int]:
+    def conv_in_channels(
+        self, backbone_channels: int, lateral_channels: int, out_channels: int
+    ) -> list[int]:
         """Return the input width of each extra level's conv, empty when pooling."""
         if self.source is False or self.num_levels == 0:
             return []
-        first = backbone_channels if self.source == "on_input" else out_channels
+        first = {
+            "on_input": backbone_channels,
+            "on_lateral": lateral_channels,
+            "on_output": out_channels,
+        }[self.source]
         return [first] + [out_channels] * (self.num_levels - 1)
 
     def __call__(
@@ -137,25 +145,28 @@ class ExtraLevels:
         backbone_map: Tensor,
         lateral: Tensor,
         output: Tensor,
+        context: Tensor | None = None,
     ) -> list[Tensor]:
         """Compute the added maps, each half the size of the one before, rounded up.
 
         Args:
             convs: the convs whose inputs ``conv_in_channels`` describes.
             backbone_map: last used backbone map.
-            lateral: highest lateral after the top-down path.
+            lateral: highest lateral after the fusion of levels.
             output: highest output so far.
+            context: added to the first added map before the next is derived from it;
+                ``(N, C, 1, 1)`` or of the map's size.
         """
+        sources = {"on_input": backbone_map, "on_lateral": lateral}
+        x = sources.get(self.source, output)
         added: list[Tensor] = []
-        if self.source is False:
-            for _ in range(self.num_levels):
-                output = F.max_pool2d(output, 1, stride=2)
-                added.append(output)
-            return added
-        sources = {"on_input": backbone_map, "on_lateral": lateral, "on_output": output}
-        x = sources[self.source]
-        for i, conv in enumerate(convs):
-            x = conv(F.relu(x) if i and self.relu_before_convs else x)
+        for i in range(self.num_levels):
+            if self.source is False:
+                x = F.max_pool2d(x, 1, stride=2)
+            else:
+                x = convs[i](F.relu(x) if i and self.relu_before_convs else x)
+            if i == 0 and context is not None:
+                x = x + context
             added.append(x)
         return added
 
@@ -188,3 +199,22 @@ def top_down(
     for i in range(len(laterals) - 2, -1, -1):
         merged.append(merge(i, laterals[i], merged[-1]))
     return merged[::-1]
+
+
+def weighted_top_down(
+    laterals: Sequence[Tensor],
+    factor: Callable[[int, Tensor], Tensor],
+    upsample_cfg: Mapping[str, Any],
+) -> list[Tensor]:
+    """Add to each lateral the resized level above it, times a fusion factor.
+
+    Args:
+        laterals: one ``(N, C, H_i, W_i)`` map per level, high to low resolution.
+        factor: ``factor(i, upper)`` scales what connection ``i`` passes down.
+        upsample_cfg: see ``resize_to``.
+    """
+
+    def merge(connection: int, lateral: Tensor, upper: Tensor) -> Tensor:
+        return lateral + resize_to(factor(connection, upper), lateral, upsample_cfg)
+
+    return top_down(laterals, merge)

@@ -23,7 +23,9 @@ XAVIER_UNIFORM: Settings = dict(type="Xavier", layer="Conv2d", distribution="uni
 
 
 class PyramidNeck(BaseModule):
-    """Laterals → ``fuse`` (a method's idea) → output convs → extra levels.
+    """Laterals → ``fuse`` → output convs → ``refine`` → extra levels.
+
+    A method's idea is its ``fuse``, ``refine`` or both.
 
     The arguments have the names and meaning of mmdet's ``FPN``, and the parameters its
     names (``lateral_convs.*``, ``fpn_convs.*``). Maps are ordered from the highest
@@ -75,6 +77,7 @@ class PyramidNeck(BaseModule):
             len(self.in_channels), num_outs, start_level, end_level
         )
         self.upsample_cfg = _check_upsample_cfg(upsample_cfg)
+        self.lateral_channels = self._choose_lateral_channels()
 
         used_channels = self.levels.select(self.in_channels)
         self.extra_levels = ExtraLevels(
@@ -83,18 +86,31 @@ class PyramidNeck(BaseModule):
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         lateral_norm_cfg = None if no_norm_on_lateral else norm_cfg
         self.lateral_convs = LateralConvs(
-            used_channels, out_channels, {**settings, "norm_cfg": lateral_norm_cfg}
+            used_channels,
+            self.lateral_channels,
+            {**settings, "norm_cfg": lateral_norm_cfg},
         )
         self.fpn_convs = OutputConvs(
             self.levels.num_used,
+            self.lateral_channels,
             out_channels,
-            self.extra_levels.conv_in_channels(used_channels[-1], out_channels),
+            self.extra_levels.conv_in_channels(
+                used_channels[-1], self.lateral_channels, out_channels
+            ),
             settings,
         )
+
+    def _choose_lateral_channels(self) -> int:
+        """Return the width of laterals and fused maps, from ``levels`` and widths."""
+        return self.out_channels
 
     @abstractmethod
     def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
         """Fuse the laterals across levels; count and shapes stay."""
+
+    def refine(self, outputs: list[Tensor]) -> list[Tensor]:
+        """Refine the output convs' maps before extra levels; count and shapes stay."""
+        return outputs
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Turn backbone maps into pyramid maps.
@@ -110,10 +126,10 @@ class PyramidNeck(BaseModule):
             ValueError: the number of maps differs from the entries of ``in_channels``.
         """
         used = self.levels.select(inputs)
-        pyramid = self.fuse(self.lateral_convs(used))
-        outputs = self.fpn_convs(pyramid)
+        fused = self.fuse(self.lateral_convs(used))
+        outputs = self.refine(self.fpn_convs(fused))
         outputs += self.extra_levels(
-            self.fpn_convs.extra, used[-1], pyramid[-1], outputs[-1]
+            self.fpn_convs.extra, used[-1], fused[-1], outputs[-1]
         )
         return tuple(outputs)
 

@@ -12,37 +12,10 @@ from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fpn_necks.layers import (
-    AttentionFusionFactor,
-    FixedFusionFactor,
-    FusionFactor,
-    LearnableFusionFactor,
-    StatisticFusionFactor,
-    resize_to,
-    top_down,
-)
+from fpn_necks.layers import weighted_top_down
 
+from .fusion_factor import build_fusion_factor
 from .pyramid_neck import PyramidNeck
-
-FUSION_FACTORS: dict[str, type[FusionFactor]] = {
-    kind.__name__: kind
-    for kind in (
-        AttentionFusionFactor,
-        FixedFusionFactor,
-        LearnableFusionFactor,
-        StatisticFusionFactor,
-    )
-}
-for _kind in FUSION_FACTORS.values():
-    MODELS.register_module(module=_kind)
-
-# Strings can be given on the command line (--cfg-options), dicts cannot.
-NAMED_FUSION_FACTORS: dict[str, dict[str, Any]] = {
-    "statistic": dict(type="StatisticFusionFactor"),
-    "learnable": dict(type="LearnableFusionFactor"),
-    "learnable-shared": dict(type="LearnableFusionFactor", shared=True),
-    "attention": dict(type="AttentionFusionFactor"),
-}
 
 
 @MODELS.register_module()
@@ -103,12 +76,7 @@ class SAlphaFPN(PyramidNeck):
 
     def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
         """Run the top-down path of Eq. 1."""
-
-        def merge(connection: int, lateral: Tensor, upper: Tensor) -> Tensor:
-            scaled = self.fusion_factor(connection, upper)
-            return lateral + resize_to(scaled, lateral, self.upsample_cfg)
-
-        return top_down(laterals, merge)
+        return weighted_top_down(laterals, self.fusion_factor, self.upsample_cfg)
 
     def init_weights(self) -> None:
         """Initialise through ``init_cfg``, then apply the σ-power scaling once."""
@@ -129,45 +97,6 @@ class SAlphaFPN(PyramidNeck):
             readers: list[ConvModule] = self.fpn_convs.extra[:1]
             for reader in readers:
                 reader.conv.weight.div_(sigma ** (self.levels.num_used - 1))
-
-
-def build_fusion_factor(
-    fusion_factor: float | Sequence[float] | str | Mapping[str, Any],
-    num_connections: int,
-    channels: int,
-) -> FusionFactor:
-    """Build α from the ``fusion_factor`` argument of ``SAlphaFPN``.
-
-    Raises:
-        TypeError: neither a number, a list, a name nor a config.
-        ValueError: an unknown name or type, or values that are not allowed.
-    """
-    names = sorted(NAMED_FUSION_FACTORS)
-    if isinstance(fusion_factor, str):
-        if fusion_factor not in NAMED_FUSION_FACTORS:
-            raise ValueError(
-                f"fusion_factor must be a number, a list, one of {names} or a config, "
-                f"got {fusion_factor!r}"
-            )
-        config = dict(NAMED_FUSION_FACTORS[fusion_factor])
-    elif isinstance(fusion_factor, Mapping):
-        config = dict(fusion_factor)
-    else:
-        config = dict(type="FixedFusionFactor", factor=fusion_factor)
-
-    kind = config.pop("type", None)
-    # Our own first: a look into the registry imports all of mmdet's models, which needs
-    # mmcv's compiled ops.
-    if isinstance(kind, str):
-        found = FUSION_FACTORS.get(kind) or MODELS.get(kind)
-    else:
-        found = kind
-    if not (isinstance(found, type) and issubclass(found, FusionFactor)):
-        raise ValueError(
-            f"fusion_factor's type must be one of {sorted(FUSION_FACTORS)} or another "
-            f"registered FusionFactor, got {kind!r}"
-        )
-    return found(num_connections=num_connections, channels=channels, **config)
 
 
 def _check_power_init(power_init: float | None) -> float | None:

@@ -12,7 +12,7 @@ from fpn_necks.layers import (
 
 def test_parameter_names_are_those_of_mmdet_fpn() -> None:
     laterals = LateralConvs([4, 8], 6, {})
-    outputs = OutputConvs(2, 6, [8, 6], {})
+    outputs = OutputConvs(2, 6, 6, [8, 6], {})
     assert "1.conv.weight" in laterals.state_dict()
     assert "3.conv.bias" in outputs.state_dict()
     assert outputs[2].conv.in_channels == 8 and outputs[2].conv.stride == (2, 2)
@@ -21,7 +21,7 @@ def test_parameter_names_are_those_of_mmdet_fpn() -> None:
 
 def test_output_convs_want_one_map_per_level() -> None:
     with pytest.raises(ValueError, match="expected 2 maps, got 3"):
-        OutputConvs(2, 6, [6], {})([torch.zeros(1, 6, 4, 4)] * 3)
+        OutputConvs(2, 6, 6, [6], {})([torch.zeros(1, 6, 4, 4)] * 3)
 
 
 def test_laterals_want_one_map_per_level() -> None:
@@ -52,7 +52,8 @@ def test_resize_goes_to_the_size_of_the_target() -> None:
 @pytest.mark.parametrize("source", ["on_input", "on_lateral", "on_output"])
 def test_extra_convs_start_from_their_source(source: str) -> None:
     extra = ExtraLevels(2, source, relu_before_convs=True)
-    assert extra.conv_in_channels(7, 5) == [7 if source == "on_input" else 5, 5]
+    first = {"on_input": 7, "on_lateral": 6, "on_output": 5}[source]
+    assert extra.conv_in_channels(7, 6, 5) == [first, 5]
     maps = dict(
         backbone_map=torch.tensor([-1.0]),
         lateral=torch.tensor([-2.0]),
@@ -67,6 +68,23 @@ def test_extra_convs_start_from_their_source(source: str) -> None:
     extra([conv, conv], **maps)
     start = {"on_input": -1.0, "on_lateral": -2.0, "on_output": -3.0}[source]
     assert seen == [start, 0.0]  # no ReLU before the first conv, one before the second
+
+
+@pytest.mark.parametrize("source", [False, "on_output"])
+def test_context_joins_the_first_extra_level_and_what_is_derived_from_it(
+    source: bool | str,
+) -> None:
+    output = torch.arange(16.0).reshape(1, 1, 4, 4)
+    context = torch.tensor(100.0).reshape(1, 1, 1, 1)
+
+    def conv(x):
+        return x[:, :, ::2, ::2]  # what pooling with stride 2 does
+
+    first, second = ExtraLevels(2, source)(
+        [conv, conv], output, output, output, context
+    )
+    assert first.flatten().tolist() == [100.0, 102.0, 108.0, 110.0]
+    assert second.flatten().tolist() == [100.0]
 
 
 def test_pooled_levels_take_every_second_cell() -> None:
