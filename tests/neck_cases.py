@@ -22,6 +22,8 @@ class NeckCase:
     arguments: dict[str, Any] = field(default_factory=dict)
     # Parameters that rightly get no gradient from the outputs, by name.
     without_gradient: tuple[str, ...] = ()
+    # BN on pooled maps: one image in training raises the error that says the way out.
+    needs_two_images_to_train: bool = False
 
     def config(self, **changes: Any) -> dict[str, Any]:
         """Return the neck's config."""
@@ -92,3 +94,24 @@ CASES = [
         for kind in ("learnable", "learnable-shared", "attention")
     ),
 ]
+
+# What the levels of a PyramidNeck can be; each is tried with every such neck. The
+# widths of the backbone maps are IN_CHANNELS, and 8 for levels beyond them.
+PYRAMIDS: dict[str, dict[str, Any]] = {
+    **{f"{n}-levels": dict(num_ins=n, num_outs=n) for n in (1, 2, 3, 5, 6)},
+    "2-of-6-levels": dict(num_ins=6, num_outs=2, start_level=3, end_level=4),
+    "without-the-last": dict(num_ins=4, num_outs=3, end_level=2),
+    "start-1": dict(num_ins=4, num_outs=3, start_level=1),
+    "pooled": dict(num_ins=4, num_outs=6, start_level=1),
+    **{
+        f"extra-{source}{'-relu' if relu else ''}": dict(
+            num_ins=4,
+            num_outs=5,
+            start_level=1,
+            add_extra_convs=source,
+            relu_before_extra_convs=relu,
+        )
+        for source in (True, "on_input", "on_lateral", "on_output")
+        for relu in (False, True)
+    },
+}

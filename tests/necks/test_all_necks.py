@@ -4,16 +4,27 @@ import copy
 import inspect
 import math
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import fpn_necks.necks
-from tests.neck_cases import CASES, IN_CHANNELS, OUT_CHANNELS, NeckCase
+from fpn_necks.necks import PyramidNeck
+from tests.neck_cases import CASES, IN_CHANNELS, OUT_CHANNELS, PYRAMIDS, NeckCase
 
 SIZES = [(64, 96), (97, 130), (33, 31)]
+# Faster R-CNN's top level at 800x1344; no pool of AugFPN or PPM divides it.
+EXPORT_SIZE = (200, 336)
+FIRST_CASES = {case.type: case for case in reversed(CASES)}
+PYRAMID_CASES = [
+    case
+    for case in CASES
+    if issubclass(getattr(fpn_necks.necks, case.type), PyramidNeck)
+]
 
 
 def build(case: NeckCase, **changes) -> nn.Module:
@@ -23,20 +34,52 @@ def build(case: NeckCase, **changes) -> nn.Module:
     return neck
 
 
-def backbone_maps(size: tuple[int, int], batch: int = 2, **options) -> list[Tensor]:
+def backbone_maps(
+    size: tuple[int, int],
+    batch: int = 2,
+    channels=IN_CHANNELS,
+    rounding=math.ceil,
+) -> list[Tensor]:
     """Maps as a backbone gives them: sides are halved and rounded up."""
     random = torch.Generator().manual_seed(1)
+    sizes = [(rounding(size[0] / 2**i), rounding(size[1] / 2**i)) for i in range(8)]
     return [
-        torch.randn(
-            batch, c, math.ceil(size[0] / 2**i), math.ceil(size[1] / 2**i),
-            generator=random,
-        ).to(**options)
-        for i, c in enumerate(IN_CHANNELS)
-    ]  # fmt: skip
+        torch.randn(batch, c, *sizes[i], generator=random)
+        for i, c in enumerate(channels)
+    ]
+
+
+def check_gradients(neck: nn.Module, without: tuple[str, ...] = ()) -> None:
+    for name, parameter in neck.named_parameters():
+        if name in without:
+            assert parameter.grad is None, f"{name} is listed as without gradient"
+        else:
+            assert parameter.grad is not None, f"No gradient for {name}"
+            assert parameter.grad.isfinite().all(), f"Gradient of {name} is not finite"
+            assert parameter.grad.abs().sum() > 0, f"Zero gradient for {name}"
+
+
+def weighted_sum(outputs: tuple[Tensor, ...]) -> Tensor:
+    """Sum the outputs with random weights: a plain sum is blind behind a norm layer."""
+    random = torch.Generator().manual_seed(2)
+    return sum(
+        (o.float() * torch.randn(o.shape, generator=random)).sum() for o in outputs
+    )
 
 
 def every_case(function):
     return pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)(function)
+
+
+def every_type(function):
+    cases = list(FIRST_CASES.values())
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.type)(function)
+
+
+def every_pyramid_neck(function):
+    return pytest.mark.parametrize("case", PYRAMID_CASES, ids=lambda case: case.name)(
+        function
+    )
 
 
 def test_every_neck_has_a_case() -> None:
@@ -60,16 +103,62 @@ def test_shapes(case: NeckCase, size: tuple[int, int]) -> None:
 
 
 @every_case
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+def test_batches_in_both_modes(case: NeckCase, batch: int, train: bool) -> None:
+    neck = build(case).train(train)
+    maps = backbone_maps((64, 96), batch)
+    if case.needs_two_images_to_train and train and batch == 1:
+        with pytest.raises(ValueError, match=r"norm_cfg=dict\(type='GN'"):
+            neck(maps)
+        return
+    outputs = neck(maps)
+    assert all(output.shape[0] == batch for output in outputs)
+    if not train:
+        # An image's result does not depend on the others of its batch.
+        alone = neck([m[:1] for m in maps])
+        for output, first in zip(outputs, alone, strict=True):
+            torch.testing.assert_close(output[:1], first, atol=2e-5, rtol=1e-4)
+
+
+@every_case
+def test_levels_need_not_halve(case: NeckCase) -> None:
+    """Sides rounded down, as backbones without padding have them."""
+    maps = backbone_maps((97, 131), rounding=math.floor)
+    outputs = build(case)(maps)
+    for output, stride in zip(outputs, case.strides, strict=True):
+        if stride <= 8:
+            assert output.shape[2:] == maps[int(math.log2(stride))].shape[2:]
+
+
+@every_type
+@pytest.mark.parametrize("pyramid", PYRAMIDS, ids=str)
+def test_every_pyramid(case: NeckCase, pyramid: str) -> None:
+    if case not in PYRAMID_CASES:
+        pytest.skip("refines an existing pyramid: has no arguments for levels")
+    settings = dict(PYRAMIDS[pyramid])
+    channels = ([*IN_CHANNELS, 8, 8])[: settings.pop("num_ins")]
+    changes = dict(type=case.type, in_channels=channels, out_channels=OUT_CHANNELS)
+    torch.manual_seed(0)
+    neck = MODELS.build({**changes, **settings})
+    neck.init_weights()
+    for size in [(97, 130), (128, 160)]:
+        maps = backbone_maps(size, channels=channels)
+        outputs = neck(maps)
+        assert len(outputs) == settings["num_outs"]
+        first = settings.get("start_level", 0)
+        for i, output in enumerate(outputs):
+            expected = [math.ceil(side / 2 ** (first + i)) for side in size]
+            assert list(output.shape) == [2, OUT_CHANNELS, *expected]
+    weighted_sum(outputs).backward()
+    check_gradients(neck)
+
+
+@every_case
 def test_every_parameter_gets_a_gradient(case: NeckCase) -> None:
     neck = build(case)
-    sum(output.sum() for output in neck(backbone_maps((97, 130)))).backward()
-    for name, parameter in neck.named_parameters():
-        if name in case.without_gradient:
-            assert parameter.grad is None, f"{name} is listed as without gradient"
-        else:
-            assert parameter.grad is not None, f"No gradient for {name}"
-            assert parameter.grad.isfinite().all(), f"Gradient of {name} is not finite"
-            assert parameter.grad.abs().sum() > 0, f"Zero gradient for {name}"
+    weighted_sum(neck(backbone_maps((97, 130)))).backward()
+    check_gradients(neck, case.without_gradient)
 
 
 @every_case
@@ -105,10 +194,26 @@ def test_init_cfg_changes_the_weights(case: NeckCase) -> None:
     neck = MODELS.build(case.config())
     before = {k: v.clone() for k, v in neck.named_parameters()}
     neck.init_weights()
-    convs = [k for k in before if k.endswith("conv.weight")]
+    convs = [
+        f"{name}.weight"
+        for name, module in neck.named_modules()
+        if isinstance(module, nn.modules.conv._ConvNd)
+    ]
     assert convs
     for name in convs:
         assert not torch.equal(before[name], neck.get_parameter(name)), name
+
+
+@every_case
+def test_initialisation_follows_the_seed(case: NeckCase) -> None:
+    first, second = build(case), build(case)
+    torch.manual_seed(1)
+    other = MODELS.build(case.config())
+    other.init_weights()
+    for name, parameter in first.named_parameters():
+        assert torch.equal(parameter, second.get_parameter(name)), name
+        if name.endswith("conv.weight"):
+            assert not torch.equal(parameter, other.get_parameter(name)), name
 
 
 @every_case
@@ -121,17 +226,74 @@ def test_traced_neck_is_equal(case: NeckCase) -> None:
 
 
 @every_case
+def test_compiles_without_graph_breaks(case: NeckCase) -> None:
+    torch.compiler.reset()
+    neck, maps = build(case), backbone_maps((64, 96))
+    compiled = torch.compile(neck, backend="eager", fullgraph=True)
+    outputs = compiled(maps)
+    weighted_sum(outputs).backward()
+    expected = neck.eval()(maps)
+    for a, b in zip(torch.compile(neck, backend="eager")(maps), expected, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+def test_inductor() -> None:
+    torch.compiler.reset()
+    neck = build(FIRST_CASES["SAlphaFPN"]).eval()
+    maps = backbone_maps((64, 96))
+    with torch.no_grad():
+        compiled = torch.compile(neck, fullgraph=True)(maps)
+        for a, b in zip(compiled, neck(maps), strict=True):
+            torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+@every_case
+@pytest.mark.filterwarnings("ignore")
+def test_onnx(case: NeckCase, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    neck, maps = build(case).eval(), backbone_maps(EXPORT_SIZE, batch=1)
+    path = tmp_path / "neck.onnx"
+    names = [f"c{i}" for i in range(len(maps))]
+    torch.onnx.export(
+        neck, (maps,), path, input_names=names, opset_version=18, dynamo=False
+    )
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    other_maps = [m.flip(0, 2, 3) for m in maps]
+    # Maps the outputs do not depend on are no inputs of the graph.
+    used = {found.name for found in session.get_inputs()}
+    feed = {n: m.numpy() for n, m in zip(names, other_maps, strict=True) if n in used}
+    with torch.no_grad():
+        expected = neck(other_maps)
+    for ours, theirs in zip(session.run(None, feed), expected, strict=True):
+        scale = max(1.0, float(theirs.abs().max()))
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=3e-5 * scale)
+
+
+@every_case
 def test_bfloat16_autocast(case: NeckCase) -> None:
     neck, maps = build(case), backbone_maps((64, 96))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = neck(maps)
-    sum(output.float().sum() for output in outputs).backward()
+    weighted_sum(outputs).backward()
+    for name, parameter in neck.named_parameters():
+        if name not in case.without_gradient:
+            assert parameter.grad.isfinite().all(), name
     for output, exact in zip(outputs, neck(maps), strict=True):
+        assert output.isfinite().all()
         error = (output.float() - exact).abs().max() / exact.abs().max()
         assert error < 0.05
 
 
 @every_case
+def test_runs_on_the_meta_device(case: NeckCase) -> None:
+    """Costs are counted there; nothing may be copied from the processor."""
+    neck = build(case).to("meta")
+    outputs = neck([m.to("meta") for m in backbone_maps((64, 96))])
+    assert all(output.is_meta for output in outputs)
+
+
+@every_pyramid_neck
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -156,16 +318,14 @@ def test_wrong_arguments(case: NeckCase, changes: dict, error, message: str) -> 
         MODELS.build(case.config(**changes))
 
 
-@every_case
+@every_pyramid_neck
 def test_wrong_number_of_maps(case: NeckCase) -> None:
     with pytest.raises(ValueError, match="expected 4 feature maps.*got 3"):
         build(case)(backbone_maps((64, 96))[:3])
 
 
 def test_constructors_do_not_restate_the_shared_arguments() -> None:
-    shared = set(inspect.signature(fpn_necks.necks.PyramidNeck).parameters)
-    for name in set(fpn_necks.necks.__all__) - {"PyramidNeck"}:
-        neck = getattr(fpn_necks.necks, name)
-        if issubclass(neck, fpn_necks.necks.PyramidNeck):
-            own = set(inspect.signature(neck).parameters)
-            assert not own & (shared - {"in_channels", "out_channels"}), name
+    shared = set(inspect.signature(PyramidNeck).parameters)
+    for name in {case.type for case in PYRAMID_CASES}:
+        own = set(inspect.signature(getattr(fpn_necks.necks, name)).parameters)
+        assert not own & (shared - {"in_channels", "out_channels"}), name
