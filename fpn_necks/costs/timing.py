@@ -1,0 +1,92 @@
+"""The time of a computation as a ratio to another, measured side by side."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class PairedTimes:
+    """Times of pairs of runs, each pair taken one run right after the other.
+
+    Args:
+        base: seconds of what is compared with.
+        other: seconds of what is compared.
+    """
+
+    base: tuple[float, ...]
+    other: tuple[float, ...]
+
+    @property
+    def ratios(self) -> list[float]:
+        """``other / base`` of each pair, in ascending order."""
+        pairs = zip(self.other, self.base, strict=True)
+        return sorted(other / base for other, base in pairs)
+
+    @property
+    def median_ratio(self) -> float:
+        """Median of the pairs' ratios."""
+        return statistics.median(self.ratios)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Interval that holds the true median with at least 95 %, where pairs suffice.
+
+        It runs between two of the sorted ratios (the sign test's interval), and so
+        assumes nothing about the noise. With fewer than six pairs it is the whole
+        range, which covers less.
+        """
+        return median_interval(self.ratios)
+
+
+def median_interval(
+    sorted_values: Sequence[float], coverage: float = 0.95
+) -> tuple[float, float]:
+    """Return the sign test's interval for the median of sorted values."""
+    count = len(sorted_values)
+    outside, cut = 0.0, 0
+    for rank in range(count // 2):
+        outside += 2 * math.comb(count, rank) / 2**count
+        if outside > 1 - coverage:
+            break
+        cut = rank
+    return sorted_values[cut], sorted_values[count - 1 - cut]
+
+
+def compare_times(
+    base: Callable[[], Any],
+    other: Callable[[], Any],
+    pairs: int,
+    device: str | torch.device = "cpu",
+) -> PairedTimes:
+    """Time two functions in turns, after one run of each that is not counted.
+
+    Which of the two goes first changes from pair to pair, so that a slow drift of the
+    machine favours neither.
+    """
+    functions = (base, other)
+    for function in functions:
+        function()
+    times: tuple[list[float], list[float]] = ([], [])
+    for pair in range(pairs):
+        for which in ((0, 1), (1, 0))[pair % 2]:
+            times[which].append(_seconds(functions[which], device))
+    return PairedTimes(tuple(times[0]), tuple(times[1]))
+
+
+def _seconds(function: Callable[[], Any], device: str | torch.device) -> float:
+    synchronise = torch.device(device).type == "cuda"
+    if synchronise:
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    function()
+    if synchronise:
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
