@@ -27,6 +27,6 @@ else:
 
     allow_checkpoint_types()
 
-    from . import datasets, hooks, necks
+    from . import datasets, hooks, necks, roi_extractors
 
-    __all__ = ["__version__", "datasets", "hooks", "necks"]
+    __all__ = ["__version__", "datasets", "hooks", "necks", "roi_extractors"]

@@ -1,6 +1,14 @@
 """Building blocks in plain torch and ``mmcv.cnn``: no registry, no mmdet."""
 
+from .adaptive_channel_fusion import AdaptiveChannelFusion
 from .adaptive_pooling import adaptive_average_pool
+from .adaptive_spatial_fusion import AdaptiveSpatialFusion
+from .feature_grouping import (
+    GROUP_UPSAMPLING,
+    CascadeFeatureGrouping,
+    FeatureGrouping,
+    GroupingMatrix,
+)
 from .fusion_factors import (
     AttentionFusionFactor,
     FixedFusionFactor,
@@ -18,17 +26,26 @@ from .pyramid import (
     top_down,
     weighted_top_down,
 )
+from .residual_features import ResidualFeatures, SumFusion
 
 __all__ = [
+    "GROUP_UPSAMPLING",
+    "AdaptiveChannelFusion",
+    "AdaptiveSpatialFusion",
     "AttentionFusionFactor",
+    "CascadeFeatureGrouping",
     "ExtraLevels",
+    "FeatureGrouping",
     "FixedFusionFactor",
     "FusionFactor",
+    "GroupingMatrix",
     "LateralConvs",
     "LearnableFusionFactor",
     "LevelRange",
     "OutputConvs",
+    "ResidualFeatures",
     "StatisticFusionFactor",
+    "SumFusion",
     "adaptive_average_pool",
     "check_channels",
     "check_factors",

@@ -12,9 +12,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from . import augfpn, soft_roi
 from .method import ReleasedMethod
 
-METHODS: dict[str, ReleasedMethod] = {}
+METHODS: dict[str, ReleasedMethod] = {
+    "highfpn": augfpn.HIGHFPN,
+    "highfpn-retinanet": augfpn.HIGHFPN_RETINANET,
+    "soft-roi": soft_roi.METHOD,
+}
 """Every released class that is served, by the name of its method."""
 
 

@@ -187,9 +187,9 @@ def main() -> int:
         device = torch.cuda.get_device_name(device)
     setting = (
         f"{height}x{width}, batch {arguments.batch}, {device}, {arguments.threads} "
-        f"threads, medians of {arguments.pairs} pairs of runs, each beside mmdet's FPN; "
-        "in brackets the 95 % interval of the ratio; peak memory in MB of forward and "
-        "backward, ratio in brackets"
+        f"threads, medians of {arguments.pairs} pairs of runs, each beside mmdet's "
+        "FPN; in brackets the 95 % interval of the ratio; peak memory of forward and "
+        "backward, its ratio in brackets"
     )
     print(f"torch {torch.__version__}, {setting}")
     results: dict[str, Any] = dict(setting=setting, torch=torch.__version__, necks={})
