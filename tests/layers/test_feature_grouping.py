@@ -1,0 +1,283 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpn_necks.layers import (
+    CascadeFeatureGrouping,
+    FeatureGrouping,
+    GroupingMatrix,
+    adaptive_average_pool,
+)
+from tests.layers.slow_feature_grouping import slow_cascade
+
+SIZES = [(19, 26), (10, 13), (5, 7), (3, 4), (1, 2)]
+
+
+def random_maps(
+    num_levels: int, channels: int, sizes=SIZES, batch: int = 2, **options
+) -> list[Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return [
+        torch.randn(batch, channels, *size, generator=random, dtype=torch.double)
+        .to(**options)
+        .requires_grad_()
+        for size in sizes[:num_levels]
+    ]
+
+
+def randomise(module: nn.Module) -> nn.Module:
+    """Give every parameter, biases and affine ones included, values of their own."""
+    random = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.randn(parameter.shape, generator=random, dtype=torch.double)
+            parameter.add_(0.1 * noise)
+    return module
+
+
+def gradients(outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    random = torch.Generator().manual_seed(3)
+    cotangents = [
+        torch.randn(o.shape, generator=random, dtype=o.dtype) for o in outputs
+    ]
+    loss = sum((o * c).sum() for o, c in zip(outputs, cotangents, strict=True))
+    return list(torch.autograd.grad(loss, inputs))
+
+
+@pytest.mark.parametrize("cascade_times", [1, 2, 3])
+@pytest.mark.parametrize("rank", [None, 1, 3])
+@pytest.mark.parametrize(
+    ("num_levels", "channels", "hidden"),
+    [(1, 8, 8), (2, 8, 7), (3, 18, 16), (4, 16, 16), (5, 20, 17)],
+)
+def test_equals_the_slow_reference(
+    num_levels: int, channels: int, hidden: int, rank: int | None, cascade_times: int
+) -> None:
+    grouping = CascadeFeatureGrouping(
+        num_levels, channels, hidden, cascade_times, rank, weight_channels=24
+    ).double()
+    randomise(grouping)
+    maps = random_maps(num_levels, channels)
+    weights = dict(grouping.named_parameters())
+    ours = grouping(maps)
+    slow = slow_cascade(weights, maps, cascade_times, rank)
+    inputs = [*maps, *weights.values()]
+    assert [o.shape for o in ours] == [m.shape for m in maps]
+    for a, b in zip(ours, slow, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    for a, b in zip(gradients(ours, inputs), gradients(slow, inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_real_widths_of_three_levels() -> None:
+    """RetinaNet's: three groups of 86 channels for 256 outputs."""
+    torch.manual_seed(0)
+    grouping = CascadeFeatureGrouping(3, 258, 256, 2, rank=8).double()
+    maps = random_maps(3, 258, sizes=SIZES[1:])
+    slow = slow_cascade(dict(grouping.named_parameters()), maps, 2, 8)
+    for a, b in zip(grouping(maps), slow, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_levels", [1, 2, 3, 5])
+def test_identity_is_plain_resizing_and_concatenation(num_levels: int) -> None:
+    width = 4
+    stage = FeatureGrouping(num_levels, width * num_levels, 16, noise=0)
+    maps = random_maps(num_levels, width * num_levels, dtype=torch.float)
+    for level, output in enumerate(stage(maps)):
+        size = tuple(maps[level].shape[2:])
+        pieces = []
+        for k, x in enumerate(maps):
+            group = x[:, level * width : (level + 1) * width]
+            if k > level:
+                group = F.interpolate(group, size, mode="bilinear")
+            elif k < level:
+                group = adaptive_average_pool(group, size)
+            pieces.append(group)
+        assert torch.equal(output, torch.cat(pieces, dim=1))
+
+
+def test_two_identity_stages_of_one_size_are_the_identity() -> None:
+    """Group l of level k becomes group k of level l, and back."""
+    stage = FeatureGrouping(3, 12, 16, noise=0)
+    maps = random_maps(3, 12, sizes=[(5, 6)] * 3, dtype=torch.float)
+    once = stage(maps)
+    assert torch.equal(once[2][:, 4:8], maps[1][:, 8:12])
+    for twice, x in zip(stage(once), maps, strict=True):
+        assert torch.equal(twice, x)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.1])
+@pytest.mark.parametrize("rank", [None, 2, 48])
+def test_matrix_starts_at_identity_plus_noise(rank: int | None, noise: float) -> None:
+    torch.manual_seed(0)
+    matrix = GroupingMatrix(64, 256, rank, noise)(torch.randn(8, 64, 5, 5))
+    around = matrix - torch.eye(64)
+    assert around.mean().abs() < noise / 10
+    assert around.std().item() == pytest.approx(noise, rel=0.15)
+    assert (around[0] - around[1]).abs().max() > noise  # one matrix per image
+
+
+def test_default_noise_changes_a_map_little() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 256, 9, 9)
+    changed = torch.bmm(GroupingMatrix(256, 256)(x), x.flatten(2)) - x.flatten(2)
+    assert changed.std() / x.std() < 0.2
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+def test_same_seed_same_weights(rank: int | None) -> None:
+    def state(seed: int) -> dict[str, Tensor]:
+        grouping = CascadeFeatureGrouping(2, 8, 8, 2, rank)
+        randomise(grouping)
+        torch.manual_seed(seed)
+        grouping.init_weights()
+        return {k: v for k, v in grouping.state_dict().items() if "matrices" in k}
+
+    first, second, other = state(0), state(0), state(1)
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert not all(torch.equal(first[k], other[k]) for k in first)
+    bias = first["stages.1.matrices.1.entries.bias"]
+    expected = torch.eye(8).flatten() if rank is None else torch.zeros(2 * 8 * 4)
+    assert torch.equal(bias, expected)
+
+
+def test_stages_have_own_matrices_and_share_the_weights_of_a_level() -> None:
+    names = dict(CascadeFeatureGrouping(3, 12, 8, 2).named_parameters())
+    assert {k.split(".matrices")[0] for k in names if "matrices" in k} == {
+        "stages.0",
+        "stages.1",
+    }
+    assert {k[:15] for k in names if "weights" in k} == {
+        f"stage_weights.{level}" for level in range(3)
+    }
+    assert names["stage_weights.0.1.conv.weight"].shape == (1, 16, 3, 3)
+
+
+def test_one_stage_has_no_weights() -> None:
+    grouping = CascadeFeatureGrouping(3, 12, 8, cascade_times=1)
+    assert not any("weights" in name for name, _ in grouping.named_parameters())
+
+
+def test_images_do_not_influence_each_other() -> None:
+    grouping = CascadeFeatureGrouping(3, 12, 8, 3, noise=0.1).double()
+    maps = random_maps(3, 12)
+    together = grouping(maps)
+    for i in range(2):
+        alone = grouping([x[i : i + 1] for x in maps])
+        for a, b in zip(alone, together, strict=True):
+            torch.testing.assert_close(a[0], b[i])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("fill", [0.0, 1.0, 1e4])
+def test_flat_and_tiny_maps_stay_finite(fill: float, autocast: bool) -> None:
+    """One image of 32 x 32 pixels, also where GN divides by a variance of 0."""
+    grouping = CascadeFeatureGrouping(4, 16, 16)
+    maps = [
+        torch.full((1, 16, side, side), fill, requires_grad=True)
+        for side in (8, 4, 2, 1)
+    ]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        outputs = grouping(maps)
+    sum(o.float().sum() for o in outputs).backward()
+    for tensor in [*outputs, *(p.grad for p in [*maps, *grouping.parameters()])]:
+        assert tensor.isfinite().all()
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_gradients_of_the_matrix(rank: int | None) -> None:
+    matrix = randomise(GroupingMatrix(4, 5, rank).double())
+    (x,) = random_maps(1, 4, sizes=[(2, 3)])
+    parameters = dict(matrix.named_parameters())
+
+    def run(x: Tensor, *values: Tensor) -> Tensor:
+        named = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(matrix, named, x)
+
+    assert torch.autograd.gradcheck(run, (x, *parameters.values()))
+
+
+@pytest.mark.parametrize("cascade_times", [1, 2])
+def test_gradients_of_the_cascade(cascade_times: int) -> None:
+    torch.manual_seed(0)
+    grouping = CascadeFeatureGrouping(2, 4, 4, cascade_times, noise=0.3).double()
+    maps = random_maps(2, 4, sizes=[(5, 3), (3, 2)], batch=1)
+    assert torch.autograd.gradcheck(lambda *x: tuple(grouping(x)), maps)
+
+
+def saved_bytes(function) -> int:
+    storages = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = function()
+    del outputs
+    return sum(size for size, _ in storages.values())
+
+
+def test_keeps_little_more_than_its_input_for_the_backward_pass() -> None:
+    """The pooling operator would keep X_k as well."""
+    stage = FeatureGrouping(3, 24, 8)
+    maps = random_maps(3, 24, sizes=[(64, 96), (32, 48), (16, 24)], dtype=torch.float)
+    plain = saved_bytes(
+        lambda: slow_cascade(
+            {f"stages.0.{k}": v for k, v in stage.named_parameters()}, maps, 1
+        )
+    )
+    ours = saved_bytes(lambda: stage(maps))
+    of_inputs = sum(x.nbytes for x in maps)
+    assert ours < 1.2 * of_inputs < plain
+
+
+@pytest.mark.parametrize("rank", [None, 64, 32, 16])
+def test_parameter_counts(rank: int | None) -> None:
+    with torch.device("meta"):
+        matrix = GroupingMatrix(256, 256, rank)
+    count = sum(p.numel() for p in matrix.parameters())
+    entries = 256 * 256 if rank is None else 2 * 256 * rank
+    assert count == 257 * 256 + 2 * 256 + 257 * entries
+    rows = [line.split() for line in GroupingMatrix.__doc__.splitlines()]
+    assert [str(rank), f"{count:,}"] in rows
+
+
+def test_thirty_two_groups_of_eight_at_256_channels() -> None:
+    with torch.device("meta"):
+        groups = {z: GroupingMatrix(8, z).norm.num_groups for z in (2, 7, 16, 100, 256)}
+    assert groups == {2: 1, 7: 1, 16: 2, 100: 10, 256: 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (dict(cascade_times=0), ValueError, "cascade_times must be at least 1, got 0"),
+        (dict(cascade_times=1.5), TypeError, "cascade_times must be an integer"),
+        (dict(cascade_times=True), TypeError, "cascade_times must be an integer"),
+        (dict(rank=0), ValueError, "rank must be at least 1, got 0"),
+        (dict(rank=13), ValueError, r"rank must be None or lie in \[1, 12\].*got 13"),
+        (dict(rank=2.0), TypeError, "rank must be an integer, got 2.0"),
+        (dict(noise=-0.1), ValueError, "noise must be finite and at least 0, got -0.1"),
+        (dict(noise=math.nan), ValueError, "noise must be finite"),
+        (dict(noise=math.inf), ValueError, "noise must be finite"),
+        (dict(noise="1"), TypeError, "noise must be a number, got '1'"),
+        (dict(noise=True), TypeError, "noise must be a number, got True"),
+        (dict(noise=0, rank=2), ValueError, "noise must be above 0 with a rank"),
+        (dict(weight_channels=1), ValueError, "weight_channels must be at least 2"),
+        (dict(weight_channels="a"), TypeError, "weight_channels must be an integer"),
+        (dict(num_levels=0), ValueError, "num_levels must be at least 1, got 0"),
+        (dict(channels=13), ValueError, "channels must be a multiple of num_levels=3"),
+        (dict(hidden_channels=1), ValueError, "hidden_channels must be at least 2"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_wrong_arguments(changes: dict, error, message: str) -> None:
+    arguments = dict(num_levels=3, channels=12, hidden_channels=8)
+    with pytest.raises(error, match=message):
+        CascadeFeatureGrouping(**{**arguments, **changes})

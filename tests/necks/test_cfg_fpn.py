@@ -1,0 +1,206 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.models.necks import FPN
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fpn_necks.necks import CFGFPN
+from tests.layers.slow_feature_grouping import below, slow_cascade
+
+WIDTHS = [5, 6, 7, 8, 9]
+
+
+def random_maps(num_levels: int, height: int = 37, width: int = 50) -> list[Tensor]:
+    random = torch.Generator().manual_seed(3)
+    return [
+        torch.randn(
+            2, c, math.ceil(height / 2**i), math.ceil(width / 2**i),
+            generator=random, dtype=torch.double,
+        ).requires_grad_()
+        for i, c in enumerate(WIDTHS[:num_levels])
+    ]  # fmt: skip
+
+
+def build(neck_type=CFGFPN, in_channels=WIDTHS, out_channels=8, **arguments):
+    torch.manual_seed(0)
+    arguments.setdefault("num_outs", len(in_channels))
+    neck = neck_type(in_channels, out_channels, **arguments)
+    neck.init_weights()
+    return neck
+
+
+def slow_neck(neck: CFGFPN, maps: list[Tensor], **settings) -> list[Tensor]:
+    """Return the levels that have a lateral, and one pooled level."""
+    weights = dict(neck.named_parameters())
+
+    def conv(name: str, x: Tensor, **options) -> Tensor:
+        weight, bias = weights[f"{name}.conv.weight"], weights[f"{name}.conv.bias"]
+        return F.conv2d(x, weight, bias, **options)
+
+    laterals = [conv(f"lateral_convs.{i}", x) for i, x in enumerate(maps)]
+    fused = slow_cascade(below(weights, "grouping."), laterals, **settings)
+    outputs = [conv(f"fpn_convs.{i}", x, padding=1) for i, x in enumerate(fused)]
+    return [*outputs, outputs[-1][:, :, ::2, ::2]]
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("cascade_times", [1, 2, 3])
+@pytest.mark.parametrize("num_levels", [2, 3, 4, 5])
+def test_equals_the_slow_reference(
+    num_levels: int, cascade_times: int, rank: int | None
+) -> None:
+    settings = dict(cascade_times=cascade_times, rank=rank)
+    neck = build(
+        in_channels=WIDTHS[:num_levels], num_outs=num_levels + 1, noise=0.1, **settings
+    ).double()
+    maps = random_maps(num_levels)
+    inputs = [*maps, *neck.parameters()]
+    found = []
+    for outputs in (neck(maps), slow_neck(neck, maps, **settings)):
+        loss = sum((o * o.detach().cos()).sum() for o in outputs)
+        found.append([*outputs, *torch.autograd.grad(loss, inputs)])
+    for ours, slow in zip(*found, strict=True):
+        torch.testing.assert_close(ours, slow, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        (None, dict(mode="bilinear", align_corners=False)),
+        (dict(mode="bilinear", align_corners=True),) * 2,
+        (dict(mode="nearest"),) * 2,
+        (dict(mode="nearest", scale_factor=2), dict(mode="nearest")),
+    ],
+    ids=str,
+)
+def test_upsample_cfg(given: dict | None, used: dict) -> None:
+    neck = build(num_outs=6, cascade_times=2, upsample_cfg=given).double()
+    maps = random_maps(5)
+    slow = slow_neck(neck, maps, cascade_times=2, upsample_cfg=used)
+    for a, b in zip(neck(maps), slow, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_every_output_reads_every_backbone_map() -> None:
+    """The paper's point; in FPN a level gets nothing from the finer ones."""
+
+    def dependencies(neck) -> list[list[bool]]:
+        maps = random_maps(4)
+        rows = []
+        for output in neck.double()(maps):
+            found = torch.autograd.grad(
+                output.sum(), maps, retain_graph=True, allow_unused=True
+            )
+            rows.append([g is not None and bool(g.abs().sum() > 0) for g in found])
+        return rows
+
+    assert dependencies(build(in_channels=WIDTHS[:4])) == [[True] * 4] * 4
+    fpn = dependencies(build(FPN, in_channels=WIDTHS[:4]))
+    assert fpn == [[k >= level for k in range(4)] for level in range(4)]
+
+
+def test_identity_matrices_are_plain_concatenation() -> None:
+    neck = build(out_channels=9, in_channels=WIDTHS[:3], cascade_times=1, noise=0)
+    laterals = [
+        torch.randn(2, 9, *size, generator=torch.Generator().manual_seed(4))
+        for size in ((13, 10), (7, 5), (4, 3))
+    ]
+    for level, fused in enumerate(neck.fuse(laterals)):
+        assert torch.equal(
+            fused[:, 3 * level : 3 * level + 3],
+            laterals[level][:, 3 * level : 3 * level + 3],
+        )
+        groups = [x[:, 3 * level : 3 * level + 3] for x in laterals]
+        size = fused.shape[2:]
+        expected = [F.adaptive_avg_pool2d(x, size) for x in groups[:level]]
+        expected += [F.interpolate(x, size, mode="bilinear") for x in groups[level:]]
+        torch.testing.assert_close(fused, torch.cat(expected, dim=1))
+
+
+@pytest.mark.parametrize(
+    ("num_levels", "width"), [(1, 256), (2, 256), (3, 258), (4, 256), (5, 260)]
+)
+def test_width_of_laterals(num_levels: int, width: int) -> None:
+    with torch.device("meta"):
+        neck = CFGFPN([8] * num_levels, 256, num_outs=num_levels, rank=2)
+        outputs = neck([torch.empty(1, 8, 9, 9)] * num_levels)
+    assert neck.lateral_channels == width
+    assert neck.lateral_convs[0].conv.weight.shape == (width, 8, 1, 1)
+    assert neck.fpn_convs[0].conv.weight.shape == (256, width, 3, 3)
+    assert all(output.shape == (1, 256, 9, 9) for output in outputs)
+
+
+def test_three_stages_by_default() -> None:
+    assert len(build().grouping.stages) == 3
+
+
+def test_init_weights_starts_at_the_identity_and_leaves_convs_to_init_cfg() -> None:
+    neck = build(out_channels=20, noise=0)
+    matrix = neck.grouping.stages[2].matrices[1](torch.randn(2, 20, 3, 3))
+    assert torch.equal(matrix, torch.eye(20).expand(2, 20, 20))
+    weight_conv = neck.grouping.stage_weights[0][1].conv
+    for conv in (neck.lateral_convs[0].conv, weight_conv):  # Xavier, uniform
+        fans = conv.weight[:, 0].numel() + conv.weight[0].numel()
+        assert conv.weight.abs().max() <= math.sqrt(6 / fans)
+        assert not conv.bias.any()
+    again = build(out_channels=20, noise=0).state_dict()
+    assert all(torch.equal(v, again[k]) for k, v in neck.state_dict().items())
+
+
+def test_gradcheck() -> None:
+    neck = build(
+        in_channels=[2, 3], out_channels=3, num_outs=3, cascade_times=2, noise=0.3
+    ).double()
+    random = torch.Generator().manual_seed(5)
+    maps = [
+        torch.randn(1, c, h, 3, generator=random, dtype=torch.double).requires_grad_()
+        for c, h in ((2, 5), (3, 2))
+    ]
+    parameters = dict(neck.named_parameters())
+
+    def run(first: Tensor, second: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(neck, named, ([first, second],))
+
+    assert torch.autograd.gradcheck(run, (*maps, *parameters.values()), fast_mode=True)
+
+
+@pytest.mark.parametrize("rank", [None, 64, 32, 16])
+def test_parameter_table(rank: int | None) -> None:
+    """The docstring's table of what the grouping costs."""
+    counts = []
+    for cascade_times in (1, 2, 3):
+        with torch.device("meta"):
+            neck = CFGFPN(
+                [256, 512, 1024, 2048], 256, 5, cascade_times=cascade_times, rank=rank
+            )
+        counts.append(sum(p.numel() for p in neck.grouping.parameters()))
+        fpn = FPN([256, 512, 1024, 2048], 256, 5)
+        assert sum(p.numel() for p in neck.parameters()) == counts[-1] + sum(
+            p.numel() for p in fpn.parameters()
+        )
+    rows = [line.split() for line in CFGFPN.__doc__.splitlines()]
+    assert [str(rank), *(f"{count:,}" for count in counts)] in rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (dict(cascade_times=0), ValueError, "cascade_times must be at least 1, got 0"),
+        (dict(cascade_times=1.5), TypeError, "cascade_times must be an integer"),
+        (dict(rank=0), ValueError, "rank must be at least 1, got 0"),
+        (dict(rank=11), ValueError, r"rank must be None or lie in \[1, 10\].*got 11"),
+        (dict(noise=-1), ValueError, "noise must be finite and at least 0, got -1"),
+        (dict(weight_channels=0), ValueError, "weight_channels must be at least 1"),
+        (dict(out_channels=1), ValueError, "must be at least 2 for feature grouping"),
+        (dict(group=3), TypeError, "unexpected keyword argument 'group'"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(changes: dict, error, message: str) -> None:
+    config = dict(type="CFGFPN", in_channels=WIDTHS, out_channels=8, num_outs=5)
+    with pytest.raises(error, match=message):
+        MODELS.build({**config, **changes})
