@@ -1,0 +1,14 @@
+"""Dense heads; importing this package registers them into mmdet.
+
+mmdet's heads, which they extend, need mmcv's compiled ops. Without those (mmcv-lite)
+the package is empty, and the necks still work.
+"""
+
+try:
+    import mmcv.ops  # noqa: F401
+except ImportError:
+    __all__ = []
+else:
+    from .yolov3_head import BridgelessYOLOV3Head
+
+    __all__ = ["BridgelessYOLOV3Head"]

@@ -1,0 +1,168 @@
+"""Fuse all levels of a pyramid into one of them: weighted, summed or concatenated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from .choices import check_choice
+from .level_resizing import LevelResizing
+from .pyramid import ConvSettings
+
+FUSIONS = ("asff", "sum", "concat")
+LEVEL_WEIGHTS = ("compressed", "direct")
+
+
+class CompressedLevelScores(nn.Module):
+    """How much each level counts, from all levels together, as released.
+
+    A 1x1 conv block squeezes each level; one 1x1 conv turns all of them into one score
+    map per level.
+
+    Args:
+        num_levels: number of levels.
+        channels: width of the maps.
+        compress_channels: width of a squeezed level.
+        settings: conv, norm and activation of the squeezing blocks.
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        channels: int,
+        compress_channels: int,
+        settings: ConvSettings,
+    ) -> None:
+        super().__init__()
+        self.compress = nn.ModuleList(
+            ConvModule(channels, compress_channels, 1, **settings)
+            for _ in range(num_levels)
+        )
+        self.score = nn.Conv2d(num_levels * compress_channels, num_levels, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Map n levels of ``(N, C, H, W)`` to scores ``(N, n, H, W)``."""
+        squeezed = [conv(x) for conv, x in zip(self.compress, maps, strict=True)]
+        return self.score(torch.cat(squeezed, dim=1))
+
+
+class DirectLevelScores(nn.Module):
+    """How much each level counts, from that level alone: λ of the paper's Eq. 2.
+
+    Args:
+        num_levels: number of levels.
+        channels: width of the maps.
+    """
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__()
+        self.score = nn.ModuleList(nn.Conv2d(channels, 1, 1) for _ in range(num_levels))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Map n levels of ``(N, C, H, W)`` to scores ``(N, n, H, W)``."""
+        scores = [conv(x) for conv, x in zip(self.score, maps, strict=True)]
+        return torch.cat(scores, dim=1)
+
+
+class LevelFusion(nn.Module):
+    """One fused level: resize all levels to it, fuse them, 3x3 conv block.
+
+    Liu et al., "Learning Spatial Fusion for Single-Shot Object Detection"
+    (arXiv 1911.09516), Sec. 3.2, Eq. 1 and 2::
+
+        x^1 .. x^n -> resizing -> x^{1->l} .. x^{n->l} -> weighted sum -> expand -> y^l
+                                          |                   ^
+                                          +-> scores -> softmax over levels
+
+    Args:
+        in_channels: width of each level.
+        target: index of the level that is made.
+        out_channels: width of the result.
+        order: see ``LevelResizing``.
+        weights: ``'compressed'``: see ``CompressedLevelScores``, as released;
+            ``'direct'``: see ``DirectLevelScores``, as in the paper.
+        compress_channels: width of a squeezed level of ``'compressed'`` weights.
+        fusion: ``'asff'``: the weighted sum; ``'sum'``: the plain one; ``'concat'``:
+            the levels behind each other, which makes ``expand`` n times larger.
+        settings: conv, norm and activation of each block.
+
+    Raises:
+        ValueError: ``target``, ``order``, ``weights`` or ``fusion`` is not allowed.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        target: int,
+        out_channels: int,
+        order: str,
+        weights: str,
+        compress_channels: int,
+        fusion: str,
+        settings: ConvSettings,
+    ) -> None:
+        super().__init__()
+        check_choice("weights", weights, LEVEL_WEIGHTS)
+        check_choice("fusion", fusion, FUSIONS)
+        self.fusion = fusion
+        self.resizing = LevelResizing(in_channels, target, order, settings)
+        num_levels, width = len(in_channels), in_channels[target]
+        if fusion == "asff":
+            self.scores = (
+                DirectLevelScores(num_levels, width)
+                if weights == "direct"
+                else CompressedLevelScores(
+                    num_levels, width, compress_channels, settings
+                )
+            )
+        fused_width = num_levels * width if fusion == "concat" else width
+        self.expand = ConvModule(fused_width, out_channels, 3, padding=1, **settings)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Map all levels ``(N, C_i, H_i, W_i)`` to ``(N, out_channels, H, W)``."""
+        return self.expand(self.fuse(self.resizing(maps)))
+
+    def fuse(self, resized: Sequence[Tensor]) -> Tensor:
+        """Fuse n levels of one size ``(N, C, H, W)``; ``(N, n C, H, W)`` by concat."""
+        if self.fusion == "concat":
+            return torch.cat(list(resized), dim=1)
+        if self.fusion == "sum":
+            total = resized[0]
+            for x in resized[1:]:
+                total = total + x
+            return total
+        return weighted_sum(resized, self.weights_of(resized))
+
+    def weights_of(self, resized: Sequence[Tensor]) -> Tensor:
+        """Return the weights of resized levels, see ``weight_maps``."""
+        if self.fusion != "asff":
+            raise ValueError(f"only fusion='asff' has weights, not {self.fusion!r}")
+        return softmax_over_levels(self.scores(resized))
+
+    def weight_maps(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return α, β, γ … of Eq. 1: ``(N, n, H, W)``, each place sums to 1.
+
+        Raises:
+            ValueError: ``fusion`` is not ``'asff'``.
+        """
+        return self.weights_of(self.resizing(maps))
+
+
+def softmax_over_levels(scores: Tensor) -> Tensor:
+    """Turn scores ``(N, n, H, W)`` into weights, at least in float32 (Eq. 2)."""
+    double = scores.dtype == torch.float64
+    return scores.softmax(dim=1, dtype=torch.float64 if double else torch.float32)
+
+
+def weighted_sum(maps: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Add n levels ``(N, C, H, W)`` with weights ``(N, n, H, W)`` (Eq. 1).
+
+    One level after the other: no tensor of all levels is made.
+    """
+    total = maps[0] * weights[:, :1].to(maps[0].dtype)
+    for i, x in enumerate(maps[1:], start=1):
+        total = total + x * weights[:, i : i + 1].to(x.dtype)
+    return total

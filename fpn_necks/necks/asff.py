@@ -1,0 +1,208 @@
+"""ASFF: levels of a pyramid fused anew, with weights for every place and level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from fpn_necks.layers import LevelFusion, check_channels, check_level_order
+
+Settings = Mapping[str, Any]
+
+BATCH_NORM: Settings = dict(type="BN")
+LEAKY_RELU: Settings = dict(type="LeakyReLU", negative_slope=0.1)
+KAIMING_LEAKY: Settings = dict(
+    type="Kaiming", layer="Conv2d", a=0.1, mode="fan_in", nonlinearity="leaky_relu"
+)
+
+
+@MODELS.register_module()
+class ASFF(BaseModule):
+    """Adaptively spatial feature fusion: a stage behind any neck.
+
+    Liu et al., "Learning Spatial Fusion for Single-Shot Object Detection"
+    (arXiv 1911.09516), Sec. 3.2. Every fused level becomes the sum of all of them,
+    resized to it, weighted at each place by a softmax over the levels, and a 3x3 conv
+    block follows; see ``LevelFusion`` and ``LevelResizing``. The weights are one number
+    per image, level and place: all channels share it.
+
+    A config puts it behind another neck: ``neck=[dict(type='FPN', ...),
+    dict(type='ASFF', in_channels=256, out_channels=256)]``. It fuses P3, P4 and P5 of
+    RetinaNet; P6 and P7 pass through as they are.
+
+    The defaults are those of the released YOLOv3, whose conv blocks have BN and
+    LeakyReLU(0.1). Where a GPU sees few images, as in RetinaNet, FCOS or Faster R-CNN,
+    give ``norm_cfg=dict(type='GN', num_groups=16)``, of which ``compress_channels``
+    must be a multiple, and the detector's own activation.
+
+    Args:
+        in_channels: width of the fused levels: one number, or one per level.
+        out_channels: width of the results: one number, or one per level.
+        num_fused: how many levels are fused, at least 2: the finest ones.
+        order: ``'fine_to_coarse'``, or ``'coarse_to_fine'`` as mmdet's ``YOLOV3Neck``
+            returns its maps. Lists and results have the same order.
+        weights: ``'compressed'``: the weights come from all levels together, each
+            squeezed to ``compress_channels`` (released); ``'direct'``: the score of a
+            level comes from that level alone, by one 1x1 conv (the paper's Eq. 2).
+        compress_channels: width of a squeezed level; released 16, and 8 with RFB.
+        fusion: ``'asff'``, or ``'sum'`` or ``'concat'`` in its place (Table 3).
+        lead_channels: widths to which a 3x3 conv block brings a level first, or
+            ``None`` for a level without one; released ``[None, None, 256]``, since
+            the finest level of its YOLOv3 has 128 channels.
+        conv_cfg: conv type; plain ``Conv2d`` by default.
+        norm_cfg: normalisation behind each conv.
+        act_cfg: activation behind each conv.
+        init_cfg: initialisation; Kaiming's by default, as in the paper's Sec. 3.4.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> neck = ASFF(in_channels=8, out_channels=[8, 16, 32])
+        >>> maps = [torch.rand(2, 8, 32 // 2**i, 48 // 2**i) for i in range(4)]
+        >>> [tuple(y.shape) for y in neck(maps)]
+        [(2, 8, 32, 48), (2, 16, 16, 24), (2, 32, 8, 12), (2, 8, 4, 6)]
+        >>> [tuple(w.shape) for w in neck.weight_maps(maps)]
+        [(2, 3, 32, 48), (2, 3, 16, 24), (2, 3, 8, 12)]
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        out_channels: int | Sequence[int],
+        num_fused: int = 3,
+        order: str = "fine_to_coarse",
+        weights: str = "compressed",
+        compress_channels: int = 16,
+        fusion: str = "asff",
+        lead_channels: Sequence[int | None] | None = None,
+        conv_cfg: Settings | None = None,
+        norm_cfg: Settings | None = BATCH_NORM,
+        act_cfg: Settings | None = LEAKY_RELU,
+        init_cfg: Settings | Sequence[Settings] | None = KAIMING_LEAKY,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if isinstance(num_fused, bool) or not isinstance(num_fused, int):
+            raise TypeError(f"num_fused must be an integer, got {num_fused!r}")
+        if num_fused < 2:
+            raise ValueError(f"num_fused must be at least 2, got {num_fused}")
+        self.num_fused = num_fused
+        self.order = order
+        self.in_channels = _per_level("in_channels", in_channels, num_fused)
+        self.out_channels = _per_level("out_channels", out_channels, num_fused)
+        check_channels("compress_channels", compress_channels)
+
+        settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        leads = _check_lead_channels(lead_channels, num_fused)
+        self.lead_convs = nn.ModuleList(
+            nn.Identity()
+            if c_out is None
+            else ConvModule(c, c_out, 3, padding=1, **settings)
+            for c, c_out in zip(self.in_channels, leads, strict=True)
+        )
+        widths = [
+            lead or channels
+            for lead, channels in zip(leads, self.in_channels, strict=True)
+        ]
+        self.fusions = nn.ModuleList(
+            LevelFusion(
+                widths,
+                target,
+                self.out_channels[target],
+                order,
+                weights,
+                compress_channels,
+                fusion,
+                settings,
+            )
+            for target in range(num_fused)
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Fuse the finest maps; the others are returned as they are.
+
+        Args:
+            inputs: at least ``num_fused`` maps ``(N, C_i, H_i, W_i)`` in ``order``.
+
+        Returns:
+            As many maps, in the same order and of the same sizes.
+
+        Raises:
+            ValueError: there are too few maps, or their sizes contradict ``order``.
+        """
+        fused, others = self._split(inputs)
+        maps = self._lead(fused)
+        results = [fusion(maps) for fusion in self.fusions]
+        if self.order == "coarse_to_fine":
+            return (*others, *results)
+        return (*results, *others)
+
+    def weight_maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the weights that ``forward`` uses (the paper's Fig. 3 and 4).
+
+        In training mode this is a pass like any other: statistics of BN are updated.
+
+        Args:
+            inputs: as in ``forward``.
+
+        Returns:
+            One ``(N, num_fused, H_l, W_l)`` map per fused level l. Channel n is the
+            weight of level n, in the order of the inputs; the channels sum to 1.
+
+        Raises:
+            ValueError: ``fusion`` is not ``'asff'``; or as in ``forward``.
+        """
+        maps = self._lead(self._split(inputs)[0])
+        return [fusion.weight_maps(maps) for fusion in self.fusions]
+
+    def _split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Separate the maps that are fused from the others."""
+        maps = list(inputs)
+        if len(maps) < self.num_fused:
+            raise ValueError(
+                f"num_fused is {self.num_fused}, but there are {len(maps)} maps"
+            )
+        check_level_order(maps, self.order)
+        if self.order == "coarse_to_fine":
+            first = len(maps) - self.num_fused
+            return maps[first:], maps[:first]
+        return maps[: self.num_fused], maps[self.num_fused :]
+
+    def _lead(self, maps: list[Tensor]) -> list[Tensor]:
+        return [conv(x) for conv, x in zip(self.lead_convs, maps, strict=True)]
+
+
+def _per_level(name: str, channels: int | Sequence[int], num_fused: int) -> list[int]:
+    """Return one valid width per fused level."""
+    if isinstance(channels, str) or not isinstance(channels, Sequence):
+        return [check_channels(name, channels)] * num_fused
+    if len(channels) != num_fused:
+        raise ValueError(
+            f"{name} must be one number or have {num_fused} entries, one per fused "
+            f"level (num_fused), got {channels!r}"
+        )
+    return [check_channels(name, c) for c in channels]
+
+
+def _check_lead_channels(
+    lead_channels: Sequence[int | None] | None, num_fused: int
+) -> list[int | None]:
+    if lead_channels is None:
+        return [None] * num_fused
+    if isinstance(lead_channels, str) or not isinstance(lead_channels, Sequence):
+        raise TypeError(f"lead_channels must be a list or None, got {lead_channels!r}")
+    if len(lead_channels) != num_fused:
+        raise ValueError(
+            f"lead_channels must have {num_fused} entries, one per fused level "
+            f"(num_fused), got {lead_channels!r}"
+        )
+    return [
+        None if c is None else check_channels("lead_channels", c) for c in lead_channels
+    ]

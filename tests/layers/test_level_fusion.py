@@ -1,0 +1,198 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fpn_necks.layers import (
+    CompressedLevelScores,
+    DirectLevelScores,
+    LevelFusion,
+    softmax_over_levels,
+    weighted_sum,
+)
+
+SMOOTH = dict(norm_cfg=None, act_cfg=dict(type="Tanh"))
+WIDTHS = [4, 6, 6]
+
+
+def maps_of_one_size(levels: int = 3, width: int = 5, **options) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    shape = (2, width, 6, 7)
+    return [torch.randn(shape, generator=random, **options) for _ in range(levels)]
+
+
+def pyramid(**options) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    shapes = [(2, 4, 9, 11), (2, 6, 5, 6), (2, 6, 3, 3)]
+    return [torch.randn(shape, generator=random, **options) for shape in shapes]
+
+
+def build(target: int = 1, settings=SMOOTH, **changes) -> LevelFusion:
+    torch.manual_seed(0)
+    arguments = dict(
+        in_channels=WIDTHS,
+        target=target,
+        out_channels=7,
+        order="fine_to_coarse",
+        weights="compressed",
+        compress_channels=3,
+        fusion="asff",
+        settings=settings,
+    )
+    return LevelFusion(**{**arguments, **changes})
+
+
+def one_hot(level: int, levels: int = 3) -> Tensor:
+    weights = torch.zeros(2, levels, 6, 7)
+    weights[:, level] = 1
+    return weights
+
+
+@pytest.mark.parametrize("level", range(3))
+def test_one_hot_weights_choose_a_level_exactly(level: int) -> None:
+    maps = maps_of_one_size()
+    assert torch.equal(weighted_sum(maps, one_hot(level)), maps[level])
+
+
+def test_weights_differ_from_place_to_place_but_not_between_channels() -> None:
+    maps = maps_of_one_size()
+    weights = one_hot(0)
+    weights[1, :, 2, 3] = torch.tensor([0.0, 0.25, 0.75])
+    fused = weighted_sum(maps, weights)
+    expected = 0.25 * maps[1][1, :, 2, 3] + 0.75 * maps[2][1, :, 2, 3]
+    assert torch.equal(fused[1, :, 2, 3], expected)
+    fused[1, :, 2, 3] = maps[0][1, :, 2, 3]
+    assert torch.equal(fused, maps[0])
+
+
+@pytest.mark.parametrize("level", range(3))
+def test_gradient_of_a_level_is_its_weight(level: int) -> None:
+    """Eq. 6, with detached weights and maps of one size: exactly."""
+    maps = [m.requires_grad_() for m in maps_of_one_size()]
+    fusion = build(in_channels=[5, 5, 5])
+    weights = fusion.weights_of(maps).detach()
+    upstream = torch.randn(2, 5, 6, 7)
+    weighted_sum(maps, weights).backward(upstream)
+    expected = upstream * weights[:, level : level + 1]
+    assert torch.equal(maps[level].grad, expected)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 5])
+@pytest.mark.parametrize("kind", ["compressed", "direct"])
+def test_weights_sum_to_one(levels: int, kind: str) -> None:
+    fusion = build(0, in_channels=[5] * levels, weights=kind)
+    weights = fusion.weights_of(maps_of_one_size(levels))
+    assert weights.shape == (2, levels, 6, 7)
+    assert (weights > 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2, 6, 7))
+    assert weights.std(dim=(2, 3)).min() > 0, "one weight for all places"
+
+
+def test_scores_from_one_level_alone() -> None:
+    """Eq. 2: λ of a level is a 1x1 conv of this level; the softmax joins them."""
+    scores = DirectLevelScores(3, 5)
+    maps = maps_of_one_size()
+    before = scores(maps)
+    maps[1] = maps[1] + 1
+    changed = (scores(maps) != before).flatten(2).any(2)
+    assert changed.tolist() == [[False, True, False]] * 2
+    expected = nn.functional.conv2d(
+        maps[1], scores.score[1].weight, scores.score[1].bias
+    )
+    torch.testing.assert_close(scores(maps)[:, 1:2], expected)
+
+
+def test_scores_from_all_levels() -> None:
+    scores = CompressedLevelScores(3, 5, 4, SMOOTH)
+    maps = maps_of_one_size()
+    before = scores(maps)
+    maps[1] = maps[1] + 1
+    assert (scores(maps) != before).flatten(2).any(2).all()
+    assert scores.score.weight.shape == (3, 12, 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_softmax_is_at_least_float32(dtype: torch.dtype) -> None:
+    scores = torch.randn(2, 3, 6, 7).to(dtype)
+    weights = softmax_over_levels(scores)
+    assert weights.dtype == torch.float32
+    torch.testing.assert_close(weights.sum(1), torch.ones(2, 6, 7))
+    assert softmax_over_levels(scores.double()).dtype == torch.float64
+
+
+def test_softmax_is_float32_under_autocast() -> None:
+    fusion = build()
+    maps = pyramid()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights, fused = fusion.weight_maps(maps), fusion(maps)
+    assert weights.dtype == torch.float32
+    assert fused.dtype == torch.bfloat16
+
+
+def test_sum_and_concat() -> None:
+    maps = maps_of_one_size()
+    total = build(in_channels=[5, 5, 5], fusion="sum")
+    assert torch.equal(total.fuse(maps), maps[0] + maps[1] + maps[2])
+    joined = build(in_channels=[5, 5, 5], fusion="concat")
+    assert torch.equal(joined.fuse(maps), torch.cat(maps, dim=1))
+    assert joined.expand.conv.in_channels == 15
+    assert total.expand.conv.in_channels == 5
+    # Nothing is made that gets no gradient.
+    for fusion in (total, joined):
+        assert not [n for n, _ in fusion.named_parameters() if "scores" in n]
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat"])
+def test_only_asff_has_weights(fusion: str) -> None:
+    with pytest.raises(ValueError, match=f"only fusion='asff' has weights.*'{fusion}'"):
+        build(fusion=fusion).weight_maps(pyramid())
+
+
+@pytest.mark.parametrize("target", range(3))
+def test_result_is_the_expanded_sum_of_resized_levels(target: int) -> None:
+    fusion, maps = build(target), pyramid()
+    resized = fusion.resizing(maps)
+    weights = fusion.weight_maps(maps)
+    expected = sum(x * weights[:, i : i + 1] for i, x in enumerate(resized))
+    torch.testing.assert_close(fusion(maps), fusion.expand(expected))
+    assert fusion(maps).shape == (2, 7, *maps[target].shape[2:])
+
+
+@pytest.mark.parametrize("target", range(3))
+@pytest.mark.parametrize("kind", ["compressed", "direct"])
+def test_gradient(target: int, kind: str) -> None:
+    """The whole derivative, through the weights as well, at odd sizes."""
+    fusion = build(target, weights=kind).double()
+    maps = [m.requires_grad_() for m in pyramid(dtype=torch.float64)]
+    parameters = list(fusion.parameters())
+
+    def run(*inputs: Tensor) -> Tensor:
+        return fusion(inputs[:3])
+
+    assert torch.autograd.gradcheck(run, (*maps, *parameters), fast_mode=True)
+
+
+def test_blocks_take_the_settings() -> None:
+    settings = dict(norm_cfg=dict(type="GN", num_groups=1), act_cfg=dict(type="ReLU"))
+    fusion = build(settings=settings)
+    blocks = [fusion.expand, *fusion.scores.compress, fusion.resizing.convs[0]]
+    for block in blocks:
+        assert isinstance(block.norm, nn.GroupNorm)
+        assert isinstance(block.activate, nn.ReLU)
+        assert block.conv.bias is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(weights="softmax"), "weights must be one of .'compressed', 'direct'.,"),
+        (
+            dict(fusion="max"),
+            "fusion must be one of .'asff', 'sum', 'concat'., got 'max'",
+        ),
+        (dict(order="up"), "order must be one of"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**changes)

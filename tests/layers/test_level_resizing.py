@@ -1,0 +1,129 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from fpn_necks.layers import LevelResizing, check_level_order
+
+WIDTHS = [4, 6, 6, 10, 4]
+
+
+def pyramid(size: tuple[int, int], levels: int = 5, rounding=math.ceil) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(2, WIDTHS[i], *(rounding(s / 2**i) for s in size), generator=random)
+        for i in range(levels)
+    ]
+
+
+@pytest.mark.parametrize("target", range(5))
+@pytest.mark.parametrize("size", [(64, 96), (97, 130), (33, 31), (16, 16)], ids=str)
+@pytest.mark.parametrize("rounding", [math.ceil, math.floor])
+@pytest.mark.parametrize("order", ["fine_to_coarse", "coarse_to_fine"])
+def test_every_level_gets_size_and_width_of_the_target(
+    target: int, size: tuple[int, int], rounding, order: str
+) -> None:
+    widths, maps = WIDTHS, pyramid(size, rounding=rounding)
+    if order == "coarse_to_fine":
+        widths, maps = widths[::-1], maps[::-1]
+    resized = LevelResizing(widths, target, order, {})(maps)
+    assert all(x.shape == maps[target].shape for x in resized)
+    assert resized[target] is maps[target]
+
+
+def test_convs_are_those_of_the_paper() -> None:
+    resizing = LevelResizing(WIDTHS, 2, "fine_to_coarse", {})
+    kinds = [
+        (c.conv.kernel_size[0], c.conv.stride[0], c.conv.in_channels)
+        if isinstance(c, ConvModule)
+        else None
+        for c in resizing.convs
+    ]
+    # Levels 0 and 1 are finer, 2 is the target, 3 has another width.
+    assert kinds == [(3, 2, 4), (3, 2, 6), None, (1, 1, 10), (1, 1, 4)]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_finer_levels_are_pooled_all_steps_but_the_last(steps: int) -> None:
+    maps = pyramid((40, 56))
+    resizing = LevelResizing(WIDTHS, steps, "fine_to_coarse", {})
+    pooled = maps[0]
+    for _ in range(steps - 1):
+        pooled = nn.MaxPool2d(3, 2, 1)(pooled)
+    assert torch.equal(resizing(maps)[0], resizing.convs[0](pooled))
+
+
+def test_coarser_levels_are_narrowed_then_repeated() -> None:
+    maps = pyramid((64, 96))
+    resizing = LevelResizing(WIDTHS, 1, "fine_to_coarse", {})
+    calls = []
+    resizing.convs[3].register_forward_hook(lambda _, x, y: calls.append(y))
+    resized = resizing(maps)
+    assert calls[0].shape == (2, 6, 8, 12), "the conv must run at the small size"
+    assert torch.equal(resized[3], F.interpolate(calls[0], scale_factor=4))
+    # Equal widths: no conv.
+    assert torch.equal(resized[2], F.interpolate(maps[2], scale_factor=2))
+
+
+def test_order_is_a_matter_of_indices_alone() -> None:
+    maps = pyramid((33, 31))
+    forward = LevelResizing(WIDTHS, 1, "fine_to_coarse", {})
+    backward = LevelResizing(WIDTHS[::-1], 3, "coarse_to_fine", {})
+    backward.convs.load_state_dict(
+        {
+            f"{4 - int(key[0])}{key[1:]}": value
+            for key, value in forward.convs.state_dict().items()
+        }
+    )
+    pairs = zip(forward(maps), backward(maps[::-1])[::-1], strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_trace_fits_maps_of_other_sizes() -> None:
+    resizing = LevelResizing(WIDTHS[:3], 1, "fine_to_coarse", {})
+    traced = torch.jit.trace(resizing, (pyramid((64, 96), 3),), strict=False)
+    for rounding in (math.ceil, math.floor):
+        maps = pyramid((61, 31), 3, rounding)
+        for a, b in zip(traced(maps), resizing(maps), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_maps_and_levels_must_match() -> None:
+    resizing = LevelResizing(WIDTHS, 1, "fine_to_coarse", {})
+    with pytest.raises(ValueError, match="zip"):
+        resizing(pyramid((64, 96))[:3])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(order="top_down"), "order must be one of .'fine_to_coarse', 'coarse_t"),
+        (dict(target=5), r"target must lie in \[0, 4\], got 5"),
+        (dict(target=-1), r"target must lie in \[0, 4\], got -1"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(changes: dict, message: str) -> None:
+    arguments = dict(in_channels=WIDTHS, target=1, order="fine_to_coarse", settings={})
+    with pytest.raises(ValueError, match=message):
+        LevelResizing(**{**arguments, **changes})
+
+
+@pytest.mark.parametrize("size", [(64, 96), (7, 5), (1, 1)], ids=str)
+def test_order_of_pyramids_is_accepted(size: tuple[int, int]) -> None:
+    check_level_order(pyramid(size), "fine_to_coarse")
+    check_level_order(pyramid(size)[::-1], "coarse_to_fine")
+
+
+@pytest.mark.parametrize("size", [(64, 96), (1, 5)], ids=str)
+def test_contradicted_order_names_the_sizes(size: tuple[int, int]) -> None:
+    maps = pyramid(size, 2)
+    with pytest.raises(
+        ValueError, match=r"order is 'coarse_to_fine', but .*, (96|5)\)"
+    ):
+        check_level_order(maps, "coarse_to_fine")
+    with pytest.raises(ValueError, match="order is 'fine_to_coarse', but"):
+        check_level_order(maps[::-1], "fine_to_coarse")
