@@ -29,8 +29,9 @@ def _averaging_matrix(length: int, cells: int, like: Tensor) -> Tensor:
     """Return ``(cells, length)``: row i averages the entries that cell i covers."""
     position = torch.arange(length, device=like.device)
     cell = torch.arange(cells, device=like.device)[:, None]
-    # Cell i covers [floor(i·length/cells), ceil((i+1)·length/cells)).
+    # Cell i covers [floor(i·length/cells), ceil((i+1)·length/cells)). Nothing negative
+    # is divided: ONNX rounds that towards 0.
     first = cell * length // cells
-    last = -(-(cell + 1) * length // cells)
+    last = ((cell + 1) * length + cells - 1) // cells
     covered = ((position >= first) & (position < last)).to(like.dtype)
     return covered / (last - first).to(like.dtype)

@@ -1,0 +1,125 @@
+"""AugFPN: a feature pyramid that gives its highest level context in a residual way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fpn_necks.layers import ResidualFeatures, weighted_top_down
+
+from .fusion_factor import build_fusion_factor
+from .pyramid_neck import PyramidNeck
+
+
+@MODELS.register_module()
+class AugFPN(PyramidNeck):
+    """FPN with Residual Feature Augmentation.
+
+    Guo et al., "AugFPN", CVPR 2020 (arXiv 1912.05384), Sec. 3.2, for four levels::
+
+        C5 -+-> lateral_convs[3] -> raw M5 -(+)-> M5 -+-> fpn_convs[3] -> P5 -> P6 ...
+            |                                ^        |                        ^
+            +-> residual_features ---> M6 ---+        | up                     . average
+                                        .             v                        . of M6
+        C4 ---> lateral_convs[2] ------ . ---------> (+) -> fpn_convs[2] -> P4 .
+        ...                             .......................................
+
+    The dotted path is ``residual_to_extra_level``. The other two parts of the method
+    are ``SoftRoIExtractor`` (Sec. 3.3) and the auxiliary losses of consistent
+    supervision (Sec. 3.1). Those losses read the raw laterals, from before the residual
+    and the top-down path: ``neck.lateral_convs(neck.levels.select(maps))``, or the
+    output that a forward hook of ``neck.lateral_convs`` sees.
+
+    Checkpoints of mmdet's ``FPN`` load with the keys of ``residual_features`` missing.
+    With those weights at zero, outputs and gradients equal those of ``FPN`` bit for
+    bit.
+
+    Differences from the released ``HighFPN`` and ``HighFPNRetinanet``: the residual is
+    computed from the last used backbone map, where theirs takes the last map whatever
+    ``end_level`` is (which fails at the sum with the lateral unless they are the same);
+    sides need not be multiples of the stride. The choices are the released ones
+    otherwise. Among them, the paper mentions neither ``align_corners=True`` nor the
+    sigmoid of the weights.
+
+    Args:
+        *args: the arguments of ``PyramidNeck``, which are those of mmdet's ``FPN``.
+        pooling: ``'ratio-invariant'``, ``'gap'``, ``'gmp'`` or ``'psp'`` (Table 4).
+        ratios: the ratios of ``'ratio-invariant'``, each in (0, 1].
+        fusion: ``'asf'``, ``'sum'`` or ``'psp'`` (Table 4); ``None`` is ``'sum'`` for
+            ``'gap'`` and ``'gmp'``, which have one branch, and ``'asf'`` otherwise. See
+            ``ResidualFeatures`` for these three arguments.
+        fusion_factor: what the top-down connections pass on, as in ``SAlphaFPN``.
+        residual_to_extra_level: the global average of M6 is added to the first extra
+            level before the next is derived from it: the one-stage form, with which
+            the authors trained RetinaNet and FCOS. The paper does not mention it.
+        **kwargs: see ``*args``.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed, or
+            ``residual_to_extra_level`` is set and there is no extra level.
+
+    Example:
+        >>> import torch
+        >>> neck = AugFPN([8, 16, 32], 8, num_outs=4)
+        >>> maps = [torch.rand(1, 8 * 2**i, 32 // 2**i, 48 // 2**i) for i in range(3)]
+        >>> [tuple(p.shape) for p in neck(maps)]
+        [(1, 8, 32, 48), (1, 8, 16, 24), (1, 8, 8, 12), (1, 8, 4, 6)]
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        pooling: str = "ratio-invariant",
+        ratios: Sequence[float] = (0.1, 0.2, 0.3),
+        fusion: str | None = None,
+        fusion_factor: float | Sequence[float] | str | Mapping[str, Any] = 1.0,
+        residual_to_extra_level: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not isinstance(residual_to_extra_level, bool):
+            raise TypeError(
+                "residual_to_extra_level must be True or False, "
+                f"got {residual_to_extra_level!r}"
+            )
+        if residual_to_extra_level and not self.levels.num_extra:
+            raise ValueError(
+                "residual_to_extra_level=True needs an extra level: num_outs must be "
+                f"above {self.levels.num_used}, the number of used backbone levels, "
+                f"got {self.levels.num_outs}"
+            )
+        self.residual_to_extra_level = residual_to_extra_level
+        self.residual_features = ResidualFeatures(
+            self.levels.select(self.in_channels)[-1],
+            self.out_channels,
+            pooling,
+            ratios,
+            fusion,
+        )
+        self.fusion_factor = build_fusion_factor(
+            fusion_factor, self.levels.num_used - 1, self.out_channels
+        )
+
+    def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
+        """Run the top-down path; the highest lateral holds the residual already."""
+        return weighted_top_down(laterals, self.fusion_factor, self.upsample_cfg)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Turn backbone maps into pyramid maps; see ``PyramidNeck.forward``."""
+        used = self.levels.select(inputs)
+        raw_laterals = self.lateral_convs(used)
+        residual = self.residual_features(used[-1])
+        # A new list: a hook may hold the raw one.
+        fused = self.fuse([*raw_laterals[:-1], raw_laterals[-1] + residual])
+        outputs = self.refine(self.fpn_convs(fused))
+        context = None
+        if self.residual_to_extra_level:
+            context = residual.mean((2, 3), keepdim=True)
+        outputs += self.extra_levels(
+            self.fpn_convs.extra, used[-1], fused[-1], outputs[-1], context
+        )
+        return tuple(outputs)

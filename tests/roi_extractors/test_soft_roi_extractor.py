@@ -1,0 +1,389 @@
+import copy
+import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.registry import MODELS
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fpn_necks.roi_extractors import SoftRoIExtractor, level_shares, original_levels
+
+STRIDES = [4, 8, 16, 32]
+CHANNELS = 6
+ROI_LAYER = dict(type="RoIAlign", output_size=7, sampling_ratio=0)
+FUSIONS = ["asf", "acf", "sum", "max"]
+every_fusion = pytest.mark.parametrize("fusion", FUSIONS)
+
+
+def feature_maps(channels: int = CHANNELS, size=(96, 128), **options) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(
+            2, channels, math.ceil(size[0] / s), math.ceil(size[1] / s),
+            generator=random,
+        ).to(**options).requires_grad_()
+        for s in STRIDES
+    ]  # fmt: skip
+
+
+def some_rois(count: int = 9, size=(96, 128)) -> Tensor:
+    """RoIs of all sizes, some of them partly outside of the image."""
+    random = torch.Generator().manual_seed(1)
+    height, width = size
+    corner = torch.rand(count, 2, generator=random) * torch.tensor([width, height])
+    extent = torch.rand(count, 2, generator=random) * 100 + 2
+    image = torch.arange(count)[:, None] % 2
+    return torch.cat([image, corner - 5, corner + extent], dim=1)
+
+
+def build(fusion: str = "asf", **changes) -> SoftRoIExtractor:
+    torch.manual_seed(0)
+    arguments = dict(
+        type="SoftRoIExtractor",
+        roi_layer=ROI_LAYER,
+        out_channels=CHANNELS,
+        featmap_strides=STRIDES,
+        fusion=fusion,
+    )
+    extractor = MODELS.build(arguments | changes)
+    extractor.init_weights()
+    for name, parameter in extractor.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.uniform_(parameter, 0.1, 0.4)
+    return extractor
+
+
+def pool_all(feats: list[Tensor], rois: Tensor) -> Tensor:
+    pooled = [
+        RoIAlign(7, 1 / s, sampling_ratio=0)(x, rois)
+        for x, s in zip(feats, STRIDES, strict=True)
+    ]
+    return torch.stack(pooled, dim=1)  # (K, L, C, h, w)
+
+
+def test_asf_is_the_formula_of_the_concatenation() -> None:
+    extractor, feats, rois = build(), feature_maps(), some_rois()
+    pooled = pool_all(feats, rois)
+    hidden = extractor.fusion.reduce(pooled.flatten(1, 2)).relu()
+    weights = extractor.fusion.weigh(hidden).sigmoid()
+    torch.testing.assert_close(extractor.level_weights(feats, rois), weights)
+    expected = (weights[:, :, None] * pooled).sum(1)
+    torch.testing.assert_close(extractor(feats, rois), expected)
+
+
+def test_acf_sum_and_max() -> None:
+    feats, rois = feature_maps(), some_rois()
+    pooled = pool_all(feats, rois)
+    torch.testing.assert_close(build("sum")(feats, rois), pooled.sum(1))
+    assert torch.equal(build("max")(feats, rois), pooled.amax(1))
+    extractor = build("acf")
+    weights = extractor.fusion.weights(list(pooled.unbind(1)))[..., None, None]
+    torch.testing.assert_close(extractor(feats, rois), (weights * pooled).sum(1))
+    shown = extractor.level_weights(feats, rois)
+    assert shown.shape == (9, 4, 7, 7)
+    torch.testing.assert_close(shown, weights.mean(2).expand_as(shown))
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_one_hot_weights_are_roi_align_of_that_level(level: int) -> None:
+    """And SingleRoIExtractor, for RoIs that it assigns to this level."""
+    extractor, feats = build(), feature_maps()
+    torch.nn.init.zeros_(extractor.fusion.weigh.weight)
+    with torch.no_grad():  # at ±1000 the sigmoid is exactly 0 and 1
+        extractor.fusion.weigh.bias.fill_(-1000.0)
+        extractor.fusion.weigh.bias[level] = 1000.0
+    rois = some_rois()
+    align = RoIAlign(7, 1 / STRIDES[level], sampling_ratio=0)
+    assert torch.equal(extractor(feats, rois), align(feats[level], rois))
+
+    side = 56 * 2.0**level * 1.5
+    rois = torch.tensor([[0, 3.2, 5.1, 3.2 + side, 5.1 + side], [1, 0, 9, side, side]])
+    assert original_levels(rois, 4).tolist() == [level, level]
+    single = SingleRoIExtractor(ROI_LAYER, CHANNELS, STRIDES)
+    assert torch.equal(extractor(feats, rois), single(feats, rois))
+    scaled = extractor(feats, rois, roi_scale_factor=1.3)
+    assert torch.equal(scaled, single(feats, rois, roi_scale_factor=1.3))
+    assert not torch.equal(scaled, single(feats, rois))
+
+
+def reference_legacy_roi_align(x: Tensor, roi: list[float], scale: float) -> Tensor:
+    """The kernel of the first mmdet, two samples per direction, one cell at a time."""
+    batch, x1, y1, x2, y2 = roi
+    start = (y1 * scale, x1 * scale)
+    extent = (
+        max((y2 + 1) * scale - start[0], 0.0),
+        max((x2 + 1) * scale - start[1], 0.0),
+    )
+
+    def value(y: float, x_: float) -> Tensor:
+        height, width = x.shape[2:]
+        if y < -1 or y > height or x_ < -1 or x_ > width:
+            return x.new_zeros(x.shape[1])
+        y, x_ = max(y, 0.0), max(x_, 0.0)
+        top, left = min(int(y), height - 1), min(int(x_), width - 1)
+        bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+        dy = 0.0 if top == bottom else y - top
+        dx = 0.0 if left == right else x_ - left
+        image = x[int(batch)]
+        upper = image[:, top, left] * (1 - dx) + image[:, top, right] * dx
+        lower = image[:, bottom, left] * (1 - dx) + image[:, bottom, right] * dx
+        return upper * (1 - dy) + lower * dy
+
+    result = x.new_zeros(x.shape[1], 7, 7)
+    for row in range(7):
+        for column in range(7):
+            samples = [
+                value(
+                    start[0] + (row + (i + 0.5) / 2) * extent[0] / 7,
+                    start[1] + (column + (j + 0.5) / 2) * extent[1] / 7,
+                )
+                for i in range(2)
+                for j in range(2)
+            ]
+            result[:, row, column] = torch.stack(samples).mean(0)
+    return result
+
+
+def test_legacy_kernel() -> None:
+    layer = dict(type="RoIAlign", output_size=7, sampling_ratio=2, legacy=True)
+    extractor = build("sum", roi_layer=layer)
+    feats = [x.detach() for x in feature_maps(3, (33, 41))]
+    rois = [
+        [0, 2.3, 1.1, 30.9, 20.2],
+        [1, -6.0, -9.0, 12.0, 60.0],  # beyond the image on three sides
+        [1, 12.0, 9.0, 12.0, 9.0],  # one pixel
+        [0, 20.0, 20.0, 14.0, 12.0],  # turned inside out: the extent is clamped at 0
+    ]
+    expected = [
+        sum(
+            reference_legacy_roi_align(x, roi, 1 / s)
+            for x, s in zip(feats, STRIDES, strict=True)
+        )
+        for roi in rois
+    ]
+    torch.testing.assert_close(
+        extractor(feats, torch.tensor(rois)), torch.stack(expected), atol=1e-5, rtol=0
+    )
+    assert "legacy" not in ROI_LAYER and layer["legacy"] is True  # configs stay
+
+
+def test_parameters_of_the_paper() -> None:
+    """0.27M with four levels of 256 channels (Sec. 4.4)."""
+    count = sum(p.numel() for p in build(out_channels=256).parameters())
+    assert count == 1024 * 256 + 256 + 9 * 256 * 4 + 4 == 271_620
+    assert not list(build("max").parameters())
+
+
+def test_init_cfg() -> None:
+    extractor = build()
+    for conv in (extractor.fusion.reduce, extractor.fusion.weigh):
+        fan_in, fan_out = (conv.weight[:, 0].numel(), conv.weight[0].numel())
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        assert 0.9 * bound < conv.weight.abs().max() <= bound
+    plain = MODELS.build(
+        dict(
+            type="SoftRoIExtractor",
+            roi_layer=ROI_LAYER,
+            out_channels=CHANNELS,
+            featmap_strides=STRIDES,
+            init_cfg=None,
+        )
+    )
+    before = copy.deepcopy(plain.state_dict())
+    plain.init_weights()
+    assert all(torch.equal(before[k], v) for k, v in plain.state_dict().items())
+
+
+@every_fusion
+def test_gradients(fusion: str) -> None:
+    extractor, feats = build(fusion).double(), feature_maps(2 * CHANNELS, (16, 24))
+    feats = [x[:1, ::2].detach().double().requires_grad_() for x in feats]
+    rois = torch.tensor([[0, 1.0, 2.0, 13.0, 11.0], [0, 5.0, 3.0, 22.0, 15.0]]).double()
+    parameters = list(extractor.parameters())
+    assert torch.autograd.gradcheck(
+        lambda *x: extractor(list(x[:4]), rois), (*feats, *parameters)
+    )
+
+
+@every_fusion
+def test_without_rois(fusion: str) -> None:
+    """Every process of a distributed training must have all gradients."""
+    extractor, feats = build(fusion), feature_maps()
+    for layer in extractor.roi_layers:  # whose GPU kernel cannot be launched for none
+        layer.register_forward_pre_hook(lambda *_: pytest.fail("the operator was run"))
+    for rois in (torch.zeros(0, 5), torch.zeros(0, 5, dtype=torch.double)):
+        result = extractor(feats, rois, roi_scale_factor=1.2)
+        assert result.shape == (0, CHANNELS, 7, 7) and result.dtype == torch.float32
+        result.sum().backward()
+        for tensor in (*extractor.parameters(), *feats):
+            assert tensor.grad is not None and torch.count_nonzero(tensor.grad) == 0
+
+
+@every_fusion
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_mixed_precision(fusion: str, dtype: torch.dtype) -> None:
+    """Maps of half precision, as necks return them under autocast."""
+    extractor = build(fusion)
+    size = (2048, 96)
+    exact_feats = [x.detach() for x in feature_maps(size=size)]
+    # Rounded to half precision, these RoIs would be off by up to a pixel (float16) or
+    # eight (bfloat16).
+    rois = torch.tensor([[0, 11.3, 2001.3, 41.9, 2037.7], [1, 5.2, 1025.5, 70.1, 1044]])
+    with torch.no_grad():
+        exact = extractor([x.to(dtype).float() for x in exact_feats], rois)
+    feats = [x.to(dtype).requires_grad_() for x in exact_feats]
+    with torch.autocast("cpu", dtype=dtype):
+        result = extractor(feats, rois)
+        empty = extractor(feats, rois[:0])
+    assert result.dtype == empty.dtype == dtype
+    (result.float().sum() + empty.float().sum()).backward()
+    for tensor in (*extractor.parameters(), *feats):
+        assert tensor.grad.isfinite().all() and tensor.grad.abs().sum() > 0
+    assert (result.float() - exact).abs().max() < 0.03 * exact.abs().max()
+
+
+def test_exact_maps_under_autocast() -> None:
+    extractor, feats, rois = build(), feature_maps(), some_rois()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = extractor(feats, rois)
+    exact = extractor(feats, rois)
+    assert (result.float() - exact).abs().max() < 0.03 * exact.abs().max()
+
+
+class LargestResult(TorchDispatchMode):
+    """The number of entries of the largest tensor that any operator returned."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        found = result if isinstance(result, tuple | list) else [result]
+        sizes = [x.numel() for x in found if isinstance(x, Tensor)]
+        self.entries = max(self.entries, *sizes, 0)
+        return result
+
+
+@every_fusion
+def test_levels_are_never_concatenated(fusion: str) -> None:
+    """Neither forward nor backward stores all levels of all RoIs in one tensor."""
+    channels, count = 16, 64
+    extractor = build(fusion, out_channels=channels)
+    feats, rois = feature_maps(channels, (32, 32)), some_rois(count, (32, 32))
+    of_one_level = count * channels * 7 * 7
+    with LargestResult() as forward:
+        result = extractor(feats, rois)
+    with LargestResult() as backward:
+        result.sum().backward()
+    assert 0 < forward.entries <= of_one_level
+    assert 0 < backward.entries <= of_one_level
+    with LargestResult() as concatenation:  # the measure can see one
+        pool_all(feats, rois)
+    assert concatenation.entries == 4 * of_one_level
+
+
+def test_level_shares_of_fig_4() -> None:
+    weights = torch.zeros(5, 4, 2, 2)
+    weights[0] = torch.tensor([0.1, 0.2, 0.3, 0.4])[:, None, None]
+    weights[1, 0] = torch.tensor([[0.2, 0.4], [0.4, 0.6]])
+    weights[2:, 3] = 0.5
+    groups = torch.tensor([0, 0, 2, 2, 2])
+    shares = level_shares(weights, groups)
+    first = torch.tensor([0.5, 0.2, 0.3, 0.4]) / 1.4
+    torch.testing.assert_close(shares[0], first)
+    assert shares[2].tolist() == [0, 0, 0, 1]
+    assert shares[1].isnan().all() and shares[3].isnan().all()
+    together = level_shares(weights)
+    torch.testing.assert_close(together, torch.tensor([0.5, 0.2, 0.3, 1.9]) / 2.9)
+
+
+def test_level_shares_of_an_extractor() -> None:
+    extractor, feats, rois = build(), feature_maps(), some_rois(50)
+    weights = extractor.level_weights(feats, rois)
+    assert weights.shape == (50, 4, 7, 7)
+    assert ((weights > 0) & (weights < 1)).all()
+    assert (weights.sum(1) - 1).abs().max() > 0.1
+    shares = level_shares(weights, original_levels(rois, 4))
+    present = ~shares[:, 0].isnan()
+    assert present.any()
+    torch.testing.assert_close(shares[present].sum(1), torch.ones(int(present.sum())))
+
+
+def test_original_levels_are_those_of_mmdet() -> None:
+    random = torch.Generator().manual_seed(0)
+    corners = torch.rand(500, 2, generator=random) * 100
+    extent = 2.0 ** (torch.rand(500, 2, generator=random) * 8 + 2)
+    rois = torch.cat([torch.zeros(500, 1), corners, corners + extent], dim=1)
+    for scale in (56, 28):
+        single = SingleRoIExtractor(ROI_LAYER, CHANNELS, STRIDES, finest_scale=scale)
+        expected = single.map_roi_levels(rois, 4)
+        assert len(expected.unique()) == 4
+        assert torch.equal(original_levels(rois, 4, scale), expected)
+
+
+@every_fusion
+def test_traced_extractor_is_equal(fusion: str) -> None:
+    extractor = build(fusion).eval()
+    feats, rois = [x.detach() for x in feature_maps()], some_rois()
+    traced = torch.jit.trace(extractor, (feats, rois))
+    other = [x * 0.5 for x in feats]
+    torch.testing.assert_close(
+        traced(other, rois.flip(0)), extractor(other, rois.flip(0))
+    )
+
+
+@every_fusion
+def test_state_dict_and_pickle(fusion: str) -> None:
+    extractor, feats, rois = build(fusion), feature_maps(), some_rois()
+    other = build(fusion)
+    other.load_state_dict(extractor.state_dict())
+    for same in (other, pickle.loads(pickle.dumps(extractor))):
+        assert torch.equal(same(feats, rois), extractor(feats, rois))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (dict(fusion="mean"), ValueError, "fusion must be one of .*'acf'.*got 'mean'"),
+        (dict(featmap_strides=[4]), ValueError, "2 levels.*SingleRoIExtractor"),
+        (dict(featmap_strides=4), TypeError, "featmap_strides must be a list, got 4"),
+        (dict(out_channels=0), ValueError, "out_channels must be at least 1"),
+        (dict(roi_layer="RoIAlign"), TypeError, "roi_layer must be a dict"),
+        (dict(roi_layer={**ROI_LAYER, "legacy": True, "aligned": False}), ValueError,
+         "roi_layer with legacy=True must have type='RoIAlign'.*'aligned': False"),
+        (dict(roi_layer=dict(type="RoIPool", output_size=7, legacy=True)), ValueError,
+         "roi_layer with legacy=True must have type='RoIAlign'"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(changes: dict, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        build(**changes)
+
+
+def test_wrong_calls() -> None:
+    with pytest.raises(ValueError, match="expected 4 feature maps.*got 3"):
+        build()(feature_maps()[:3], some_rois())
+    for fusion in ("sum", "max"):
+        with pytest.raises(ValueError, match="'sum' and 'max' have no level weights"):
+            build(fusion).level_weights(feature_maps(), some_rois())
+
+
+def test_package_is_empty_without_compiled_ops(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['mmcv._ext'] = None;"
+        "import fpn_necks;"
+        "print(fpn_necks.roi_extractors.__all__, 'mmdet.models' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == "[] False", result.stderr
