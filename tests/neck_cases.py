@@ -43,6 +43,7 @@ P3_P7_FCOS = dict(
 )
 P2_P6_STRIDES = (1, 2, 4, 8, 16)
 P3_P7_STRIDES = (2, 4, 8, 16, 32)
+GN = dict(type="GN", num_groups=4)
 
 CASES = [
     NeckCase("s-alpha", "SAlphaFPN", P2_P6_STRIDES, P2_P6),
@@ -92,6 +93,157 @@ CASES = [
             {**P2_P6, "fusion_factor": kind},
         )
         for kind in ("learnable", "learnable-shared", "attention")
+    ),
+    NeckCase("cfg", "CFGFPN", P2_P6_STRIDES, P2_P6),
+    NeckCase("cfg-one-stage", "CFGFPN", P2_P6_STRIDES, {**P2_P6, "cascade_times": 1}),
+    # Three levels: the laterals have 18 channels for 16 outputs.
+    NeckCase(
+        "cfg-retinanet-rank",
+        "CFGFPN",
+        P3_P7_STRIDES,
+        {**P3_P7, "add_extra_convs": "on_lateral", "cascade_times": 2, "rank": 4},
+    ),
+    NeckCase("cfg-fcos", "CFGFPN", P3_P7_STRIDES, P3_P7_FCOS),
+    NeckCase("cfg-one-level", "CFGFPN", (8,), dict(num_outs=1, start_level=3)),
+    NeckCase(
+        "cfg-norm",
+        "CFGFPN",
+        P2_P6_STRIDES,
+        dict(
+            num_outs=5,
+            norm_cfg=dict(type="GN", num_groups=4),
+            act_cfg=dict(type="ReLU"),
+            upsample_cfg=dict(mode="nearest"),
+        ),
+    ),
+    NeckCase("augfpn", "AugFPN", P2_P6_STRIDES, P2_P6),
+    NeckCase(
+        "augfpn-retinanet",
+        "AugFPN",
+        P3_P7_STRIDES,
+        {**P3_P7, "residual_to_extra_level": True},
+    ),
+    NeckCase(
+        "augfpn-fcos",
+        "AugFPN",
+        P3_P7_STRIDES,
+        {**P3_P7_FCOS, "residual_to_extra_level": True},
+    ),
+    NeckCase(
+        "augfpn-on-lateral",
+        "AugFPN",
+        P3_P7_STRIDES,
+        {**P3_P7, "add_extra_convs": "on_lateral", "fusion_factor": "learnable"},
+    ),
+    NeckCase(
+        "augfpn-norm",
+        "AugFPN",
+        P2_P6_STRIDES,
+        dict(
+            num_outs=5,
+            norm_cfg=dict(type="GN", num_groups=4),
+            act_cfg=dict(type="ReLU"),
+            ratios=[0.1, 0.5],
+            residual_to_extra_level=True,
+        ),
+    ),
+    *(
+        NeckCase(
+            f"augfpn-{pooling}-{fusion}",
+            "AugFPN",
+            P2_P6_STRIDES,
+            {**P2_P6, "pooling": pooling, "fusion": fusion},
+        )
+        for pooling, fusion in (
+            ("ratio-invariant", "sum"),
+            ("gap", "sum"),
+            ("gmp", "sum"),
+            ("psp", "asf"),
+            ("psp", "psp"),
+        )
+    ),
+    # A stage behind other necks; here it fuses the backbone maps themselves.
+    NeckCase("asff", "ASFF", (1, 2, 4, 8), dict(num_fused=4)),
+    *(
+        NeckCase(f"asff-{name}", "ASFF", (1, 2, 4, 8), dict(num_fused=4, **arguments))
+        for name, arguments in {
+            "direct": dict(weights="direct"),
+            "sum": dict(fusion="sum"),
+            "concat": dict(fusion="concat"),
+            "lead": dict(lead_channels=[16, None, None, 24]),
+            "group-norm": dict(
+                compress_channels=8,
+                norm_cfg=dict(type="GN", num_groups=4),
+                act_cfg=dict(type="ReLU"),
+            ),
+            "plain": dict(norm_cfg=None, act_cfg=None),
+        }.items()
+    ),
+    NeckCase("drfpn", "DRFPN", P2_P6_STRIDES, P2_P6, needs_two_images_to_train=True),
+    *(
+        NeckCase(
+            f"drfpn-{name}", "DRFPN", strides, {**arguments, "crb": dict(norm_cfg=GN)}
+        )
+        for name, strides, arguments in (
+            ("retinanet", P3_P7_STRIDES, P3_P7),
+            ("fcos", P3_P7_STRIDES, P3_P7_FCOS),
+            ("non-local", P2_P6_STRIDES, {**P2_P6, "context": "non-local"}),
+            ("dense-aspp", P2_P6_STRIDES, {**P2_P6, "context": "dense-aspp"}),
+        )
+    ),
+    NeckCase(
+        "drfpn-inner-levels",
+        "DRFPN",
+        (2, 4),
+        dict(
+            num_outs=2,
+            start_level=1,
+            end_level=2,
+            top_down="plain",
+            bottom_up="plain",
+            context="none",
+        ),
+    ),
+    NeckCase(
+        "drfpn-swapped",
+        "DRFPN",
+        P2_P6_STRIDES,
+        dict(
+            num_outs=5,
+            top_down="crb",
+            bottom_up="srb",
+            # Values grow as they are weighed and passed up, and so does the rounding of
+            # learnt sampling points: too far for bfloat16 on white noise.
+            srb=dict(inputs="add", base_grid="identity", sampling_offset=False),
+            crb=dict(guide="cat", norm_cfg=GN),
+        ),
+    ),
+    NeckCase(
+        "drfpn-top-down",
+        "DRFPN",
+        P3_P7_STRIDES,
+        dict(
+            **P3_P7,
+            top_down="srb+crb",
+            bottom_up="none",
+            srb=dict(inputs="high", offset_scale="mean-side"),
+            crb=dict(guide="add", norm_cfg=GN),
+        ),
+    ),
+    NeckCase(
+        "drfpn-norm",
+        "DRFPN",
+        P2_P6_STRIDES,
+        dict(
+            num_outs=5,
+            norm_cfg=GN,
+            act_cfg=dict(type="ReLU"),
+            context="none",
+            upsample_cfg=dict(mode="bilinear"),
+            bottom_up="crb",
+            srb=dict(inputs="low", sampling_weight=False),
+            crb=dict(guide="high", norm_cfg=GN),
+        ),
     ),
 ]
 

@@ -3,6 +3,9 @@
 from .adaptive_channel_fusion import AdaptiveChannelFusion
 from .adaptive_pooling import adaptive_average_pool
 from .adaptive_spatial_fusion import AdaptiveSpatialFusion
+from .channel_refinement import ChannelRefinement
+from .choices import check_choice
+from .context import DenseASPPContext, NonLocalContext, PyramidPooling
 from .feature_grouping import (
     GROUP_UPSAMPLING,
     CascadeFeatureGrouping,
@@ -17,7 +20,16 @@ from .fusion_factors import (
     StatisticFusionFactor,
     check_factors,
 )
+from .level_fusion import (
+    CompressedLevelScores,
+    DirectLevelScores,
+    LevelFusion,
+    softmax_over_levels,
+    weighted_sum,
+)
+from .level_resizing import LevelResizing, check_level_order
 from .levels import LevelRange, check_channels
+from .narrow_conv import NarrowConv
 from .pyramid import (
     ExtraLevels,
     LateralConvs,
@@ -27,6 +39,7 @@ from .pyramid import (
     weighted_top_down,
 )
 from .residual_features import ResidualFeatures, SumFusion
+from .spatial_refinement import SpatialRefinement, fit_to
 
 __all__ = [
     "GROUP_UPSAMPLING",
@@ -34,6 +47,10 @@ __all__ = [
     "AdaptiveSpatialFusion",
     "AttentionFusionFactor",
     "CascadeFeatureGrouping",
+    "ChannelRefinement",
+    "CompressedLevelScores",
+    "DenseASPPContext",
+    "DirectLevelScores",
     "ExtraLevels",
     "FeatureGrouping",
     "FixedFusionFactor",
@@ -41,15 +58,26 @@ __all__ = [
     "GroupingMatrix",
     "LateralConvs",
     "LearnableFusionFactor",
+    "LevelFusion",
     "LevelRange",
+    "LevelResizing",
+    "NarrowConv",
+    "NonLocalContext",
     "OutputConvs",
+    "PyramidPooling",
     "ResidualFeatures",
+    "SpatialRefinement",
     "StatisticFusionFactor",
     "SumFusion",
     "adaptive_average_pool",
     "check_channels",
+    "check_choice",
     "check_factors",
+    "check_level_order",
+    "fit_to",
     "resize_to",
+    "softmax_over_levels",
     "top_down",
+    "weighted_sum",
     "weighted_top_down",
 ]

@@ -12,10 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import augfpn, soft_roi
+from . import asff, augfpn, drfpn, soft_roi
 from .method import ReleasedMethod
 
 METHODS: dict[str, ReleasedMethod] = {
+    "asff": asff.METHOD,
+    "drfpn": drfpn.METHOD,
     "highfpn": augfpn.HIGHFPN,
     "highfpn-retinanet": augfpn.HIGHFPN_RETINANET,
     "soft-roi": soft_roi.METHOD,

@@ -6,7 +6,6 @@ import math
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -67,6 +66,12 @@ def weighted_sum(outputs: tuple[Tensor, ...]) -> Tensor:
     )
 
 
+def check_close(found: Tensor, expected: Tensor, share: float = 2e-5) -> None:
+    """Compare as far as rounding goes, which is a share of the largest value."""
+    error = (found - expected).abs().max() / expected.abs().max().clamp(min=1)
+    assert error <= share, f"{error:.1e} of the largest value"
+
+
 def every_case(function):
     return pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)(function)
 
@@ -118,7 +123,7 @@ def test_batches_in_both_modes(case: NeckCase, batch: int, train: bool) -> None:
         # An image's result does not depend on the others of its batch.
         alone = neck([m[:1] for m in maps])
         for output, first in zip(outputs, alone, strict=True):
-            torch.testing.assert_close(output[:1], first, atol=2e-5, rtol=1e-4)
+            check_close(output[:1], first)
 
 
 @every_case
@@ -219,10 +224,12 @@ def test_initialisation_follows_the_seed(case: NeckCase) -> None:
 @every_case
 def test_traced_neck_is_equal(case: NeckCase) -> None:
     neck, maps = build(case).eval(), backbone_maps((64, 96))
-    traced = torch.jit.trace(neck, (maps,))
-    other_maps = [m * 0.5 for m in maps]
-    for a, b in zip(traced(other_maps), neck(other_maps), strict=True):
-        torch.testing.assert_close(a, b)
+    traced = torch.jit.trace(neck, (maps,), check_trace=False)
+    other_maps = [m.flip(0, 2, 3) for m in maps]
+    with torch.jit.optimized_execution(False):  # optimising takes seconds
+        outputs = traced(other_maps)
+    for a, b in zip(outputs, neck(other_maps), strict=True):
+        check_close(a, b)
 
 
 @every_case
@@ -234,7 +241,7 @@ def test_compiles_without_graph_breaks(case: NeckCase) -> None:
     weighted_sum(outputs).backward()
     expected = neck.eval()(maps)
     for a, b in zip(torch.compile(neck, backend="eager")(maps), expected, strict=True):
-        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+        check_close(a, b)
 
 
 def test_inductor() -> None:
@@ -244,7 +251,7 @@ def test_inductor() -> None:
     with torch.no_grad():
         compiled = torch.compile(neck, fullgraph=True)(maps)
         for a, b in zip(compiled, neck(maps), strict=True):
-            torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+            check_close(a, b)
 
 
 @every_case
@@ -266,8 +273,7 @@ def test_onnx(case: NeckCase, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = neck(other_maps)
     for ours, theirs in zip(session.run(None, feed), expected, strict=True):
-        scale = max(1.0, float(theirs.abs().max()))
-        np.testing.assert_allclose(ours, theirs.numpy(), atol=3e-5 * scale)
+        check_close(torch.from_numpy(ours), theirs, share=3e-5)
 
 
 @every_case

@@ -2,6 +2,7 @@ import copy
 import math
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from mmdet.models.necks import FPN
 from mmdet.registry import MODELS
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.necks import SAlphaFPN
@@ -318,3 +320,32 @@ def test_works_without_compiled_ops(tmp_path: Path) -> None:
         text=True,
     )
     assert result.stdout.strip() == "3", result.stderr
+
+
+class CountedOperations(TorchDispatchMode):
+    """Counts what is computed; views cost nothing and are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view:
+            self.counts[str(func.overloadpacket)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("factor", [0.5, "statistic", "learnable"])
+def test_costs_one_multiplication_per_connection(factor) -> None:
+    settings = dict(in_channels=CHANNELS, out_channels=16, num_outs=5)
+    neck, fpn = SAlphaFPN(**settings, fusion_factor=factor), FPN(**settings)
+    if factor == "statistic":
+        neck.fusion_factor.set([0.5, 0.4, 0.3])
+    with CountedOperations() as base:
+        fpn(maps())
+    with CountedOperations() as ours:
+        neck(maps())
+    # mmdet adds in place; ours adds to a new map, which is the same work.
+    base.counts["aten.add"] += base.counts.pop("aten.add_", 0)
+    assert ours.counts - base.counts == {"aten.mul": 3}
+    assert not base.counts - ours.counts

@@ -1,0 +1,43 @@
+"""A 3x3 convolution to very few channels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class NarrowConv(nn.Conv2d):
+    """A 3x3 convolution, padded by 1, to very few channels.
+
+    Each output channel is computed as nine maps by a 1x1 convolution, one for each
+    entry of the kernel, which are then shifted and added. Parameters and results are
+    those of ``Conv2d``; on a CPU the plain form takes about five times as long for one
+    or two output channels. The steps can also be taken one by one: a linear map before
+    the 1x1 convolution can be merged into it.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the result.
+        bias: whether there is a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``."""
+        return self.shift_and_add(F.conv2d(x, self.products()[:, :, None, None]))
+
+    def products(self) -> Tensor:
+        """Return the 1x1 convolution's weight, ``(9 * out_channels, in_channels)``."""
+        return self.weight.permute(0, 2, 3, 1).reshape(-1, self.in_channels)
+
+    def shift_and_add(self, x: Tensor) -> Tensor:
+        """Map ``(N, 9 * out_channels, H, W)`` to ``(N, out_channels, H, W)``."""
+        # A transposed convolution shifts the other way: hence the flip.
+        shifts = torch.eye(9, dtype=x.dtype, device=x.device).flip(0)
+        shifts = shifts.reshape(9, 1, 3, 3).repeat(self.out_channels, 1, 1, 1)
+        return F.conv_transpose2d(
+            x, shifts, self.bias, padding=1, groups=self.out_channels
+        )

@@ -1,0 +1,153 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fpn_necks.layers import ChannelRefinement
+from tests.golden import every_file, golden
+from tests.layers.plain_refinement import plain_channel_refinement
+
+GN = dict(type="GN", num_groups=2)
+RELEASED_PARTS = {
+    "supervise_conv1x1": "weight_conv",
+    "input_conv3x3": "feature_conv",
+}
+EXACT = dict(atol=1e-10, rtol=1e-10)
+
+
+def build(channels: int = 6, **arguments) -> ChannelRefinement:
+    torch.manual_seed(0)
+    return ChannelRefinement(channels, **arguments).double()
+
+
+def levels(channels: int = 6, batch: int = 2) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return tuple(
+        torch.randn(batch, channels, *size, generator=random).double().requires_grad_()
+        for size in ((7, 9), (4, 5))
+    )
+
+
+@every_file("drfpn_crb_train", "drfpn_crb_eval")
+def test_parity(name: str) -> None:
+    """The file's guide has 6 channels: two empty ones give it the 8 of the input."""
+    case = golden(name)
+    guide, x = case.inputs["supervise"], case.inputs["input"]
+
+    def our_name(theirs: str) -> str:
+        part, _, rest = theirs.partition(".")
+        return f"{RELEASED_PARTS[part]}.{rest}"
+
+    state = {our_name(k): v for k, v in case.state.items()}
+    state["weight_conv.conv.weight"] = F.pad(
+        state["weight_conv.conv.weight"], (0, 0, 0, 0, 0, 2)
+    )
+    block = ChannelRefinement(8)
+    block.load_state_dict(state)
+    block.train(name.endswith("_train"))
+    outputs = {"y": block(F.pad(guide, (0, 0, 0, 0, 0, 2)), x)}
+    case.check_outputs(outputs)
+    case.backward(outputs)
+    parameters = dict(block.named_parameters())
+    found = {
+        theirs: parameters[our_name(theirs)].grad
+        for theirs in case.state
+        if our_name(theirs) in parameters
+    }
+    guide_weight = "supervise_conv1x1.conv.weight"
+    found[guide_weight] = found[guide_weight][:, :6]
+    case.check_gradients({**found, "in/supervise": guide.grad, "in/input": x.grad})
+    buffers = dict(block.named_buffers())
+    for theirs, expected in case.after.items():
+        torch.testing.assert_close(buffers[our_name(theirs)], expected)
+
+
+@pytest.mark.parametrize("guide", ["low", "high", "add", "cat"])
+@pytest.mark.parametrize("train", [True, False])
+def test_equals_the_plain_operations(guide: str, train: bool) -> None:
+    block = build(guide=guide).train(train)
+    low, high = levels()
+    ours = block(low, high)
+    block = build(guide=guide).train(train)
+    theirs = plain_channel_refinement(block, low, high)
+    torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+@pytest.mark.parametrize("guide", ["low", "high", "add", "cat"])
+def test_top_down_swaps_the_levels(guide: str) -> None:
+    block = build(path="top-down", guide=guide)
+    low, high = levels()
+    upper, lower = (x.mean(dim=(2, 3), keepdim=True) for x in (high, low))
+    means = {"low": upper, "high": lower, "add": upper + lower}
+    if guide == "cat":
+        means["cat"] = block.reduce(torch.cat([upper, lower], dim=1))
+    expected = block.feature_conv(low) * block.weight_conv(means[guide])
+    torch.testing.assert_close(block(low, high), expected, **EXACT)
+    assert block.downsample is None
+
+
+def test_weights_are_per_image_and_channel() -> None:
+    low, high = levels()
+    block = build(norm_cfg=GN)
+    shifted = low + torch.randn(2, 6, 1, 1, dtype=torch.double)
+    ratio = block(shifted, high) / block(low, high)
+    flat = ratio.flatten(2)
+    known = flat.isfinite() & (flat != 0)
+    for values, here in zip(flat.flatten(0, 1), known.flatten(0, 1), strict=True):
+        if here.any():
+            assert torch.allclose(values[here], values[here][0].expand(here.sum()))
+
+
+@pytest.mark.parametrize("path", ["bottom-up", "top-down"])
+def test_one_image_in_training_needs_another_norm(path: str) -> None:
+    maps = levels(batch=1)
+    block = build(path=path)
+    with pytest.raises(ValueError, match="one image per batch") as error:
+        block(*maps)
+    assert "crb=dict(norm_cfg=dict(type='GN', num_groups=32))" in str(error.value)
+    assert "2 or more images" in str(error.value)
+    assert block.eval()(*maps).isfinite().all()
+    assert build(path=path, norm_cfg=GN)(*maps).isfinite().all()
+    assert build(path=path, norm_cfg=None)(*maps).isfinite().all()
+
+
+def test_frozen_statistics_need_one_image() -> None:
+    """As mmdet's ``norm_eval`` leaves a network: its norms alone are in eval mode."""
+    block = build()
+    for part in (block.weight_conv, block.feature_conv):
+        part.norm.eval()
+    assert block.training
+    assert block(*levels(batch=1)).isfinite().all()
+
+
+def test_two_images_of_one_cell_train() -> None:
+    maps = [torch.randn(2, 6, 1, 1, dtype=torch.double) for _ in range(2)]
+    assert build()(*maps).shape == (2, 6, 1, 1)
+
+
+@pytest.mark.parametrize("path", ["bottom-up", "top-down"])
+@pytest.mark.parametrize("guide", ["low", "high", "add", "cat"])
+def test_gradcheck(path: str, guide: str) -> None:
+    block = build(2, path=path, guide=guide, norm_cfg=dict(type="GN", num_groups=1))
+    names = [name for name, _ in block.named_parameters()]
+
+    def run(low: Tensor, high: Tensor, *parameters: Tensor) -> Tensor:
+        state = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(block, state, (low, high))
+
+    assert torch.autograd.gradcheck(run, (*levels(2), *block.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(channels=0), ValueError, "channels must be at least 1, got 0"),
+        (dict(path="sideways"), ValueError, "path must be one of .*got 'sideways'"),
+        (dict(guide="both"), ValueError, "guide must be one of .*'low'.*got 'both'"),
+        (dict(norm_cfg="BN"), TypeError, "norm_cfg must be a dict or None, got 'BN'"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(arguments: dict, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        ChannelRefinement(**{"channels": 8, **arguments})

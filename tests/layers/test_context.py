@@ -1,0 +1,128 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpn_necks.layers import DenseASPPContext, NonLocalContext, PyramidPooling
+from tests.golden import golden
+
+MODULES = [PyramidPooling, NonLocalContext, DenseASPPContext]
+RELEASED_NAMES = {
+    "reduceDim_conv.weight": "reduce.weight",
+    "reduceDim_conv.bias": "reduce.bias",
+    "bottleneck.weight": "bottleneck.weight",
+    "bottleneck.bias": "bottleneck.bias",
+    **{f"stages.{i}.1.weight": f"stages.{i}.weight" for i in range(4)},
+}
+EXACT = dict(atol=1e-10, rtol=1e-10)
+
+
+def build(kind: type[nn.Module], in_channels: int = 16, **arguments) -> nn.Module:
+    torch.manual_seed(0)
+    return kind(in_channels, 3, **arguments).double()
+
+
+def backbone_map(*size: int, channels: int = 16) -> Tensor:
+    random = torch.Generator().manual_seed(1)
+    x = torch.randn(2, channels, *size, generator=random).double()
+    return x.requires_grad_()
+
+
+def test_pyramid_pooling_parity() -> None:
+    case = golden("drfpn_ppm")
+    module = PyramidPooling(12, 8)
+    assert set(RELEASED_NAMES) == set(case.state)
+    module.load_state_dict({RELEASED_NAMES[k]: v for k, v in case.state.items()})
+    x = case.inputs["x"]
+    outputs = {"y": module(x)}
+    case.check_outputs(outputs)
+    case.backward(outputs)
+    found = {k: module.get_parameter(v).grad for k, v in RELEASED_NAMES.items()}
+    case.check_gradients({**found, "in/x": x.grad})
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 9), (4, 3)], ids=str)
+def test_pyramid_pooling_equals_torch_pooling(size: tuple[int, int]) -> None:
+    """Sizes that no number of cells divides, and cells that outnumber the map's."""
+    module, x = build(PyramidPooling), backbone_map(*size)
+    reduced = module.reduce(x)
+    branches = [
+        F.interpolate(conv(F.adaptive_avg_pool2d(reduced, n)), size=size)
+        for n, conv in zip((1, 2, 3, 6), module.stages, strict=True)
+    ]
+    expected = torch.relu(module.bottleneck(torch.cat([*branches, reduced], dim=1)))
+    torch.testing.assert_close(module(x), expected, **EXACT)
+
+
+def test_non_local_equals_its_formula() -> None:
+    """Wang et al., Eq. 1 and 6: a softmax over all positions, and a residual."""
+    module, x = build(NonLocalContext), backbone_map(5, 4)
+    query, key, value = (
+        torch.einsum("oc,nchw->nohw", conv.weight[:, :, 0, 0], x).flatten(2)
+        for conv in (module.query, module.key, module.value)
+    )  # (N, 2, 20)
+    scores = torch.einsum("ncq,nck->nqk", query, key) / math.sqrt(2)
+    gathered = torch.einsum("nqk,nck->ncq", scores.softmax(dim=2), value)
+    context = x + module.expand(gathered.reshape(2, 2, 5, 4))
+    expected = torch.relu(module.bottleneck(module.reduce(context)))
+    torch.testing.assert_close(module(x), expected, **EXACT)
+
+
+def test_dense_aspp_equals_its_formula() -> None:
+    module, x = build(DenseASPPContext), backbone_map(9, 7)
+    maps = [x]
+    for layer, dilation in zip(module.layers, (3, 6, 12, 18, 24), strict=True):
+        first, _, second = layer
+        hidden = torch.relu(F.conv2d(torch.cat(maps, dim=1), first.weight, first.bias))
+        maps.append(
+            F.conv2d(
+                hidden,
+                second.weight,
+                second.bias,
+                padding=dilation,
+                dilation=dilation,
+            )
+        )
+    expected = module.reduce(torch.cat(maps[1:], dim=1))
+    torch.testing.assert_close(module(x), expected, **EXACT)
+
+
+@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (13, 7)], ids=str)
+def test_keeps_the_size(kind: type[nn.Module], size: tuple[int, int]) -> None:
+    result = build(kind)(backbone_map(*size))
+    assert result.shape == (2, 3, *size)
+    assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_gradcheck(kind: type[nn.Module]) -> None:
+    arguments = dict(dilations=(1, 2)) if kind is DenseASPPContext else {}
+    module = build(kind, 8, **arguments)
+    names = [name for name, _ in module.named_parameters()]
+
+    def run(x: Tensor, *parameters: Tensor) -> Tensor:
+        state = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(module, state, (x,))
+
+    x = backbone_map(3, 4, channels=8)
+    assert torch.autograd.gradcheck(run, (x, *module.parameters()))
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_wrong_arguments(kind: type[nn.Module]) -> None:
+    with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
+        kind(0, 8)
+    with pytest.raises(TypeError, match="out_channels must be an integer, got '8'"):
+        kind(8, "8")
+
+
+def test_wrong_cells_dilations_and_widths() -> None:
+    with pytest.raises(ValueError, match="in_channels must be at least 8, got 4"):
+        NonLocalContext(4, 8)
+    with pytest.raises(ValueError, match="cells must be at least 1, got 0"):
+        PyramidPooling(8, 8, cells=(1, 0))
+    with pytest.raises(ValueError, match="dilations must be at least 1, got -3"):
+        DenseASPPContext(8, 8, dilations=(-3,))

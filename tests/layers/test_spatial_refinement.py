@@ -1,0 +1,293 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpn_necks.layers import SpatialRefinement, fit_to
+from tests.golden import golden
+from tests.layers.plain_refinement import (
+    peak_bytes,
+    plain_offset_and_weight,
+    plain_spatial_refinement,
+)
+
+RELEASED_NAMES = {
+    "down_h.weight": "reduce_source.weight",
+    "down_l.weight": "reduce_target.weight",
+    "deconv.weight": "resample.weight",
+    "deconv.bias": "resample.bias",
+    "offset_make.weight": "offset.weight",
+    "spatial_weight.0.weight": "weight_hidden.weight",
+    "spatial_weight.2.weight": "weight.weight",
+    "spatial_weight.2.bias": "weight.bias",
+}
+EXACT = dict(atol=1e-10, rtol=1e-10)
+
+
+def build(channels: int = 6, **arguments) -> SpatialRefinement:
+    torch.manual_seed(0)
+    return SpatialRefinement(channels, **arguments).double()
+
+
+def levels(
+    low: tuple[int, int] = (8, 12), high: tuple[int, int] = (4, 6), channels: int = 6
+) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return tuple(
+        torch.randn(2, channels, *size, generator=random).double().requires_grad_()
+        for size in (low, high)
+    )
+
+
+def predict_instead(
+    block: SpatialRefinement, offset: tuple[float, float], weight: float | None
+) -> None:
+    """Let δ and ω be constants."""
+
+    def constants(low: Tensor, high: Tensor):
+        target = low if block.path == "top-down" else high
+        ones = torch.ones_like(target[:, :1])
+        return (
+            torch.cat([ones * offset[0], ones * offset[1]], dim=1),
+            None if weight is None else ones * weight,
+        )
+
+    block.offset_and_weight = constants
+
+
+def test_parity() -> None:
+    case = golden("drfpn_srb")
+    block = SpatialRefinement(8)
+    assert set(RELEASED_NAMES) == set(case.state)
+    block.load_state_dict({RELEASED_NAMES[k]: v for k, v in case.state.items()})
+    low, high = case.inputs["low"], case.inputs["high"]
+    outputs = {"y": block(low, high)}
+    case.check_outputs(outputs)
+    offset, weight = block.offset_and_weight(low, high)
+    torch.testing.assert_close(offset, case.middle["offset"], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(weight, case.middle["weight"], atol=2e-5, rtol=1e-5)
+    case.backward(outputs)
+    found = {k: block.get_parameter(v).grad for k, v in RELEASED_NAMES.items()}
+    case.check_gradients({**found, "in/low": low.grad, "in/high": high.grad})
+
+
+@pytest.mark.parametrize("path", ["top-down", "bottom-up"])
+@pytest.mark.parametrize("inputs", ["cat", "low", "high", "add"])
+@pytest.mark.parametrize("low_size", [(8, 12), (7, 11), (8, 11)], ids=str)
+def test_equals_the_plain_operations(path: str, inputs: str, low_size) -> None:
+    block = build(path=path, inputs=inputs)
+    low, high = levels(low_size)
+    for ours, theirs in zip(
+        block.offset_and_weight(low, high),
+        plain_offset_and_weight(block, low, high),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+    ours, theirs = block(low, high), plain_spatial_refinement(block, low, high)
+    torch.testing.assert_close(ours, theirs, **EXACT)
+    cotangent = torch.randn_like(ours)
+    roots = [low, high, *block.parameters()]
+    gradients = (
+        torch.autograd.grad(y, roots, cotangent, allow_unused=True)
+        for y in (ours, theirs)
+    )
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+
+
+def test_inputs_decide_what_is_read() -> None:
+    for path in ("top-down", "bottom-up"):
+        for inputs, reads in {
+            "low": (True, False),
+            "high": (False, True),
+            "add": (True, True),
+            "cat": (True, True),
+        }.items():
+            maps = levels()
+            offset, weight = build(path=path, inputs=inputs).offset_and_weight(*maps)
+            (offset.sum() + weight.sum()).backward()
+            assert tuple(x.grad is not None for x in maps) == reads
+
+
+def test_zero_weight_gives_nearest_upsampling() -> None:
+    block = build(base_grid="identity")
+    for parameter in (block.offset.weight, block.weight.weight, block.weight.bias):
+        nn.init.zeros_(parameter)
+    low, high = levels()
+    assert torch.equal(block(low, high), F.interpolate(high, scale_factor=2))
+    low, high = levels((7, 11))
+    assert torch.equal(block(low, high), F.interpolate(high, size=(7, 11)))
+
+
+def test_identity_grid_is_bilinear_upsampling_inside() -> None:
+    block = build(base_grid="identity")
+    nn.init.zeros_(block.offset.weight)
+    nn.init.zeros_(block.weight.weight)
+    nn.init.ones_(block.weight.bias)
+    low, high = levels()
+    sampled = block(low, high) - F.interpolate(high, scale_factor=2)
+    bilinear = F.interpolate(high, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(
+        sampled[..., 1:-1, 1:-1], bilinear[..., 1:-1, 1:-1], **EXACT
+    )
+    # At the border zeros are padded, where interpolation repeats the border.
+    torch.testing.assert_close(sampled[..., 0, 1:-1], 0.75 * bilinear[..., 0, 1:-1])
+
+
+def column_ramp(rows: int, columns: int) -> Tensor:
+    """A map whose values are the numbers of its columns."""
+    return torch.arange(columns).double().expand(1, 2, rows, columns)
+
+
+@pytest.mark.parametrize("path", ["top-down", "bottom-up"])
+@pytest.mark.parametrize("scale", ["size", "mean-side"])
+@pytest.mark.parametrize("base_grid", ["released", "identity"])
+def test_sampling_points(path: str, scale: str, base_grid: str) -> None:
+    """Sampling a ramp gives the sampling points themselves."""
+    block = build(2, path=path, offset_scale=scale, base_grid=base_grid)
+    sizes = [(6, 20), (3, 10)]
+    low, high = (column_ramp(*size) for size in sizes)
+    source, target = (high, low) if path == "top-down" else (low, high)
+    offset_x = 0.6
+    predict_instead(block, (offset_x, 0.0), weight=None)
+    if path == "top-down":
+        resized = F.interpolate(high, scale_factor=2)
+    else:
+        resized = block.downsample(low)
+    sampled = (block(low, high) - resized)[0, 0]
+
+    height, width = target.shape[2:]
+    cells = torch.arange(width).double()
+    released = base_grid == "released"
+    base = cells / (width - 1) * 2 - 1 if released else (2 * cells + 1) / width - 1
+    divisor = width if scale == "size" else (height + width) / 2
+    expected = ((base + offset_x / divisor + 1) * source.shape[3] - 1) / 2
+    inside = (expected >= 0) & (expected <= source.shape[3] - 1)
+    assert inside.sum() >= width - 3
+    torch.testing.assert_close(sampled[height // 2, inside], expected[inside], **EXACT)
+
+
+def test_offsets_are_x_before_y() -> None:
+    block = build(2)
+    low, high = column_ramp(8, 12), column_ramp(4, 6)
+    results = []
+    for offset in ((0.0, 0.0), (0.0, 0.5), (0.5, 0.0)):
+        predict_instead(block, offset, weight=1.0)
+        results.append(block(low, high)[0, 0, 3, 3:9])
+    still, down, right = results
+    torch.testing.assert_close(down, still, **EXACT)
+    assert (right > still).all()
+
+
+def test_each_subtask_alone() -> None:
+    """Table 4: without δ the grid stays, without ω samples count fully."""
+    low, high = levels()
+    upsampled = F.interpolate(high, scale_factor=2)
+    rows, columns = (torch.linspace(-1, 1, n, dtype=torch.double) for n in (8, 12))
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+    still = F.grid_sample(high, grid.expand(2, -1, -1, -1), align_corners=False)
+
+    no_offset = build(sampling_offset=False)
+    offset, weight = no_offset.offset_and_weight(low, high)
+    assert offset is None and not hasattr(no_offset.offset, "weight")
+    torch.testing.assert_close(
+        no_offset(low, high), upsampled + weight * still, **EXACT
+    )
+
+    no_weight = build(sampling_weight=False)
+    offset, weight = no_weight.offset_and_weight(low, high)
+    assert weight is None and offset.abs().max() > 0.01
+    both = build()
+    both.load_state_dict(no_weight.state_dict(), strict=False)
+    nn.init.zeros_(both.weight.weight)
+    nn.init.ones_(both.weight.bias)
+    torch.testing.assert_close(no_weight(low, high), both(low, high), **EXACT)
+
+
+@pytest.mark.parametrize("path", ["top-down", "bottom-up"])
+@pytest.mark.parametrize(
+    ("low_size", "high_size"),
+    [((7, 9), (3, 4)), ((5, 1), (3, 1)), ((1, 1), (1, 1)), ((16, 16), (4, 4))],
+    ids=str,
+)
+def test_any_sizes(path: str, low_size, high_size) -> None:
+    """Levels that are rounded down, of one cell, or that do not halve at all."""
+    result = build(path=path)(*levels(low_size, high_size))
+    assert result.shape[2:] == (low_size if path == "top-down" else high_size)
+    assert result.isfinite().all()
+
+
+def test_upsample_cfg() -> None:
+    low, high = levels()
+    nearest, bilinear = build(), build(upsample_cfg=dict(mode="bilinear"))
+    difference = bilinear(low, high) - nearest(low, high)
+    expected = F.interpolate(high, scale_factor=2, mode="bilinear") - F.interpolate(
+        high, scale_factor=2
+    )
+    torch.testing.assert_close(difference, expected, **EXACT)
+
+
+@pytest.mark.parametrize("path", ["top-down", "bottom-up"])
+@pytest.mark.parametrize("inputs", ["cat", "low", "high", "add"])
+def test_gradcheck(path: str, inputs: str) -> None:
+    block = build(2, path=path, inputs=inputs)
+    low, high = levels((5, 6), (3, 3), channels=2)
+    names = [name for name, _ in block.named_parameters()]
+
+    def run(low: Tensor, high: Tensor, *parameters: Tensor) -> Tensor:
+        state = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(block, state, (low, high))
+
+    assert torch.autograd.gradcheck(run, (low, high, *block.parameters()))
+
+
+def test_traced_block_follows_the_offsets() -> None:
+    for path in ("top-down", "bottom-up"):
+        block, (low, high) = build(path=path), levels()
+        traced = torch.jit.trace(block, (low, high))
+        other = (low.flip(2) * 2, high.flip(3))
+        torch.testing.assert_close(traced(*other), block(*other))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_memory_stays_below_the_plain_operations(batch: int) -> None:
+    torch.manual_seed(0)
+    block = SpatialRefinement(64)
+    low = torch.randn(batch, 64, 64, 96, requires_grad=True)
+    high = torch.randn(batch, 64, 32, 48, requires_grad=True)
+    ours = peak_bytes(block, low, high)
+    plain = peak_bytes(lambda *maps: plain_spatial_refinement(block, *maps), low, high)
+    # The result, the samples and their gradients alone take more than this.
+    assert 3 * low.nbytes < ours < plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(channels=1), ValueError, "channels must be at least 2, got 1"),
+        (dict(channels="8"), TypeError, "channels must be an integer, got '8'"),
+        (dict(path="up"), ValueError, "path must be one of .*'top-down'.*got 'up'"),
+        (dict(inputs="both"), ValueError, "inputs must be one of .*'cat'.*got 'both'"),
+        (dict(offset_scale="area"), ValueError, "offset_scale must be one of"),
+        (dict(base_grid="none"), ValueError, "base_grid must be one of .*'identity'"),
+        (dict(sampling_offset=1), TypeError, "sampling_offset must be True or False"),
+        (dict(sampling_weight="no"), TypeError, "sampling_weight must be True or"),
+        (
+            dict(sampling_offset=False, sampling_weight=False),
+            ValueError,
+            "sampling_offset or sampling_weight must be True",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(arguments: dict, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        SpatialRefinement(**{"channels": 8, **arguments})
+
+
+def test_fit_to_crops_and_leaves_alone() -> None:
+    x = torch.arange(24.0).reshape(1, 1, 4, 6)
+    assert fit_to(x, torch.zeros(1, 3, 4, 6)) is x
+    assert torch.equal(fit_to(x, torch.zeros(1, 3, 3, 5)), x[:, :, :3, :5])
+    assert fit_to(x, torch.zeros(1, 3, 5, 7)).shape == (1, 1, 5, 7)
