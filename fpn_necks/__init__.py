@@ -27,6 +27,14 @@ else:
 
     allow_checkpoint_types()
 
-    from . import datasets, hooks, necks, roi_extractors
+    from . import datasets, dense_heads, evaluation, hooks, necks, roi_extractors
 
-    __all__ = ["__version__", "datasets", "hooks", "necks", "roi_extractors"]
+    __all__ = [
+        "__version__",
+        "datasets",
+        "dense_heads",
+        "evaluation",
+        "hooks",
+        "necks",
+        "roi_extractors",
+    ]

@@ -11,6 +11,10 @@ FORBIDDEN = {
     "necks": ("fpn_necks.statistics", "fpn_necks.hooks", "fpn_necks.datasets"),
     "statistics": ("fpn_necks.necks", "fpn_necks.hooks", "fpn_necks.datasets"),
     "datasets": ("fpn_necks.necks", "fpn_necks.hooks", "fpn_necks.layers"),
+    "evaluation": tuple(
+        f"fpn_necks.{folder}"
+        for folder in ("necks", "layers", "hooks", "roi_extractors")
+    ),
 }
 
 
@@ -50,8 +54,18 @@ def test_necks_do_not_import_each_other() -> None:
 
 def test_only_registering_packages_use_the_registry() -> None:
     registering = {"necks", "hooks", "datasets", "roi_extractors", "auxiliary"}
-    registering |= {"evaluation"}
+    registering |= {"evaluation", "dense_heads"}
+    registering |= {"tiny_person", "transforms"}  # of datasets
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         if ".register_module" in text:
             assert path.parent.name in registering, path
+
+
+def test_evaluation_is_plain_numpy_but_for_the_metric() -> None:
+    files = set((PACKAGE / "evaluation").glob("*.py"))
+    metric = PACKAGE / "evaluation" / "tiny_person_metric.py"
+    assert metric in files
+    for path in files - {metric}:
+        outside = {module.split(".")[0] for module in imported_modules(path)}
+        assert not outside & {"torch", "mmcv", "mmdet", "mmengine"}, path

@@ -1,9 +1,11 @@
-"""Datasets and their makers."""
+"""Datasets and their makers; importing this package registers them into mmdet."""
 
+from . import tiny_person, transforms
 from .synthetic.scene import Person, Scene, draw_scene
 from .synthetic.scene_settings import SceneSettings
 from .synthetic.summaries import SplitSummary, SyntheticTinyPerson
 from .synthetic.tiny_person import generate
+from .tiny_person import TileSettings, check_tiny_person, tile_corners
 
 __all__ = [
     "Person",
@@ -11,6 +13,11 @@ __all__ = [
     "SceneSettings",
     "SplitSummary",
     "SyntheticTinyPerson",
+    "TileSettings",
+    "check_tiny_person",
     "draw_scene",
     "generate",
+    "tile_corners",
+    "tiny_person",
+    "transforms",
 ]

@@ -19,6 +19,7 @@ SIZE_PRESERVING = frozenset(
     {
         "LoadImageFromFile",
         "LoadImageFromNDArray",
+        "LoadImageTile",
         "LoadAnnotations",
         "RandomFlip",
         "PackDetInputs",

@@ -1,0 +1,266 @@
+"""TinyPerson and sets of its kind, whole or in tiles, for mmdet."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
+
+from .coco_files import (
+    IGNORED_FIELDS,
+    annotations_by_image,
+    dense_files,
+    is_ignored,
+    read_coco,
+    write_coco,
+)
+from .cutting import tile_coco
+from .loading import LoadImageTile
+from .tiles import TileSettings
+
+MERGED_CLASS = "person"
+PARTS_OF_MERGED_CLASS = ("sea_person", "earth_person")
+
+
+@DATASETS.register_module()
+class TinyPersonDataset(CocoDataset):
+    """COCO-format set that keeps ignored boxes and reads tiles.
+
+    What differs from mmdet's ``CocoDataset``:
+
+    - Boxes with ``ignore``, ``uncertain`` or ``logo`` are kept with ``ignore_flag`` 1.
+      ``CocoDataset`` drops the first, which makes them background, and takes the
+      others for people. An assigner heeds them where its ``ignore_iof_thr`` is set.
+    - Boxes with a side under `min_box_size` become ignored; ``CocoDataset`` drops them.
+    - The categories ``sea_person`` and ``earth_person`` count as ``person`` if that is
+      a class and they are not.
+    - Dense images are left out of training.
+    - An image entry with ``corner`` is a tile. `tiles` cuts whole images so, without
+      writing any. Each sample's ``img_id``, ``height``, ``width`` and ``ori_shape`` are
+      the tile's; ``corner`` is in the metainfo of its data sample, whatever the
+      pipeline's ``meta_keys``. ``LoadImageFromFile`` at the top of `pipeline` is
+      replaced by `LoadImageTile`.
+    - ``filter_empty_gt`` in `filter_cfg` leaves out images without a box to learn
+      from: one with ignored boxes alone counts as empty.
+
+    Args:
+        *args: Those of ``CocoDataset``.
+        tiles: Settings of the tiles, see `TileSettings`, or None for no cutting:
+            ``dict(size=(640, 512), overlap=(50, 50), keep=0.7, cut_boxes="ignore")``.
+            Needs annotations of whole images.
+        drop_dense: Whether to leave out dense images (``in_dense_image`` on an image
+            or one of its boxes); None: in training only (``test_mode=False``).
+        ignored_fields: Fields of an annotation that make its box an ignored one.
+        min_box_size: Boxes with a side below it, in pixels, become ignored ones.
+        **kwargs: Those of ``CocoDataset``.
+
+    Raises:
+        FileNotFoundError: The annotation file is missing.
+        ValueError: The annotation file is inconsistent, no category fits the classes,
+            filtering leaves no image, or an argument is out of range.
+        TypeError: `tiles` is no dict or has unknown keys.
+    """
+
+    METAINFO = {"classes": (MERGED_CLASS,), "palette": [(220, 20, 60)]}  # noqa: RUF012
+
+    def __init__(
+        self,
+        *args: Any,
+        tiles: Mapping[str, Any] | None = None,
+        drop_dense: bool | None = None,
+        ignored_fields: Sequence[str] = IGNORED_FIELDS,
+        min_box_size: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(ignored_fields, str):
+            raise TypeError(
+                f"ignored_fields must be a sequence of names, got {ignored_fields!r}"
+            )
+        if not min_box_size >= 0:
+            raise ValueError(f"min_box_size must be at least 0, got {min_box_size}")
+        self.tiles = None if tiles is None else TileSettings.from_config(tiles)
+        self.drop_dense = drop_dense
+        self.ignored_fields = tuple(ignored_fields)
+        self.min_box_size = min_box_size
+        super().__init__(*args, **kwargs)
+
+    @property
+    def pipeline(self) -> Any:
+        """The transforms; one that is set gets loaders that know tiles.
+
+        A property, because hooks exchange the pipeline in the middle of a training.
+        """
+        return self._pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Any) -> None:
+        transforms = getattr(pipeline, "transforms", [])
+        for k, transform in enumerate(transforms):
+            if type(transform) is LoadImageFromFile:
+                transforms[k] = LoadImageTile.like(transform)
+        self._pipeline = pipeline
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Read the annotation file, cut it if asked to, and parse every image."""
+        coco = self._read_annotations()
+        self._set_categories(coco)
+        annotations = annotations_by_image(coco)
+        drop_dense = not self.test_mode if self.drop_dense is None else self.drop_dense
+        left_out = dense_files(coco) if drop_dense else set()
+        return [
+            self.parse_data_info(
+                {
+                    "raw_img_info": image | {"img_id": image["id"]},
+                    "raw_ann_info": annotations.get(image["id"], []),
+                }
+            )
+            for image in coco["images"]
+            if image["file_name"] not in left_out
+        ]
+
+    def _read_annotations(self) -> dict[str, Any]:
+        coco = read_coco(self.ann_file, self.backend_args)
+        if self.tiles is None:
+            return coco
+        try:
+            return tile_coco(coco, self.tiles)[0]
+        except ValueError as error:
+            raise ValueError(f"{self.ann_file} with tiles=...: {error}") from error
+
+    def _set_categories(self, coco: Mapping[str, Any]) -> None:
+        classes = self.metainfo["classes"]
+        self.cat2label = {}
+        for category in coco["categories"]:
+            name = category.get("name")
+            if name not in classes and name in PARTS_OF_MERGED_CLASS:
+                name = MERGED_CLASS
+            if name in classes:
+                self.cat2label[category["id"]] = classes.index(name)
+        if not self.cat2label:
+            names = [category.get("name") for category in coco["categories"]]
+            raise ValueError(
+                f"{self.ann_file} has the categories {names}, of which none is among "
+                f"metainfo['classes'] {tuple(classes)}"
+            )
+        self.cat_ids = list(self.cat2label)
+        self.cat_img_map = defaultdict(list)
+        for annotation in coco["annotations"]:
+            self.cat_img_map[annotation["category_id"]].append(annotation["image_id"])
+
+    def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
+        """Turn an image entry and its annotations into mmdet's format."""
+        image = raw_data_info["raw_img_info"]
+        own = [
+            annotation
+            for annotation in raw_data_info["raw_ann_info"]
+            if annotation["category_id"] in self.cat2label
+        ]
+        # CocoDataset's own parsing gives paths, sizes and texts.
+        info = super().parse_data_info({"raw_img_info": image, "raw_ann_info": []})
+        if "corner" in image:
+            info["corner"] = _checked_corner(image, self.ann_file)
+        instances = map(self._instance, own)
+        info["instances"] = [
+            instance
+            for instance in instances
+            if _is_visible(instance["bbox"], image["width"], image["height"])
+        ]
+        return info
+
+    def _instance(self, annotation: Mapping[str, Any]) -> dict[str, Any]:
+        x, y, width, height = annotation["bbox"]
+        ignored = is_ignored(annotation, self.ignored_fields)
+        instance = {
+            "bbox": [x, y, x + width, y + height],
+            "bbox_label": self.cat2label[annotation["category_id"]],
+            "ignore_flag": int(ignored or min(width, height) < self.min_box_size),
+        }
+        if annotation.get("segmentation"):
+            instance["mask"] = annotation["segmentation"]
+        return instance
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Leave out images as `filter_cfg` says; never in testing.
+
+        Raises:
+            ValueError: No image is left.
+        """
+        kept = self.data_list
+        if not self.test_mode and self.filter_cfg is not None:
+            drop_empty = self.filter_cfg.get("filter_empty_gt", False)
+            min_size = self.filter_cfg.get("min_size", 0)
+            kept = [
+                info
+                for info in kept
+                if min(info["width"], info["height"]) >= min_size
+                and not (
+                    drop_empty and all(i["ignore_flag"] for i in info["instances"])
+                )
+            ]
+        if not kept:
+            raise ValueError(
+                f"no image of {self.ann_file} is left of {len(self.data_list)} (dense "
+                f"ones aside) with filter_cfg={self.filter_cfg}, tiles={self.tiles}"
+            )
+        return kept
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline; the corner of a tile goes into the data sample."""
+        info = self.get_data_info(idx)
+        corner = info.get("corner")
+        data = self.pipeline(info)
+        if corner is not None and data is not None:
+            samples = data.get("data_samples", [])
+            for sample in samples if isinstance(samples, list) else [samples]:
+                sample.set_metainfo({"corner": corner})
+        return data
+
+    def save_tiles(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> None:
+        """Write the annotations of this set's tiles, with its image ids, as COCO json.
+
+        For evaluations that merge tiles, and to look at what was cut.
+
+        Args:
+            path: File to write; its folder is made.
+            overwrite: Whether a file that is there may be replaced.
+
+        Raises:
+            ValueError: The set has no tiles.
+            FileExistsError: The file is there and `overwrite` is false.
+        """
+        coco = self._read_annotations()
+        ids = {self.get_data_info(index)["img_id"] for index in range(len(self))}
+        coco["images"] = [image for image in coco["images"] if image["id"] in ids]
+        if not all("corner" in image for image in coco["images"]):
+            raise ValueError(f"{self.ann_file} holds whole images and tiles is None")
+        coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
+        write_coco(path, coco, overwrite=overwrite)
+
+
+def _is_visible(box: Sequence[float], width: int, height: int) -> bool:
+    x1, y1, x2, y2 = box
+    return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
+
+
+def _checked_corner(image: Mapping[str, Any], ann_file: str) -> list[int]:
+    corner = image["corner"]
+    try:
+        x1, y1, x2, y2 = (int(value) for value in corner)
+        fits = [x1, y1, x2, y2] == list(corner) and x1 >= 0 and y1 >= 0
+        fits = fits and (x2 - x1, y2 - y1) == (image["width"], image["height"])
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{ann_file}: image {image['id']} is {image['width']}x{image['height']} "
+            f"and has the corner {corner!r}, expected whole numbers [x1, y1, x2, y2] "
+            "of that extent"
+        )
+    return [x1, y1, x2, y2]

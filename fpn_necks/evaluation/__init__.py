@@ -1,0 +1,22 @@
+"""Evaluation of tiny-object detections; importing it registers ``TinyPersonMetric``.
+
+All but the metric is plain numpy.
+"""
+
+from .merge_tiles import merge_tiles
+from .options import EvaluationOptions
+from .presets import AI_TOD, CORRECTED, RELEASED, Rules
+from .tiny_person import average_over_thresholds, evaluate_tiny_person
+from .tiny_person_metric import TinyPersonMetric
+
+__all__ = [
+    "AI_TOD",
+    "CORRECTED",
+    "RELEASED",
+    "EvaluationOptions",
+    "Rules",
+    "TinyPersonMetric",
+    "average_over_thresholds",
+    "evaluate_tiny_person",
+    "merge_tiles",
+]

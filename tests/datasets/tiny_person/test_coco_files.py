@@ -1,0 +1,98 @@
+"""Bad annotation files: one clear message each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fpn_necks.datasets.tiny_person import check_coco, read_coco, write_coco
+from fpn_necks.datasets.tiny_person.coco_files import dense_files, is_ignored
+
+from .conftest import small_coco, write
+
+
+def changed(change) -> dict:
+    coco = small_coco()
+    change(coco)
+    return coco
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("images"), "no list 'images'"),
+        (lambda c: c.update(categories={}), "no list 'categories'"),
+        (lambda c: c["images"].append(c["images"][0]), "image id 5 occurs more than"),
+        (
+            lambda c: c["annotations"].append(c["annotations"][0]),
+            "annotation id 1 occurs more than once",
+        ),
+        (lambda c: c["annotations"][0].pop("id"), "annotation without 'id'"),
+        (
+            lambda c: c["annotations"][2].update(image_id=99),
+            "annotation 3 belongs to image 99",
+        ),
+        (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]), r"box \[1, 2, 3\]"),
+        (lambda c: c["annotations"][2].pop("bbox"), "annotation 3 has the box None"),
+        (
+            lambda c: c["annotations"][2].update(bbox=[0, 0, float("nan"), 1]),
+            "finite numbers",
+        ),
+        (lambda c: c["annotations"][2].pop("category_id"), "3 has no 'category_id'"),
+        (lambda c: c["images"][0].update(width=0), r"image 5 has width.*\(0, 80\)"),
+        (lambda c: c["images"][0].pop("height"), "image 5 has width.*None"),
+        (lambda c: c["images"][0].pop("file_name"), "image 5 has no 'file_name'"),
+    ],
+)
+def test_inconsistent(change, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", changed(change))
+    with pytest.raises(ValueError, match=message) as raised:
+        read_coco(path)
+    assert str(path) in str(raised.value)
+
+
+def test_no_coco_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a.json is no COCO detection file"):
+        read_coco(write(tmp_path / "a.json", [1]))
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(ValueError, match="b.json is no JSON file"):
+        read_coco(tmp_path / "b.json")
+    (tmp_path / "c.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="c.json is no JSON file"):
+        read_coco(tmp_path / "c.json")
+    with pytest.raises(FileNotFoundError, match="no such annotation file") as raised:
+        read_coco(tmp_path / "d.json")
+    assert raised.value.filename == str(tmp_path / "d.json")
+
+
+def test_a_test_set_without_annotations() -> None:
+    coco = dict(images=small_coco()["images"], categories=[])
+    assert check_coco(coco, "test")["annotations"] == []
+
+
+def test_writing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    write_coco(path, small_coco())
+    assert json.loads(path.read_text()) == small_coco()
+    with pytest.raises(FileExistsError, match="not overwritten"):
+        write_coco(path, {})
+    assert json.loads(path.read_text()) == small_coco()
+    write_coco(path, dict(images=[]), overwrite=True)
+    assert json.loads(path.read_text()) == dict(images=[])
+
+
+def test_ignored_without_the_fields() -> None:
+    assert not is_ignored({})
+    assert is_ignored(dict(iscrowd=1))
+    assert is_ignored(dict(logo=True))
+    assert not is_ignored(dict(logo=True), fields=("ignore",))
+
+
+def test_dense_by_file() -> None:
+    coco = small_coco()
+    tiles = [coco["images"][0] | dict(id=k) for k in (5, 6)]
+    other = coco["images"][0] | dict(id=7, file_name="b.png", in_dense_image=True)
+    coco["images"] = [*tiles, other]
+    assert dense_files(coco) == {"b.png"}
+    coco["annotations"][0]["in_dense_image"] = True
+    assert dense_files(coco) == {"a.png", "b.png"}

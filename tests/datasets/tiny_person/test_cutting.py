@@ -1,0 +1,186 @@
+"""Boxes in tiles: the released file, a box worked out by hand, and the counts."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+
+from fpn_necks.datasets.tiny_person import TileSettings, check_coco, tile_coco
+from fpn_necks.datasets.tiny_person.cutting import cut_boxes
+from tests.evaluation.golden_case import golden_json
+
+from .conftest import small_coco
+
+
+def cut(coco: dict, **options) -> tuple[list[dict], dict, object]:
+    """Cut; return the tiles, the boxes of each tile by id and the counts."""
+    settings = dict(size=(60, 80), overlap=(20, 20)) | options
+    tiled, counts = tile_coco(check_coco(coco, "test"), TileSettings(**settings))
+    boxes = {image["id"]: [] for image in tiled["images"]}
+    for annotation in tiled["annotations"]:
+        boxes[annotation["image_id"]].append(annotation)
+    return tiled["images"], boxes, counts
+
+
+def one_box(box: list[float], width: int = 100, **fields) -> dict:
+    return dict(
+        images=[dict(id=1, file_name="a.png", width=width, height=80)],
+        annotations=[dict(id=9, image_id=1, category_id=1, bbox=box) | fields],
+        categories=[dict(id=1, name="person")],
+    )
+
+
+def test_equals_the_released_file() -> None:
+    whole = golden_json("tiles_merged_gt")
+    expected = golden_json("tiles_corner_gt")
+    before = copy.deepcopy(whole)
+    found, counts = tile_coco(whole, TileSettings(cut_boxes="drop"))
+    assert whole == before
+    for annotation in found["annotations"]:
+        annotation["id"] -= 1  # the released ids start at 0
+    assert found == expected
+    assert counts.tiles == 34 and counts.kept == 372 and counts.dropped > 0
+
+
+def test_ignoring_adds_boxes_to_the_released_ones() -> None:
+    whole = golden_json("tiles_merged_gt")
+    dropped, drops = tile_coco(whole, TileSettings(cut_boxes="drop"))
+    ignored, counts = tile_coco(whole, TileSettings())
+
+    def described(coco: dict) -> set:
+        return {(a["image_id"], *a["bbox"], a["ignore"]) for a in coco["annotations"]}
+
+    added = described(ignored) - described(dropped)
+    assert described(dropped) < described(ignored)
+    assert len(added) == counts.ignored == drops.dropped > 0
+    assert all(ignore for *_, ignore in added)
+
+
+class TestOneBox:
+    """Tiles of 100x80 are [0, 60) and [40, 100) across."""
+
+    def test_whole_in_both_tiles(self) -> None:
+        images, boxes, counts = cut(one_box([45, 10, 8, 20]))
+        assert [i["corner"] for i in images] == [[0, 0, 60, 80], [40, 0, 100, 80]]
+        assert [i["id"] for i in images] == [0, 1]
+        assert boxes[0][0]["bbox"] == [45, 10, 8, 20]
+        assert boxes[1][0]["bbox"] == [5, 10, 8, 20]
+        assert (counts.kept, counts.clipped, counts.lost) == (2, 0, 0)
+
+    def test_clipped(self) -> None:
+        # 10 wide, from 53 on: 7 inside the first tile, sqrt(0.7) = 0.84 of the size.
+        _, boxes, counts = cut(one_box([53, 10, 10, 20]))
+        found = boxes[0][0]
+        assert found["bbox"] == [53, 10, 7, 20]
+        assert found["area"] == 140
+        assert found["size"] == math.sqrt(140)
+        assert found["segmentation"] == [[53, 10, 53, 30, 60, 30, 60, 10]]
+        assert not found.get("ignore")
+        assert counts.clipped == 1
+
+    @pytest.mark.parametrize("visible", [4.9, 4.91])
+    def test_the_share_is_of_the_root_of_the_area(self, visible: float) -> None:
+        # 0.7 of sqrt(area) is 0.49 of the area.
+        _, boxes, _ = cut(one_box([60 - visible, 10, 10, 20]), cut_boxes="drop")
+        assert len(boxes[0]) == (visible > 4.9)
+        assert len(boxes[1]) == 1
+
+    def test_exact_share_is_kept(self) -> None:
+        _, boxes, _ = cut(one_box([56, 10, 16, 4]), keep=0.5, cut_boxes="drop")
+        assert len(boxes[0]) == 1
+
+    @pytest.mark.parametrize("missing", [True, False])
+    def test_cut_too_far(self, missing: bool) -> None:
+        fields = {} if missing else dict(ignore=False, uncertain=False)
+        coco = one_box([57, 10, 10, 20], **fields)
+        _, boxes, counts = cut(coco)
+        assert boxes[0][0]["bbox"] == [57, 10, 3, 20]
+        assert boxes[0][0]["ignore"] is True
+        assert not boxes[1][0].get("ignore")
+        assert (counts.ignored, counts.dropped, counts.lost) == (1, 0, 0)
+        _, boxes, counts = cut(coco, cut_boxes="drop")
+        assert boxes[0] == []
+        assert (counts.ignored, counts.dropped, counts.lost) == (0, 1, 0)
+
+    def test_larger_than_any_tile(self) -> None:
+        coco = one_box([0, 0, 300, 80], width=300)
+        _, boxes, counts = cut(coco)
+        assert counts.lost == 1 and counts.kept == 0
+        assert all(b["ignore"] for tile in boxes.values() for b in tile)
+        assert sum(map(len, boxes.values())) == counts.tiles
+
+    @pytest.mark.parametrize(
+        "box", [[45, 10, 0, 8], [45, 10, 8, -1], [200, 10, 8, 8], [-9, 10, 8, 8]]
+    )
+    def test_without_extent_or_outside(self, box: list[float]) -> None:
+        _, boxes, counts = cut(one_box(box))
+        assert not any(boxes.values())
+        assert (counts.empty, counts.lost, counts.tiles_without_boxes) == (1, 0, 2)
+
+    def test_other_fields(self) -> None:
+        coco = one_box([45, 10, 8, 20], uncertain=True, mine="x", keypoints=[1, 2, 2])
+        coco["images"][0]["camera"] = 3
+        images, boxes, _ = cut(coco)
+        assert images[1]["camera"] == 3
+        assert boxes[1][0]["uncertain"] is True and boxes[1][0]["mine"] == "x"
+        assert "keypoints" not in boxes[1][0]
+
+    def test_dense_images_stay_dense_in_every_tile(self) -> None:
+        images, _, _ = cut(one_box([5, 10, 8, 20], in_dense_image=True))
+        assert [i["in_dense_image"] for i in images] == [True, True]
+
+
+def test_an_image_smaller_than_a_tile() -> None:
+    images, boxes, _ = cut(small_coco(), size=(640, 512))
+    assert [i["corner"] for i in images] == [[0, 0, 100, 80]]
+    assert (images[0]["width"], images[0]["height"]) == (100, 80)
+    assert len(boxes[0]) == 8  # all but the box without extent and the one outside
+
+
+def test_ids_are_new_and_start_at_one() -> None:
+    coco = small_coco()
+    coco["images"].append(coco["images"][0] | dict(id=77, file_name="b.png"))
+    tiled, _ = tile_coco(coco, TileSettings((60, 80), (20, 20)))
+    identifiers = [a["id"] for a in tiled["annotations"]]
+    assert identifiers == list(range(1, len(identifiers) + 1))
+    assert [i["id"] for i in tiled["images"]] == [0, 1, 2, 3]
+    assert [i["file_name"] for i in tiled["images"]] == ["a.png"] * 2 + ["b.png"] * 2
+    assert tiled["old_images"] == coco["images"]
+
+
+def test_no_boxes_at_all() -> None:
+    coco = dict(images=small_coco()["images"], categories=[])
+    images, boxes, counts = cut(coco)
+    assert len(images) == 2 and not any(boxes.values())
+    assert "1 images became 2 tiles, 2 of them without boxes" in str(counts)
+
+
+def test_refuses_tiles_and_files_named_twice() -> None:
+    tiled, _ = tile_coco(small_coco(), TileSettings())
+    with pytest.raises(ValueError, match="cut already"):
+        tile_coco(tiled, TileSettings())
+    coco = small_coco()
+    coco["images"].append(coco["images"][0] | dict(id=6))
+    with pytest.raises(ValueError, match="'a.png' belongs to two images"):
+        tile_coco(coco, TileSettings())
+
+
+def test_shares_of_random_boxes() -> None:
+    """Against pixels counted one by one."""
+    random = np.random.default_rng(0)
+    low = random.integers(-5, 30, (40, 2))
+    boxes = np.concatenate([low, random.integers(1, 12, (40, 2))], 1)
+    corners = np.array([[0, 0, 16, 12], [10, 4, 26, 20]])
+    found = cut_boxes(boxes, corners)
+    for t, (x1, y1, x2, y2) in enumerate(corners):
+        for k, (x, y, width, height) in enumerate(boxes):
+            pixels = sum(
+                x1 <= px < x2 and y1 <= py < y2
+                for px in range(x, x + width)
+                for py in range(y, y + height)
+            )
+            assert found.share[t, k] ** 2 == pytest.approx(pixels / (width * height))
+            assert found.clipped[t, k] == (pixels < width * height)
+            if pixels:
+                assert found.boxes[t, k, 2:].prod() == pixels

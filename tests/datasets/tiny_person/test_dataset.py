@@ -1,0 +1,318 @@
+"""TinyPersonDataset: what is ignored, what is left out, tiles, mmdet's machinery."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
+from mmdet.utils import register_all_modules
+from mmengine.dataset import DefaultSampler, pseudo_collate, worker_init_fn
+from torch.utils.data import DataLoader
+
+from fpn_necks.datasets import SyntheticTinyPerson
+from fpn_necks.datasets.tiny_person import (
+    LoadImageTile,
+    TileSettings,
+    TinyPersonDataset,
+    read_coco,
+    tile_coco,
+)
+from tests.shared_data import shared
+
+from .conftest import small_coco, write
+
+register_all_modules()
+TILES = dict(size=(160, 128), overlap=(20, 20))
+# Nothing here knows of tiles.
+TRAINING = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+TESTING = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(320, 256), keep_ratio=True),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="PackDetInputs", meta_keys=("img_id", "ori_shape", "scale_factor")),
+]
+
+
+def build(drawn: SyntheticTinyPerson, split: str = "train", **options):
+    settings = dict(
+        type="TinyPersonDataset",
+        data_root=f"{drawn.root}/",
+        ann_file=f"annotations/{split}.json",
+        data_prefix=dict(img=f"{split}/"),
+        pipeline=TRAINING if split == "train" else TESTING,
+        test_mode=split != "train",
+    )
+    return DATASETS.build(settings | options)
+
+
+def of(coco: dict, folder: Path, **options) -> TinyPersonDataset:
+    path = write(folder / "a.json", coco)
+    return TinyPersonDataset(ann_file=str(path), data_prefix=dict(img=""), **options)
+
+
+def flags(dataset: TinyPersonDataset) -> dict[int, int]:
+    """Ignore flags by the tens of x1, which tell the boxes of small_coco apart."""
+    return {
+        int(instance["bbox"][0] // 10 + 10 * (instance["bbox"][1] >= 40)): instance[
+            "ignore_flag"
+        ]
+        for instance in dataset.get_data_info(0)["instances"]
+    }
+
+
+class TestBoxes:
+    def test_ignored_kinds(self, tmp_path: Path) -> None:
+        found = flags(of(small_coco(), tmp_path))
+        # By x: person, ignore, uncertain, logo, crowd, 0.6 px, at the border, other
+        # category. The box without extent and the one outside are in no image.
+        assert found == {1: 0, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 9: 0, 17: 0}
+
+    def test_what_coco_dataset_makes_of_them(self, tmp_path: Path) -> None:
+        """The reason for a class of its own; if mmdet changes, this tells."""
+        coco = small_coco()
+        coco["categories"] = [dict(id=1, name="person"), dict(id=2, name="earth")]
+        theirs = CocoDataset(
+            ann_file=str(write(tmp_path / "a.json", coco)),
+            data_prefix=dict(img=""),
+            metainfo=dict(classes=("person",)),
+        )
+        assert flags(theirs) == {1: 0, 3: 0, 4: 0, 5: 1, 9: 0}
+
+    def test_chosen_fields_and_size(self, tmp_path: Path) -> None:
+        found = flags(
+            of(small_coco(), tmp_path, ignored_fields=("ignore",), min_box_size=0)
+        )
+        assert found == {1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 0, 9: 0, 17: 0}
+
+    def test_boxes_and_labels(self, tmp_path: Path) -> None:
+        dataset = of(small_coco(), tmp_path)
+        first = dataset.get_data_info(0)["instances"][0]
+        assert first["bbox"] == [10, 10, 18, 18] and first["bbox_label"] == 0
+        assert dataset.get_cat_ids(0) == [0] * 8
+        assert dataset.cat2label == {1: 0, 2: 0}
+
+    def test_every_annotation_of_the_drawn_set(
+        self, drawn: SyntheticTinyPerson
+    ) -> None:
+        dataset = build(drawn, drop_dense=False)
+        instances = [i for info in dataset for i in info["data_samples"].gt_instances]
+        ignored = [
+            i for info in dataset for i in info["data_samples"].ignored_instances
+        ]
+        coco = read_coco(drawn.train.annotation_file)
+        marked = [
+            a for a in coco["annotations"] if a["ignore"] or a["uncertain"] or a["logo"]
+        ]
+        assert len(ignored) == len(marked) > 0
+        assert len(instances) == len(coco["annotations"]) - len(marked) > 0
+
+
+class TestCategories:
+    def test_two_classes(self, tmp_path: Path) -> None:
+        classes = ("earth_person", "sea_person")
+        dataset = of(small_coco(), tmp_path, metainfo=dict(classes=classes))
+        assert Counter(dataset.get_cat_ids(0)) == {1: 7, 0: 1}
+
+    def test_merged_file(self, tmp_path: Path) -> None:
+        coco = small_coco() | dict(categories=[dict(id=1, name="person")])
+        # Category 2 is in no list: its box is left out, as CocoDataset does.
+        assert of(coco, tmp_path).get_cat_ids(0) == [0] * 7
+
+    def test_other_categories_are_left_out(self, tmp_path: Path) -> None:
+        coco = small_coco()
+        coco["categories"][1]["name"] = "boat"
+        assert 17 not in flags(of(coco, tmp_path))
+
+    def test_no_category_fits(self, tmp_path: Path) -> None:
+        coco = small_coco() | dict(categories=[dict(id=1, name="boat")])
+        with pytest.raises(ValueError, match=r"\['boat'\], of which none .*'person'"):
+            of(coco, tmp_path)
+
+
+class TestDense:
+    def test_left_out_of_training_alone(self, drawn: SyntheticTinyPerson) -> None:
+        dense, images = drawn.train.dense_images, drawn.train.images
+        assert len(build(drawn)) == images - dense
+        assert len(build(drawn, test_mode=True)) == images
+        assert len(build(drawn, drop_dense=False)) == images
+        assert len(build(drawn, test_mode=True, drop_dense=True)) == images - dense
+
+    def test_all_tiles_of_a_dense_image(self, drawn: SyntheticTinyPerson) -> None:
+        whole = {info["img_path"] for info in map(build(drawn).get_data_info, range(2))}
+        dataset = build(drawn, tiles=TILES)
+        paths = Counter(
+            dataset.get_data_info(k)["img_path"] for k in range(len(dataset))
+        )
+        assert whole <= set(paths)
+        assert len(paths) == drawn.train.images - drawn.train.dense_images
+        assert set(paths.values()) == {9}
+
+    def test_marked_by_a_box_of_a_tile_file(self, tmp_path: Path) -> None:
+        coco = small_coco()
+        coco["annotations"][0]["in_dense_image"] = True
+        tiled, _ = tile_coco(coco, TileSettings((60, 80), (20, 20)))
+        for image in tiled["images"]:
+            image.pop("in_dense_image")
+        with pytest.raises(ValueError, match="no image .* is left of 0"):
+            of(tiled, tmp_path)
+        assert len(of(tiled, tmp_path, drop_dense=False)) == 2
+
+
+class TestFilter:
+    def tiles(self, tmp_path: Path, **options) -> list[int]:
+        dataset = of(
+            small_coco(),
+            tmp_path,
+            tiles=dict(size=(20, 40), overlap=(0, 0)),
+            min_box_size=0,
+            **options,
+        )
+        return [dataset.get_data_info(k)["img_id"] for k in range(len(dataset))]
+
+    def test_empty_tiles(self, tmp_path: Path) -> None:
+        everything = list(range(10))
+        assert self.tiles(tmp_path) == everything
+        assert (
+            self.tiles(tmp_path, filter_cfg=dict(filter_empty_gt=False)) == everything
+        )
+        # Tiles 1 and 2 (x from 20 and 40) hold ignored boxes alone; 4 the half box.
+        found = self.tiles(tmp_path, filter_cfg=dict(filter_empty_gt=True))
+        assert found == [0, 3, 4, 8]
+
+    def test_never_in_testing(self, tmp_path: Path) -> None:
+        strict = dict(filter_empty_gt=True, min_size=999)
+        assert len(self.tiles(tmp_path, filter_cfg=strict, test_mode=True)) == 10
+
+    def test_size(self, tmp_path: Path) -> None:
+        assert len(self.tiles(tmp_path, filter_cfg=dict(min_size=20))) == 10
+        with pytest.raises(ValueError, match="no image .* is left of 10"):
+            self.tiles(tmp_path, filter_cfg=dict(min_size=21))
+
+    def test_an_empty_image_can_be_trained_on(
+        self, drawn: SyntheticTinyPerson, tmp_path: Path
+    ) -> None:
+        coco = read_coco(drawn.train.annotation_file) | dict(annotations=[])
+        dataset = build(drawn, ann_file=str(write(tmp_path / "a.json", coco)))
+        sample = dataset[0]["data_samples"]
+        assert sample.gt_instances.bboxes.shape == (0, 4)
+
+
+class TestMachinery:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_data_loader(self, drawn: SyntheticTinyPerson, workers: int) -> None:
+        dataset = build(drawn, "val", tiles=TILES)
+        loader = DataLoader(
+            dataset,
+            batch_size=2,
+            sampler=DefaultSampler(dataset, shuffle=False),
+            num_workers=workers,
+            collate_fn=pseudo_collate,
+            worker_init_fn=lambda w: worker_init_fn(w, max(workers, 1), 0, 3),
+        )
+        seen = [s.img_id for batch in loader for s in batch["data_samples"]]
+        assert seen == list(range(27))
+
+    def test_lazy_serialised_subset_and_pickle(
+        self, drawn: SyntheticTinyPerson
+    ) -> None:
+        expected = build(drawn, tiles=TILES)
+        lazy = build(drawn, tiles=TILES, lazy_init=True, serialize_data=False)
+        assert lazy.data_list == []
+        assert len(lazy) == len(expected)
+        assert lazy.get_data_info(3) == expected.get_data_info(3)
+        last = build(drawn, tiles=TILES, indices=[-1]).get_data_info(0)
+        assert last["img_id"] == expected.get_data_info(len(expected) - 1)["img_id"]
+        copied = pickle.loads(pickle.dumps(expected.get_subset(4)))
+        assert len(copied) == 4
+        assert copied[2]["data_samples"].corner == expected[2]["data_samples"].corner
+
+    def test_mixing_images(self, drawn: SyntheticTinyPerson) -> None:
+        inner = dict(
+            type="TinyPersonDataset",
+            ann_file=str(drawn.train.annotation_file),
+            data_prefix=dict(img=f"{drawn.train.image_dir}/"),
+            pipeline=TRAINING[:2],
+            tiles=TILES,
+        )
+        mosaic = DATASETS.build(
+            dict(
+                type="MultiImageMixDataset",
+                dataset=inner,
+                pipeline=[dict(type="Mosaic", img_scale=(160, 128)), TRAINING[-1]],
+            )
+        )
+        assert mosaic[0]["inputs"].shape == (3, 256, 320)
+
+    def test_statistics_read_tiles_and_leave_out_ignored_boxes(
+        self, drawn: SyntheticTinyPerson
+    ) -> None:
+        from fpn_necks.statistics import read_boxes
+
+        dataset = build(drawn, tiles=TILES)
+        boxes = read_boxes(dataset)
+        assert set(boxes.shapes) == {(128, 160)}
+        assert boxes.num_boxes == sum(
+            len(dataset[k]["data_samples"].gt_instances) for k in range(len(dataset))
+        )
+
+    def test_real_images(self) -> None:
+        root = shared("data/tiny_coco")
+        dataset = TinyPersonDataset(
+            ann_file=str(root / "annotations/instances_val2017.json"),
+            data_prefix=dict(img=f"{root}/val2017/"),
+            metainfo=dict(classes=("person", "car")),
+            tiles=dict(size=(320, 256)),
+            pipeline=TRAINING,
+        )
+        assert len(dataset) > 50
+        for k in range(0, len(dataset), 20):
+            info, data = dataset.get_data_info(k), dataset[k]
+            assert data["inputs"].shape[1:] == (info["height"], info["width"])
+
+
+class TestRefusals:
+    def test_missing_annotations(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="no such annotation file.*b.json"):
+            TinyPersonDataset(ann_file=str(tmp_path / "b.json"))
+
+    def test_missing_image(self, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
+        dataset = build(drawn, data_prefix=dict(img=f"{tmp_path}/"), tiles=TILES)
+        with pytest.raises(FileNotFoundError, match=f"{tmp_path}.*png"):
+            dataset[0]
+
+    def test_duplicate_ids(self, tmp_path: Path) -> None:
+        coco = small_coco()
+        coco["annotations"][1]["id"] = 1
+        with pytest.raises(ValueError, match="annotation id 1 occurs more than once"):
+            of(coco, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            (dict(tiles=dict(overlaps=3)), TypeError, "unknown keys"),
+            (dict(tiles=640), TypeError, "tiles must be a dict"),
+            (dict(ignored_fields="logo"), TypeError, "ignored_fields .*'logo'"),
+            (dict(min_box_size=-1), ValueError, "min_box_size .*-1"),
+        ],
+    )
+    def test_arguments(self, tmp_path: Path, options, error, message) -> None:
+        with pytest.raises(error, match=message):
+            of(small_coco(), tmp_path, **options)
+
+    def test_only_top_level_loaders_of_mmcv_are_replaced(
+        self, drawn: SyntheticTinyPerson
+    ) -> None:
+        loader = dict(type="LoadImageFromFile", to_float32=True, color_type="grayscale")
+        dataset = build(drawn, pipeline=[loader, *TRAINING[1:]])
+        replaced = dataset.pipeline.transforms[0]
+        assert type(replaced) is LoadImageTile
+        assert (replaced.to_float32, replaced.color_type) == (True, "grayscale")

@@ -1,0 +1,151 @@
+"""TinyPersonDataset in tiles: pixels, boxes, metainfo, and the json of the tiles."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.dataset import Compose
+
+from fpn_necks.datasets import SyntheticTinyPerson
+from fpn_necks.datasets.tiny_person import TileSettings, read_coco, tile_coco
+from tests.evaluation.golden_case import golden_json
+
+from .conftest import small_coco, write
+from .test_dataset import TESTING, TILES, TRAINING, build, of
+
+
+class TestTiles:
+    def test_equal_those_of_a_file(
+        self, drawn: SyntheticTinyPerson, tmp_path: Path
+    ) -> None:
+        on_the_fly = build(drawn, tiles=TILES)
+        written = tmp_path / "tiles.json"
+        tiled, _ = tile_coco(
+            read_coco(drawn.train.annotation_file), TileSettings(**TILES)
+        )
+        write(written, tiled)
+        of_file = build(drawn, ann_file=str(written))
+        assert len(on_the_fly) == len(of_file) > 9
+        for k in range(len(of_file)):
+            assert on_the_fly.get_data_info(k) == of_file.get_data_info(k)
+
+    def test_released_tile_file(self, tmp_path: Path) -> None:
+        dataset = of(golden_json("tiles_corner_gt"), tmp_path)
+        info = dataset.get_data_info(1)
+        assert (len(dataset), info["img_id"]) == (34, 1)
+        assert info["corner"] == [384, 0, 1024, 512]
+        assert (info["height"], info["width"]) == (512, 640)
+
+    @pytest.mark.parametrize("split", ["train", "val"])
+    def test_pixels_and_metainfo(self, drawn: SyntheticTinyPerson, split: str) -> None:
+        pipeline = [step for step in TRAINING if step["type"] != "RandomFlip"]
+        dataset = build(drawn, split, tiles=TILES, pipeline=pipeline)
+        for k in range(len(dataset)):
+            data, info = dataset[k], dataset.get_data_info(k)
+            x1, y1, x2, y2 = info["corner"]
+            whole = cv2.imread(info["img_path"])
+            assert whole.shape == (240, 320, 3)
+            tile = data["inputs"].permute(1, 2, 0).numpy()
+            assert np.array_equal(tile, whole[y1:y2, x1:x2])
+            sample = data["data_samples"]
+            assert sample.corner == [x1, y1, x2, y2]
+            assert sample.ori_shape == (y2 - y1, x2 - x1) == (128, 160)
+            assert sample.img_id == info["img_id"]
+
+    def test_boxes_lie_on_the_same_pixels(self, drawn: SyntheticTinyPerson) -> None:
+        dataset = build(drawn, "val", tiles=TILES)
+        whole = {
+            (image["file_name"], *map(int, annotation["bbox"]))
+            for image in read_coco(drawn.val.annotation_file)["images"]
+            for annotation in read_coco(drawn.val.annotation_file)["annotations"]
+            if annotation["image_id"] == image["id"]
+        }
+        found = set()
+        for k in range(len(dataset)):
+            info = dataset.get_data_info(k)
+            left, top, right, bottom = info["corner"]
+            for instance in info["instances"]:
+                x1, y1, x2, y2 = instance["bbox"]
+                assert 0 <= x1 < x2 <= right - left and 0 <= y1 < y2 <= bottom - top
+                name = Path(info["img_path"]).name
+                box = (left + x1, top + y1, x2 - x1, y2 - y1)
+                found.add((name, *map(int, box)))
+        people = {w for w in whole if max(w[3:]) <= 20}  # fit into the overlap
+        assert people <= found and len(people) > 10
+
+    def test_resized_and_whatever_the_meta_keys(
+        self, drawn: SyntheticTinyPerson
+    ) -> None:
+        sample = build(drawn, "val", tiles=TILES)[1]["data_samples"]
+        assert sample.scale_factor == (2.0, 2.0)
+        assert sample.ori_shape == (128, 160)
+        assert sample.corner == [140, 0, 300, 128]
+
+    def test_test_time_augmentation(self, drawn: SyntheticTinyPerson) -> None:
+        flips = [[dict(type="RandomFlip", prob=p) for p in (0.0, 1.0)]]
+        pack = [dict(type="LoadAnnotations", with_bbox=True), TESTING[-1]]
+        augmented = dict(type="TestTimeAug", transforms=[*flips, pack[:1], pack[1:]])
+        pipeline = [TESTING[0], augmented]
+        data = build(drawn, "val", tiles=TILES, pipeline=pipeline)[2]
+        assert [s.corner for s in data["data_samples"]] == [[160, 0, 320, 128]] * 2
+
+    def test_whole_images_have_no_corner(self, drawn: SyntheticTinyPerson) -> None:
+        assert "corner" not in build(drawn)[0]["data_samples"]
+
+    def test_exchanged_pipelines_know_tiles(self, drawn: SyntheticTinyPerson) -> None:
+        dataset = build(drawn, tiles=TILES)
+        dataset.pipeline = Compose(TRAINING)  # as PipelineSwitchHook does
+        assert dataset[0]["inputs"].shape == (3, 128, 160)
+
+    def test_a_loader_of_the_users_stays(self, drawn: SyntheticTinyPerson) -> None:
+        own = dict(type="LoadImageTile", cache_size=7, to_float32=True)
+        dataset = build(drawn, pipeline=[own, *TRAINING[1:]], tiles=TILES)
+        assert dataset.pipeline.transforms[0].cache_size == 7
+        assert dataset[0]["inputs"].is_floating_point()
+
+    @pytest.mark.parametrize(
+        "corner",
+        [[0, 0, 50], [0, 0, 99, 80], [-1, 0, 99, 80], [0.5, 0, 100.5, 80], "all", None],
+    )
+    def test_bad_corner(self, tmp_path: Path, corner) -> None:
+        coco = small_coco()
+        coco["images"][0]["corner"] = corner
+        with pytest.raises(ValueError, match="image 5 is 100x80 and has the corner"):
+            of(coco, tmp_path)
+
+    def test_tiles_of_tiles(self, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
+        path = tmp_path / "tiles.json"
+        build(drawn, "val", tiles=TILES).save_tiles(path)
+        with pytest.raises(ValueError, match="tiles.json with tiles=.*cut already"):
+            build(drawn, "val", ann_file=str(path), tiles=TILES)
+
+
+class TestSaveTiles:
+    def test_has_the_ids_of_the_set(
+        self, drawn: SyntheticTinyPerson, tmp_path: Path
+    ) -> None:
+        dataset = build(
+            drawn, tiles=TILES, filter_cfg=dict(filter_empty_gt=True), indices=9
+        )
+        path = tmp_path / "new" / "tiles.json"
+        dataset.save_tiles(path)
+        written = {image["id"]: image for image in read_coco(path)["images"]}
+        infos = [dataset.get_data_info(k) for k in range(9)]
+        assert list(written) == [info["img_id"] for info in infos]
+        for info in infos:
+            tile = written[info["img_id"]]
+            assert tile["corner"] == info["corner"]
+            assert info["img_path"].endswith(tile["file_name"])
+        boxes = Counter(a["image_id"] for a in read_coco(path)["annotations"])
+        assert boxes == {i["img_id"]: len(i["instances"]) for i in infos}
+        with pytest.raises(FileExistsError):
+            dataset.save_tiles(path)
+        dataset.save_tiles(path, overwrite=True)
+
+    def test_needs_tiles(self, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="holds whole images"):
+            build(drawn).save_tiles(tmp_path / "a.json")

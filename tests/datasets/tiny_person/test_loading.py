@@ -1,0 +1,147 @@
+"""LoadImageTile: the right pixels, each image decoded once."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+import pytest
+from mmcv.transforms import LoadImageFromFile
+
+from fpn_necks.datasets.tiny_person import LoadImageTile, tile_corners
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    paths = [str(tmp_path / f"{k}.png") for k in range(3)]
+    for path in paths:
+        cv2.imwrite(path, random.integers(0, 255, (50, 70, 3), dtype=np.uint8))
+    return paths
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for every image that is decoded."""
+    calls: list[None] = []
+    original = mmcv.imfrombytes
+
+    def count(*arguments, **options):
+        calls.append(None)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(mmcv, "imfrombytes", count)
+    return calls
+
+
+def load(loader: LoadImageTile, path: str, corner) -> dict:
+    return loader(dict(img_path=path, corner=corner))
+
+
+def test_pixels(images: list[str]) -> None:
+    loader = LoadImageTile()
+    whole = cv2.imread(images[0])
+    for x1, y1, x2, y2 in tile_corners((70, 50), (32, 24), (4, 4)).tolist():
+        results = load(loader, images[0], [x1, y1, x2, y2])
+        assert np.array_equal(results["img"], whole[y1:y2, x1:x2])
+        assert results["img_shape"] == results["ori_shape"] == (24, 32)
+        assert results["img"].flags.c_contiguous
+
+
+def test_each_image_is_decoded_once(images: list[str], decoded: list[None]) -> None:
+    loader = LoadImageTile(cache_size=1)
+    for path in images:
+        for corner in tile_corners((70, 50), (32, 24), (4, 4)).tolist():
+            load(loader, path, corner)
+    assert len(decoded) == len(images)
+
+
+def test_two_workers_side_by_side(images: list[str], decoded: list[None]) -> None:
+    """Tiles dealt in turn, as a DataLoader does: once per worker and image."""
+    corners = tile_corners((70, 50), (32, 24), (4, 4)).tolist()
+    tiles = [(path, corner) for path in images for corner in corners]
+    for worker in range(2):
+        loader = LoadImageTile()
+        for path, corner in tiles[worker::2]:
+            load(loader, path, corner)
+    assert len(decoded) == 2 * len(images)
+
+
+def test_the_least_recent_image_is_forgotten(
+    images: list[str], decoded: list[None]
+) -> None:
+    loader = LoadImageTile(cache_size=2)
+    for number, expected in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
+        load(loader, images[number], [0, 0, 5, 5])
+        assert len(decoded) == expected
+    assert len(loader._cache) == 2
+
+
+def test_no_memory(images: list[str], decoded: list[None]) -> None:
+    loader = LoadImageTile(cache_size=0)
+    for _ in range(3):
+        load(loader, images[0], [0, 0, 5, 5])
+    assert len(decoded) == 3 and not loader._cache
+
+
+def test_the_memory_stays_clean(images: list[str]) -> None:
+    loader = LoadImageTile()
+    for corner in ([0, 0, 70, 50], [10, 10, 20, 20]):  # the whole image as well
+        first = load(loader, images[0], corner)["img"]
+        kept = first.copy()
+        first[:] = 0
+        assert np.array_equal(load(loader, images[0], corner)["img"], kept)
+
+
+def test_whole_images_as_mmcv_loads_them(images: list[str]) -> None:
+    options = dict(to_float32=True, color_type="grayscale")
+    ours, theirs = LoadImageTile(**options), LoadImageFromFile(**options)
+    for results in (dict(img_path=images[0]), dict(img_path=images[0], corner=None)):
+        found, expected = ours(dict(results)), theirs(dict(results))
+        assert np.array_equal(found["img"], expected["img"])
+        assert found["img"].dtype == np.float32
+        assert found["ori_shape"] == expected["ori_shape"] == (50, 70)
+    assert not ours._cache
+
+
+def test_like_keeps_every_setting() -> None:
+    options = dict(
+        to_float32=True,
+        color_type="unchanged",
+        imdecode_backend="pillow",
+        ignore_empty=True,
+        backend_args=dict(backend="local"),
+    )
+    ours, theirs = LoadImageTile.like(LoadImageFromFile(**options)), LoadImageFromFile
+    theirs = vars(theirs(**options))
+    assert {k: v for k, v in vars(ours).items() if k in theirs} == theirs
+    assert repr(ours).endswith("cache_size=2)")
+
+
+def test_copies_start_with_an_empty_memory(images: list[str]) -> None:
+    loader = LoadImageTile(cache_size=5)
+    load(loader, images[0], [0, 0, 5, 5])
+    for other in (copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))):
+        assert other.cache_size == 5 and not other._cache
+    assert len(loader._cache) == 1
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("corner", [[0, 0, 71, 5], [0, 0, 5, 51], [5, 5, 5, 9]])
+    def test_tile_outside(self, images: list[str], corner: list[int]) -> None:
+        with pytest.raises(ValueError, match=r"0.png is 70x50 and does not contain"):
+            load(LoadImageTile(), images[0], corner)
+
+    def test_missing_image(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "none.png")
+        with pytest.raises(FileNotFoundError, match="none.png"):
+            load(LoadImageTile(), path, [0, 0, 5, 5])
+        assert load(LoadImageTile(ignore_empty=True), path, [0, 0, 5, 5]) is None
+
+    def test_cache_size(self) -> None:
+        with pytest.raises(ValueError, match="cache_size .*-1"):
+            LoadImageTile(cache_size=-1)

@@ -1,0 +1,318 @@
+"""Scale Match: sizes after it, its fallbacks, and its place in mmdet's pipelines."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmdet.datasets import CocoDataset
+from mmdet.registry import TRANSFORMS
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.utils import register_all_modules
+
+from fpn_necks.datasets.transforms import MonotonicScaleMatch, ScaleMatch
+from fpn_necks.datasets.transforms.size_histogram import annotated_sizes
+from tests.shared_data import shared
+from tests.tiny_sets import CLASSES, write_coco_set
+
+from .test_size_histogram import distance
+
+register_all_modules()
+WIDE = dict(scale_range=(0.0, 1e6))
+
+
+def annotations_of(path: Path, sizes: np.ndarray) -> str:
+    """Write a set whose boxes, one per image, have these sizes and many shapes."""
+    random = np.random.default_rng(0)
+    aspects = random.uniform(0.5, 2, len(sizes)) ** 0.5
+    coco = dict(
+        images=[
+            dict(id=k, file_name=f"{k}.png", width=900, height=900)
+            for k in range(len(sizes))
+        ],
+        annotations=[
+            dict(id=k, image_id=k, category_id=1, bbox=[0, 0, size * a, size / a])
+            for k, (size, a) in enumerate(zip(sizes.tolist(), aspects, strict=True))
+        ],
+        categories=[dict(id=1, name="person")],
+    )
+    path.write_text(json.dumps(coco))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> str:
+    sizes = np.random.default_rng(1).lognormal(2.5, 0.6, 3000) + 3
+    return annotations_of(tmp_path_factory.mktemp("target") / "target.json", sizes)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    sizes = np.random.default_rng(2).gamma(2, 60, 1000) + 8
+    return annotations_of(tmp_path_factory.mktemp("source") / "source.json", sizes)
+
+
+def sample(*boxes: list[float], ignored: tuple[int, ...] = (), shape=(200, 300)):
+    flags = np.zeros(len(boxes), dtype=bool)
+    flags[list(ignored)] = True
+    return dict(
+        img=np.zeros((*shape, 3), dtype=np.uint8),
+        img_shape=shape,
+        gt_bboxes=HorizontalBoxes(np.array(boxes, dtype=np.float32).reshape(-1, 4)),
+        gt_bboxes_labels=np.arange(len(boxes)),
+        gt_ignore_flags=flags,
+    )
+
+
+def sizes_of(results: dict) -> np.ndarray:
+    return results["gt_bboxes"].areas.sqrt().numpy()
+
+
+def image_of_size(size: float) -> dict:
+    """One box of a size in an image so large that rounding its sides hides nothing."""
+    results = sample([0, 0, size, size], shape=(3000, 3000))
+    # Pixels are not looked at: a view of one instead of 27 MB.
+    results["img"] = np.broadcast_to(np.zeros(1, np.uint8), (3000, 3000, 3))
+    return results
+
+
+class TestDistribution:
+    """Whole transforms, without the pixels."""
+
+    @pytest.fixture(autouse=True)
+    def no_pixels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def resize(image: np.ndarray, size: tuple[int, int], **_: object):
+            width, height = size
+            small = np.broadcast_to(np.zeros(1, np.uint8), (height, width, 3))
+            return small, width / image.shape[1], height / image.shape[0]
+
+        monkeypatch.setattr("mmcv.imresize", resize)
+
+    def test_drawn_sizes_have_the_distribution_of_the_target(
+        self, target: str, source: str
+    ) -> None:
+        np.random.seed(0)
+        transform = ScaleMatch(target, **WIDE)
+        before = annotated_sizes(source)
+        after = [sizes_of(transform(image_of_size(s)))[0] for s in before]
+        wanted = annotated_sizes(target)
+        assert distance(np.array(after), wanted) < 1.63 * np.sqrt(1 / 1000 + 1 / 3000)
+        assert distance(before, wanted) > 0.5
+        # The size before says nothing about the size after.
+        assert abs(np.corrcoef(np.log(before), np.log(after))[0, 1]) < 0.1
+
+    def test_mapped_sizes_have_it_too_and_keep_their_order(
+        self, target: str, source: str
+    ) -> None:
+        transform = MonotonicScaleMatch(source, target, **WIDE)
+        before = np.sort(annotated_sizes(source))
+        after = np.array([sizes_of(transform(image_of_size(s)))[0] for s in before])
+        assert distance(after, annotated_sizes(target)) < 0.02
+        # Up to the rounding of an image's sides to whole pixels.
+        assert (np.diff(after) > -0.02 * after[1:]).all()
+        mapped = [transform.map_size(s) for s in before]
+        assert (np.diff(mapped) >= 0).all()
+
+    def test_a_range_cuts_the_distribution(self, target: str) -> None:
+        np.random.seed(0)
+        transform = ScaleMatch(target, scale_range=(0.1, 1.0), max_draws=1)
+        scales = np.array([transform.choose_scale(20.0) for _ in range(2000)])
+        assert scales.min() > 0.1 and scales.max() == 1
+        share = (annotated_sizes(target) >= 20).mean()
+        assert (scales == 1).mean() == pytest.approx(share, abs=0.04)
+        often = ScaleMatch(target, scale_range=(0.1, 1.0))
+        scales = np.array([often.choose_scale(20.0) for _ in range(2000)])
+        assert (scales == 1).mean() == pytest.approx(share**5, abs=0.02)
+
+
+class TestScale:
+    def fixed(self, target: str, drawn: float, **options) -> ScaleMatch:
+        transform = ScaleMatch(target, **options)
+        transform.target = type("One", (), dict(draw=lambda _: drawn))()
+        return transform
+
+    def test_is_drawn_size_over_geometric_mean(self, target: str) -> None:
+        results = self.fixed(target, 8.0)(sample([0, 0, 8, 8], [0, 0, 64, 16]))
+        # sqrt(8 * 32) = 16, so the scale is a half.
+        assert results["img"].shape == (100, 150, 3)
+        assert results["img_shape"] == (100, 150)
+        assert results["scale_factor"] == (0.5, 0.5)
+        assert results["gt_bboxes"].tensor.tolist() == [[0, 0, 4, 4], [0, 0, 32, 8]]
+        assert results["homography_matrix"][0, 0] == 0.5
+
+    def test_ignored_boxes_do_not_count_but_are_scaled(self, target: str) -> None:
+        results = sample([0, 0, 16, 16], [0, 0, 100, 100], ignored=(1,))
+        results = self.fixed(target, 8.0)(results)
+        assert results["gt_bboxes"].tensor[1].tolist() == [0, 0, 50, 50]
+        assert results["gt_ignore_flags"].tolist() == [False, True]
+
+    def test_boxes_below_two_pixels_are_dropped(self, target: str) -> None:
+        boxes = [[0, 0, 16, 16], [0, 0, 3.9, 64], [0, 0, 4, 64], [0, 0, 64, 3]]
+        results = sample(*boxes, ignored=(3,))
+        geometric_mean = (16 * (3.9 * 64) ** 0.5 * 16) ** (1 / 3)
+        results = self.fixed(target, geometric_mean / 2)(results)
+        assert results["gt_bboxes_labels"].tolist() == [0, 2]
+        assert len(results["gt_bboxes"]) == len(results["gt_ignore_flags"]) == 2
+
+    @pytest.mark.parametrize("default_scale", [1.0, 0.25])
+    def test_images_left_empty_fall_back(
+        self, target: str, default_scale: float
+    ) -> None:
+        results = sample([0, 0, 20, 20], [0, 0, 80, 80], ignored=(1,))
+        transform = self.fixed(target, 1.9, default_scale=default_scale)
+        results = transform(results)
+        # The ignored box alone would still be large enough: it is nothing to learn.
+        assert results["gt_bboxes"].tensor[0, 2] == 20 * default_scale
+        assert len(results["gt_bboxes"]) == 2
+
+    @pytest.mark.parametrize("boxes", [[], [[0, 0, 9, 9]], [[5, 5, 5, 9]]])
+    def test_images_without_a_box_to_learn_from(self, target: str, boxes) -> None:
+        ignored = (0,) if boxes and boxes[0][2] == 9 else ()
+        transform = self.fixed(target, 8.0, default_scale=0.5)
+        results = transform(sample(*boxes, ignored=ignored))
+        assert results["img"].shape[:2] == (100, 150)
+        assert len(results["gt_bboxes"]) == len(boxes)
+
+    @pytest.mark.parametrize(
+        ("drawn", "out_of_range", "expected"),
+        [
+            (100, "clip", 2.0),
+            (100, "default_scale", 0.7),
+            (1, "clip", 0.5),
+            (1, "default_scale", 0.7),
+            (8, "default_scale", 0.8),
+        ],
+    )
+    def test_out_of_range(
+        self, target: str, drawn: float, out_of_range: str, expected: float
+    ) -> None:
+        transform = self.fixed(
+            target,
+            drawn,
+            scale_range=(0.5, 2),
+            out_of_range=out_of_range,
+            default_scale=0.7,
+        )
+        assert transform.choose_scale(10.0) == pytest.approx(expected)
+
+    def test_beyond_the_source(self, target: str, source: str) -> None:
+        transform = MonotonicScaleMatch(source, target, **WIDE)
+        wanted = annotated_sizes(target)
+        assert transform.map_size(1e-3) == wanted.min()
+        assert transform.map_size(1e6) == wanted.max()
+
+    def test_image_of_a_pixel(self, target: str) -> None:
+        results = self.fixed(target, 2.0, min_box_size=0)(
+            sample([0, 0, 100, 100], shape=(3, 300))
+        )
+        assert results["img"].shape[:2] == (1, 6)
+
+
+class TestPipeline:
+    def dataset(self, folder: Path, transform: dict) -> CocoDataset:
+        path = write_coco_set(folder, num_images=3, size=(96, 64), empty_last=True)
+        return CocoDataset(
+            ann_file=str(path),
+            data_prefix=dict(img=f"{folder}/images/"),
+            metainfo=dict(classes=CLASSES),
+            pipeline=[
+                dict(type="LoadImageFromFile"),
+                dict(type="LoadAnnotations", with_bbox=True),
+                transform,
+                dict(type="RandomFlip", prob=0.5),
+                dict(type="PackDetInputs"),
+            ],
+        )
+
+    @pytest.mark.parametrize("kind", ["ScaleMatch", "MonotonicScaleMatch"])
+    def test_in_mmdets_pipeline(
+        self, kind: str, tmp_path: Path, target: str, source: str
+    ) -> None:
+        options = dict(type=kind, target_ann_file=target, scale_range=[0.1, 1])
+        if kind == "MonotonicScaleMatch":
+            options["source_ann_file"] = source
+        dataset = self.dataset(tmp_path, options)
+        for k in range(3):
+            data = dataset[k]
+            shape = data["inputs"].shape[1:]
+            assert data["data_samples"].img_shape == tuple(shape)
+            boxes = data["data_samples"].gt_instances.bboxes.tensor
+            assert len(boxes) == len(data["data_samples"].gt_instances.labels)
+            assert (boxes[:, 2] <= shape[1]).all() and (boxes[:, 3] <= shape[0]).all()
+        assert len(boxes) == 0 and shape == (64, 96)
+
+    def test_is_seeded(self, tmp_path: Path, target: str) -> None:
+        dataset = self.dataset(
+            tmp_path, dict(type="ScaleMatch", target_ann_file=target)
+        )
+
+        def shapes(seed: int) -> list[tuple]:
+            np.random.seed(seed)
+            return [tuple(dataset[k % 2]["inputs"].shape) for k in range(6)]
+
+        assert shapes(3) == shapes(3) != shapes(4)
+
+    def test_masks_and_plain_arrays(self, target: str) -> None:
+        from mmdet.structures.mask import BitmapMasks
+
+        results = sample([0, 0, 40, 40], [0, 0, 1, 1])
+        results["gt_bboxes"] = results["gt_bboxes"].tensor.numpy()
+        results["gt_masks"] = BitmapMasks(np.zeros((2, 200, 300), np.uint8), 200, 300)
+        np.random.seed(0)
+        found = ScaleMatch(target, scale_range=(0, 1))(results)
+        assert isinstance(found["gt_bboxes"], np.ndarray)
+        assert len(found["gt_masks"]) == len(found["gt_bboxes"]) == 1
+        assert found["gt_masks"].masks.shape[1:] == found["img"].shape[:2]
+
+    def test_real_sets(self) -> None:
+        """COCO's people as small as blood cells are not: the wrong way round."""
+        coco = str(shared("data/tiny_coco/annotations/instances_train2017.json"))
+        cells = str(shared("data/bccd/annotations/train.json"))
+        transform = MonotonicScaleMatch(coco, cells, **WIDE)
+        sizes = annotated_sizes(coco)
+        mapped = np.array([transform.map_size(size) for size in sizes])
+        assert distance(mapped, annotated_sizes(cells)) < 0.03
+
+    def test_pickles(self, target: str, source: str) -> None:
+        for transform in (ScaleMatch(target), MonotonicScaleMatch(source, target)):
+            copied = pickle.loads(pickle.dumps(transform))
+            assert repr(copied) == repr(transform)
+            assert "bins=100" in repr(copied)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (dict(scale_range=(1, 1)), r"scale_range .*\(1, 1\)"),
+            (dict(scale_range=(-1, 1)), "scale_range .*-1"),
+            (dict(scale_range=(0, float("inf"))), "scale_range .*inf"),
+            (dict(default_scale=0), "default_scale .*0"),
+            (dict(out_of_range="drop"), "out_of_range .*'clip'.*'drop'"),
+            (dict(min_box_size=-1), "min_box_size .*-1"),
+            (dict(bins=1), "bins .*1"),
+            (dict(max_draws=0), "max_draws .*0"),
+        ],
+    )
+    def test_arguments(self, target: str, options: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            ScaleMatch(target, **options)
+
+    def test_missing_file(self, tmp_path: Path, target: str) -> None:
+        missing = str(tmp_path / "none.json")
+        for build in (
+            lambda: ScaleMatch(missing),
+            lambda: MonotonicScaleMatch(missing, target),
+        ):
+            with pytest.raises(FileNotFoundError, match="none.json"):
+                build()
+
+    @pytest.mark.parametrize("key", ["img", "gt_bboxes"])
+    def test_wrong_place_in_the_pipeline(self, target: str, key: str) -> None:
+        results = sample([0, 0, 9, 9])
+        del results[key]
+        with pytest.raises(KeyError, match=f"ScaleMatch needs '{key}'"):
+            TRANSFORMS.build(dict(type="ScaleMatch", target_ann_file=target))(results)

@@ -1,0 +1,167 @@
+"""The histogram of sizes: bins, drawing, matching, and reading them from files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpn_necks.datasets.transforms.size_histogram import (
+    SizeHistogram,
+    annotated_sizes,
+    matching_edges,
+)
+
+
+def distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the Kolmogorov-Smirnov distance of two samples."""
+    grid = np.sort(np.concatenate([found, expected]))
+    ranks = [
+        np.searchsorted(np.sort(sample), grid, side="right") / len(sample)
+        for sample in (found, expected)
+    ]
+    return float(np.abs(ranks[0] - ranks[1]).max())
+
+
+@pytest.fixture
+def sizes() -> np.ndarray:
+    """Sizes as TinyPerson's: many small ones and a long tail."""
+    return np.random.default_rng(1).lognormal(2.5, 0.7, 5000) + 2
+
+
+class TestBins:
+    def test_a_histogram_worked_out_by_hand(self) -> None:
+        # 1 % of 200 sizes are 2 at each end: 1, 2 and 199, 200.
+        found = SizeHistogram.of(np.arange(1.0, 201), bins=6, outliers=0.02)
+        assert found.edges.tolist() == [1, 3, 51.75, 100.5, 149.25, 198, 200]
+        numbers = np.diff(found.cumulative, prepend=0) * 200
+        assert np.allclose(numbers, [2, 49, 49, 49, 49, 2])
+
+    def test_ends_hold_the_outliers(self, sizes: np.ndarray) -> None:
+        found = SizeHistogram.of(sizes)
+        assert len(found.cumulative) == 100 and len(found.edges) == 101
+        assert found.cumulative[0] == pytest.approx(0.01)
+        assert found.cumulative[-2] == pytest.approx(0.99)
+        assert found.cumulative[-1] == 1
+        assert found.edges[[0, -1]].tolist() == [sizes.min(), sizes.max()]
+        assert np.allclose(np.diff(found.edges[1:-1], 2), 0)
+
+    @pytest.mark.parametrize("outliers", [0, 0.5])
+    def test_few_sizes(self, outliers: float) -> None:
+        for count in (1, 2, 3):
+            found = SizeHistogram.of(np.arange(1.0, count + 1), 5, outliers)
+            assert found.cumulative[-1] == 1
+            assert (np.diff(found.edges) >= 0).all()
+            assert 1 <= found.draw() <= count
+
+    def test_one_size(self) -> None:
+        found = SizeHistogram.of(np.full(50, 7.0))
+        assert {found.draw() for _ in range(20)} == {7.0}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (dict(bins=2), "bins must be at least 3, got 2"),
+            (dict(outliers=1.0), r"outliers must lie in \[0, 1\), got 1.0"),
+            (dict(outliers=-0.1), "outliers .*-0.1"),
+        ],
+    )
+    def test_wrong_arguments(self, sizes, arguments: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            SizeHistogram.of(sizes, **arguments)
+
+    def test_no_sizes(self) -> None:
+        with pytest.raises(ValueError, match="no box with an extent"):
+            SizeHistogram.of(np.array([]))
+
+
+def test_draws_have_the_distribution(sizes: np.ndarray) -> None:
+    histogram = SizeHistogram.of(sizes)
+    np.random.seed(0)
+    found = np.array([histogram.draw() for _ in range(8000)])
+    # 1.6 / sqrt(n) for two samples is exceeded once in a hundred seeds; other seeds
+    # of other distributions must be told apart.
+    assert distance(found, sizes) < 1.63 * np.sqrt(1 / 8000 + 1 / 5000)
+    assert distance(found * 1.1, sizes) > 0.05
+    assert found.min() >= sizes.min() and found.max() <= sizes.max()
+
+
+def test_draws_are_seeded(sizes: np.ndarray) -> None:
+    histogram = SizeHistogram.of(sizes)
+    np.random.seed(5)
+    first = [histogram.draw() for _ in range(5)]
+    np.random.seed(5)
+    assert [histogram.draw() for _ in range(5)] == first
+    assert len(set(first)) == 5
+
+
+class TestMatching:
+    def test_equal_masses(self, sizes: np.ndarray) -> None:
+        source = np.random.default_rng(2).gamma(2.0, 50, 20000) + 4
+        target = SizeHistogram.of(sizes)
+        edges = matching_edges(source, target)
+        assert (np.diff(edges) >= 0).all()
+        assert edges[[0, -1]].tolist() == [source.min(), source.max()]
+        mass = np.searchsorted(np.sort(source), edges[1:]) / len(source)
+        assert np.allclose(mass, target.cumulative, atol=1e-3)
+        mapped = np.interp(source, edges, target.edges)
+        assert distance(mapped, sizes) < 0.01
+
+    def test_onto_itself(self, sizes: np.ndarray) -> None:
+        target = SizeHistogram.of(sizes)
+        mapped = np.interp(sizes, matching_edges(sizes, target), target.edges)
+        inner = (sizes > target.edges[1]) & (sizes < target.edges[-2])
+        assert np.abs(mapped - sizes)[inner].max() < np.diff(target.edges)[1]
+
+
+class TestFiles:
+    def write(self, path: Path, *boxes: dict) -> str:
+        annotations = [
+            dict(id=k, image_id=1, category_id=1) | b for k, b in enumerate(boxes)
+        ]
+        image = dict(id=1, file_name="a.png", width=99, height=99)
+        coco = dict(images=[image], annotations=annotations, categories=[])
+        path.write_text(json.dumps(coco))
+        return str(path)
+
+    def test_ignored_and_empty_boxes_are_left_out(self, tmp_path: Path) -> None:
+        path = self.write(
+            tmp_path / "a.json",
+            dict(bbox=[0, 0, 2, 8]),
+            dict(bbox=[0, 0, 9, 9], iscrowd=1),
+            dict(bbox=[0, 0, 9, 9], ignore=True),
+            dict(bbox=[0, 0, 9, 9], uncertain=True),
+            dict(bbox=[0, 0, 0, 9]),
+            dict(bbox=[0, 0, -2, -8]),
+        )
+        assert annotated_sizes(path).tolist() == [4]
+        assert annotated_sizes(Path(path)).tolist() == [4]
+
+    def test_several_files(self, tmp_path: Path) -> None:
+        paths = [
+            self.write(tmp_path / f"{k}.json", dict(bbox=[0, 0, k, k])) for k in (3, 5)
+        ]
+        assert annotated_sizes(paths).tolist() == [3, 5]
+
+    def test_read_once_unless_changed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = self.write(tmp_path / "a.json", dict(bbox=[0, 0, 3, 3]))
+        first = annotated_sizes(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(json, "load", lambda _: pytest.fail("read again"))
+            assert annotated_sizes(path).tolist() == first.tolist()
+        self.write(tmp_path / "a.json", dict(bbox=[0, 0, 5, 5]))
+        os.utime(path, ns=(1, 1))
+        assert annotated_sizes(path).tolist() == [5]
+
+    def test_bad_files(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="none.json"):
+            annotated_sizes(str(tmp_path / "none.json"))
+        with pytest.raises(ValueError, match="a.json: no box that is not ignored"):
+            annotated_sizes(self.write(tmp_path / "a.json"))
+        with pytest.raises(ValueError, match="at least one"):
+            annotated_sizes([])

@@ -1,0 +1,269 @@
+"""What is read, and what is refused with one message that names the fault."""
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from fpn_necks.evaluation import evaluate_tiny_person, merge_tiles
+from tests.evaluation.small_case import annotation, detection, small_case
+
+TILES = dict(
+    images=[
+        dict(id=1, file_name="a.jpg", corner=[0, 0, 60, 80]),
+        dict(id=2, file_name="a.jpg", corner=[40, 0, 100, 80]),
+        dict(id=3, file_name="b.jpg", corner=[0, 0, 100, 80]),
+    ]
+)
+
+
+def test_small_case() -> None:
+    found = evaluate_tiny_person(*small_case())
+    # Recall 1/2 at precision 1: 51 of the 101 recall points.
+    assert found["AP50_tiny"] == pytest.approx(51 / 101)
+    # The one false positive is half a one per image: beyond no point but the last two.
+    assert found["MR50_tiny"] == pytest.approx(0.5)
+    assert found["AP50_reasonable"] == -1
+    assert found["MR50_small"] == -1
+    assert len(found) == 3 * (7 + 6)
+
+
+def test_paths_and_objects_are_the_same(tmp_path: Path) -> None:
+    truth, detections = small_case()
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "dt.json").write_text(json.dumps(detections))
+    from_files = evaluate_tiny_person(tmp_path / "gt.json", str(tmp_path / "dt.json"))
+    assert from_files == evaluate_tiny_person(truth, detections)
+
+
+def test_input_is_not_changed() -> None:
+    case = small_case()
+    before = copy.deepcopy(case)
+    evaluate_tiny_person(*case)
+    assert case == before
+
+
+def test_no_detections() -> None:
+    truth, _ = small_case()
+    found = evaluate_tiny_person(truth, [])
+    assert found["AP50_tiny"] == 0
+    assert found["MR50_tiny"] == 1
+    assert found["AP50_small"] == -1
+
+
+def test_no_annotations() -> None:
+    truth, detections = small_case()
+    truth["annotations"] = []
+    assert set(evaluate_tiny_person(truth, detections).values()) == {-1}
+
+
+def test_zero_size_boxes_match_nothing() -> None:
+    truth, detections = small_case()
+    expected = evaluate_tiny_person(truth, detections, metrics="ap")
+    truth["annotations"].append(annotation(4, 9, [20, 20, 0, 5]))
+    detections += [detection(9, [20, 20, 0, 9], 0.95), detection(5, [1, 1, 0, 0], 0.99)]
+    # They are outside of every bucket, so they are ignored.
+    assert evaluate_tiny_person(truth, detections, metrics="ap") == expected
+
+
+def test_boxes_outside_the_image_are_compared_as_they_are() -> None:
+    truth, detections = small_case()
+    truth["annotations"].append(annotation(4, 9, [-20, -20, 8, 9]))
+    detections.append(detection(9, [-20, -20, 8, 9], 0.95))
+    found = evaluate_tiny_person(truth, detections)
+    assert found["AP50_tiny"] == pytest.approx(67 / 101)
+
+
+def test_fields_may_be_missing() -> None:
+    truth, detections = small_case()
+    expected = evaluate_tiny_person(truth, detections)
+    for record in truth["annotations"]:
+        del record["area"]
+        record.pop("uncertain", None)
+    del truth["categories"]
+    assert evaluate_tiny_person(truth, detections) == expected
+
+
+def test_invisible_boxes_are_ignored_by_the_miss_rate() -> None:
+    truth, detections = small_case()
+    truth["annotations"][2]["vis"] = [20, 20, 4, 9]
+    found = evaluate_tiny_person(truth, detections)
+    assert found["MR50_tiny"] == 0
+    assert found["AP50_tiny"] == pytest.approx(51 / 101)
+    del truth["annotations"][2]["vis"]
+    truth["annotations"][2]["vis_ratio"] = 0.5
+    assert evaluate_tiny_person(truth, detections) == found
+
+
+def test_image_ids_may_be_strings() -> None:
+    truth, detections = small_case()
+    expected = evaluate_tiny_person(truth, detections)
+    for record in truth["images"]:
+        record["id"] = f"image {record['id']}"
+    for record in truth["annotations"] + detections:
+        record["image_id"] = f"image {record['image_id']}"
+    assert evaluate_tiny_person(truth, detections) == expected
+
+
+def test_dense_images_are_left_out() -> None:
+    truth, detections = small_case()
+    truth["annotations"][2]["in_dense_image"] = True
+    counted = evaluate_tiny_person(truth, detections)
+    assert counted["AP50_tiny"] == pytest.approx(51 / 101)
+    left_out = evaluate_tiny_person(truth, detections, leave_out_dense=True)
+    assert left_out["AP50_tiny"] == pytest.approx(1)
+    assert left_out["MR50_tiny"] == 0
+    tiles = dict(images=TILES["images"][:2])
+    on_tiles = [dict(detections[0], image_id=1), dict(detections[1], image_id=1)]
+    merged = evaluate_tiny_person(truth, on_tiles, tiles, leave_out_dense=True)
+    assert merged == left_out
+
+
+def test_merged_categories() -> None:
+    truth, detections = small_case()
+    truth["categories"] = [
+        dict(id=1, name="sea_person"),
+        dict(id=2, name="earth_person"),
+    ]
+    truth["annotations"][0]["category_id"] = 2
+    assert evaluate_tiny_person(truth, detections)["AP50_tiny"] == 0
+    merged = evaluate_tiny_person(truth, detections, merge_categories=True)
+    assert merged == evaluate_tiny_person(*small_case())
+
+
+def break_field(kind: str, key: str, value: object):
+    def change(truth: dict, detections: list) -> None:
+        (detections if kind == "detection" else truth[kind])[1][key] = value
+
+    return change
+
+
+def drop_field(kind: str, key: str):
+    def change(truth: dict, detections: list) -> None:
+        del (detections if kind == "detection" else truth[kind])[1][key]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (break_field("detection", "score", math.nan), "detection 1 has a score that"),
+        (break_field("detection", "score", math.inf), "detection 1 has a score that"),
+        (break_field("detection", "score", "high"), "score of every detection must be"),
+        (break_field("detection", "bbox", [1, 2, 3]), "bbox of detection 1 must be 4"),
+        (break_field("detection", "bbox", "box"), "bbox of detection 1 must be 4"),
+        (break_field("detection", "bbox", [1, 2, math.nan, 3]), "1 has a bbox that is"),
+        (break_field("detection", "bbox", [1, 2, -3, 3]), "1 has a bbox with a negat"),
+        (break_field("detection", "image_id", 77), "detection 1 belongs to image 77"),
+        (break_field("detection", "image_id", [5]), r"1 belongs to image \[5\]"),
+        (break_field("detection", "category_id", 3), "detection 1 belongs to category"),
+        (drop_field("detection", "score"), "detection 1 has no 'score'"),
+        (drop_field("detection", "bbox"), "detection 1 has no 'bbox'"),
+        (drop_field("detection", "image_id"), "detection 1 has no 'image_id'"),
+        (break_field("annotations", "id", 1), "annotation id 1 occurs twice"),
+        (break_field("annotations", "image_id", 77), "1 belongs to image 77"),
+        (break_field("annotations", "category_id", 7), "annotation 1 belongs to categ"),
+        (break_field("annotations", "bbox", [0, 0, 1, -1]), "annotation 1 has a bbox"),
+        (break_field("annotations", "area", -1), "annotation 1 has a negative area"),
+        (break_field("annotations", "size", math.nan), "annotation 1 has a size that"),
+        (drop_field("annotations", "id"), "annotation 1 has no 'id'"),
+        (break_field("images", "id", 5), "image id 5 occurs twice"),
+        (break_field("images", "id", "b"), "image ids must all be integers, or all"),
+        (drop_field("images", "id"), "image 1 has no 'id'"),
+    ],
+)  # fmt: skip
+def test_wrong_records(change, message: str) -> None:
+    truth, detections = small_case()
+    change(truth, detections)
+    with pytest.raises(ValueError, match=message):
+        evaluate_tiny_person(truth, detections)
+
+
+@pytest.mark.parametrize(
+    ("truth", "detections", "message"),
+    [
+        ([], [], "the ground truth must be COCO annotations.* got a list"),
+        (dict(images=[]), [], r"dictionary with \['images'\]"),
+        (dict(images=[], annotations=[]), [], "the ground truth has no image"),
+        (dict(images={}, annotations=[]), [], "the ground truth has no image"),
+        (dict(images=3, annotations=[]), [], "expected a list of images, got a int"),
+        (dict(images=[3], annotations=[]), [], "image 0 is no dictionary: 3"),
+        (small_case()[0], {}, "the detections must be COCO results.* got a dictionary"),
+        (small_case()[0], small_case()[0], "dictionary with .'annotations'"),
+    ],
+)
+def test_wrong_containers(truth: object, detections: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate_tiny_person(truth, detections)
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    truth, detections = small_case()
+    with pytest.raises(FileNotFoundError, match="the ground truth, .*missing.json"):
+        evaluate_tiny_person(tmp_path / "missing.json", detections)
+    broken = tmp_path / "broken.json"
+    for content in (b"", b"[1, 2", b"\xff\xfe\x00garbage"):
+        broken.write_bytes(content)
+        with pytest.raises(
+            ValueError, match="the detections, .*broken.json, is no JSON"
+        ):
+            evaluate_tiny_person(truth, broken)
+
+
+def on_tiles() -> list[dict]:
+    return [dict(record, image_id=1) for record in small_case()[1][:2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(2), "image 'b.jpg' has no tile"),
+        (lambda t: t[2].update(file_name="c.jpg"), "tile 2 belongs to image 'c.jpg'"),
+        (lambda t: t[1].update(id=1), "tile id 1 occurs twice"),
+        (lambda t: t[1].pop("corner"), "tile 1 has no 'corner'"),
+        (lambda t: t[1].update(corner=[1, 2]), "corner of every tile must be 4"),
+        (lambda t: t[0].update(id=8), "detection 0 belongs to tile 1, which the tile"),
+    ],
+)  # fmt: skip
+def test_wrong_tiles(change, message: str) -> None:
+    truth, _ = small_case()
+    tiles = copy.deepcopy(TILES)
+    change(tiles["images"])
+    with pytest.raises(ValueError, match=message):
+        merge_tiles(on_tiles(), tiles, truth["images"])
+
+
+def test_whole_images_are_no_tiles() -> None:
+    truth, _ = small_case()
+    with pytest.raises(ValueError, match="tile 0 has no 'corner'"):
+        evaluate_tiny_person(truth, on_tiles(), truth)
+    with pytest.raises(ValueError, match="the tile file must be COCO annotations"):
+        evaluate_tiny_person(truth, on_tiles(), [1])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (dict(metrics="recall"), ValueError, "metrics must be some of"),
+        (dict(metrics=()), ValueError, "metrics must be some of"),
+        (dict(released="no"), TypeError, "released must be True, False or Rules"),
+        (dict(ignore_uncertain=1), TypeError, "ignore_uncertain must be True or False"),
+        (dict(iou_thresholds=()), ValueError, "iou_thresholds must be different numb"),
+        (dict(iou_thresholds=(0.5, 0.5)), ValueError, "iou_thresholds must be differ"),
+        (dict(iou_thresholds=(0, 0.5)), ValueError, r"in \(0, 1\], got"),
+        (dict(iou_thresholds=0.5), ValueError, "iou_thresholds must be different"),
+        (dict(ap_ranges={}), TypeError, "ap_ranges must map names"),
+        (dict(mr_ranges={"a": (3, 2)}), ValueError, r"mr_ranges\['a'\] must be"),
+        (dict(mr_ranges={"a": 3}), ValueError, r"mr_ranges\['a'\] must be"),
+        (dict(ap_max_detections=0), ValueError, "ap_max_detections must be at least 1"),
+        (dict(mr_max_detections=2.5), TypeError, "mr_max_detections must be an integ"),
+        (dict(merge_nms=0), ValueError, "merge_nms must be in"),
+        (dict(colour=1), TypeError, "colour"),
+    ],
+)
+def test_wrong_options(options: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        evaluate_tiny_person(*small_case(), **options)

@@ -1,0 +1,312 @@
+"""Properties of the rules, each quirk alone, and other benchmarks' settings."""
+
+import contextlib
+import dataclasses
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from fpn_necks.evaluation import (
+    AI_TOD,
+    CORRECTED,
+    RELEASED,
+    Rules,
+    average_over_thresholds,
+    evaluate_tiny_person,
+    merge_tiles,
+)
+from tests.evaluation.golden_case import golden_json
+from tests.evaluation.small_case import annotation, detection, small_case
+
+QUIRKS = [field.name for field in dataclasses.fields(Rules)]
+
+
+def only(quirk: str) -> Rules:
+    return dataclasses.replace(CORRECTED, **{quirk: True})
+
+
+def edge_case() -> tuple[dict, list]:
+    return golden_json("tinyperson_edge_gt"), golden_json("tinyperson_edge_dets")
+
+
+def test_true_and_false_are_all_quirks_and_none() -> None:
+    assert evaluate_tiny_person(*edge_case(), released=RELEASED) == (
+        evaluate_tiny_person(*edge_case())
+    )
+    assert evaluate_tiny_person(*edge_case(), released=CORRECTED) == (
+        evaluate_tiny_person(*edge_case(), released=False)
+    )
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_every_quirk_moves_the_edge_case(quirk: str) -> None:
+    # iscrowd boxes exist there, and the option shows what is read of them.
+    corrected = evaluate_tiny_person(*edge_case(), released=False)
+    assert evaluate_tiny_person(*edge_case(), released=only(quirk)) != corrected
+
+
+def change_of(case: str, rules: Rules) -> dict[str, float]:
+    """Return how far rules move results from the corrected ones, in per cent."""
+    files = golden_json(f"{case}_gt"), golden_json(f"{case}_dets")
+    corrected = evaluate_tiny_person(*files, released=False)
+    found = evaluate_tiny_person(*files, released=rules)
+    return {name: 100 * (found[name] - corrected[name]) for name in found}
+
+
+@pytest.mark.parametrize("quirk", [*QUIRKS, "all four"])
+def test_documented_changes(quirk: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / "tiny_person_evaluation.md"
+    start = f"| {quirk} |" if quirk == "all four" else f"| `{quirk}` |"
+    (row,) = (r for r in page.read_text().splitlines() if r.startswith(start))
+    written = [float(cell) for cell in row.strip("| ").split(" | ")[-5:]]
+    rules = RELEASED if quirk == "all four" else only(quirk)
+    edge = change_of("tinyperson_edge", rules)
+    assert [edge["AP50_tiny"], edge["MR50_tiny"]] == pytest.approx(
+        written[3:], abs=0.00501
+    )
+    main = change_of("tinyperson", rules)
+    largest = max(main.values(), key=abs)
+    assert [main["AP50_tiny"], main["MR50_tiny"], largest] == pytest.approx(
+        written[:3], abs=0.00501
+    )
+
+
+def renumbered(truth: dict, shift: int) -> dict:
+    annotations = [dict(a, id=a["id"] + shift) for a in truth["annotations"]]
+    return {**truth, "annotations": annotations}
+
+
+def test_annotation_ids_change_nothing_when_corrected() -> None:
+    truth, detections = edge_case()
+    expected = evaluate_tiny_person(truth, detections, released=False)
+    found = evaluate_tiny_person(renumbered(truth, 500), detections, released=False)
+    assert found == expected
+    released = [
+        evaluate_tiny_person(renumbered(truth, shift), detections) for shift in (0, 500)
+    ]
+    assert released[0] != released[1]
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_other_orders_change_nothing(released: bool) -> None:
+    truth, detections = edge_case()
+    random = np.random.default_rng(0)
+    # Equal scores are ranked in file order, so they are made different first.
+    scores = random.permutation(len(detections)) / len(detections)
+    detections = [
+        {**d, "score": s} for d, s in zip(detections, scores.tolist(), strict=True)
+    ]
+    expected = evaluate_tiny_person(truth, detections, released=released)
+    shuffled = {
+        **truth,
+        "images": truth["images"][::-1],
+        "annotations": [
+            truth["annotations"][i]
+            for i in random.permutation(len(truth["annotations"]))
+        ],
+    }
+    reordered = [detections[i] for i in random.permutation(len(detections))]
+    found = evaluate_tiny_person(shuffled, reordered, released=released)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_of_equal_overlaps_the_last_is_taken() -> None:
+    # The first detection lies in the middle between two boxes, the second one is on the
+    # one that comes later in the file.
+    truth, _ = small_case()
+    truth["annotations"] = [
+        annotation(1, 5, [10, 10, 8, 8]),
+        annotation(2, 5, [14, 10, 8, 8]),
+    ]
+    detections = [detection(5, [12, 10, 8, 8], 0.9), detection(5, [14, 10, 8, 8], 0.8)]
+    for place, share in (([14, 10, 8, 8], 51 / 101), ([10, 10, 8, 8], 1)):
+        detections[1]["bbox"] = place
+        found = evaluate_tiny_person(truth, detections)
+        assert found["AP50_tiny"] == pytest.approx(share)
+        # The second one is a false positive for half of the images, or all are found.
+        assert found["MR50_tiny"] == (0 if share == 1 else pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("side", "is_ranked"), [(1.6, True), (1.5, False), (24.9, True), (25, False)]
+)
+def test_sizes_that_the_miss_rate_ranks(side: float, is_ranked: bool) -> None:
+    truth, detections = small_case()
+    detections.append(detection(9, [60, 20, side, side], 0.99))
+    found = evaluate_tiny_person(truth, detections, metrics="mr", released=False)
+    missed_before = 0.5 ** (2 / 9) if is_ranked else 0.5
+    assert found["MR50_tiny"] == pytest.approx(missed_before)
+
+
+def test_recall_before_the_first_point() -> None:
+    truth, detections = small_case()
+    detections[2]["score"] = 0.99  # half a false positive per image, before all else
+    wrapped = evaluate_tiny_person(truth, detections, metrics="mr")
+    correct = evaluate_tiny_person(truth, detections, metrics="mr", released=False)
+    assert wrapped["MR50_tiny"] == pytest.approx(0.5)
+    # Two of the nine points lie at or above 0.5; the recall there is 1/2.
+    assert correct["MR50_tiny"] == pytest.approx(0.5 ** (2 / 9))
+
+
+def test_true_iod_in_the_miss_rate() -> None:
+    # A detection a fifth of which lies in an ignored box eight times its size: the
+    # formula on the ratio makes it 0.2 / 1.2 * 9 = 1.5.
+    truth, _ = small_case()
+    truth["annotations"][1] = annotation(2, 5, [50, 50, 20, 40], ignore=True)
+    detections = [
+        detection(5, [42, 50, 10, 10], 0.95),
+        detection(5, [10, 10, 6, 10], 0.9),
+    ]
+    released = evaluate_tiny_person(truth, detections, metrics="mr")
+    assert released["MR50_tiny"] == pytest.approx(0.5)
+    # A false positive for half of the images; two of the nine points lie beyond.
+    corrected = evaluate_tiny_person(truth, detections, metrics="mr", released=False)
+    assert corrected["MR50_tiny"] == pytest.approx(0.5 ** (2 / 9))
+
+
+def test_crowds_and_the_miss_rate() -> None:
+    truth, detections = small_case()
+    del truth["annotations"][1]["ignore"]
+    truth["annotations"][1]["iscrowd"] = 1
+    for released, expected in ((True, 0), (False, -1)):
+        found = evaluate_tiny_person(truth, detections, released=released)
+        assert found["AP50_small"] == -1
+        assert (found["MR50_small"] >= 0) == (expected >= 0)
+
+
+def test_ignored_boxes_as_ordinary_ones() -> None:
+    for released, num_small in ((True, -1), (False, 1)):
+        found = evaluate_tiny_person(
+            *small_case(), released=released, use_ignore_attr=False
+        )
+        assert found["AP50_small"] == 0  # a person there who is not found
+        assert found["MR50_small"] == num_small
+
+
+def random_set(seed: int, num_categories: int) -> tuple[dict, list[dict]]:
+    random = np.random.default_rng(seed)
+    annotations: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
+    for image in range(1, 13):
+        for _ in range(20):
+            side = float(np.exp(random.uniform(0, 4.5)))
+            place = random.uniform(0, 150, 2)
+            box = np.array([*place, side, side * random.uniform(0.5, 2)]).round(1)
+            category = int(random.integers(1, num_categories + 1))
+            record = annotation(len(annotations) + 1, image, box.tolist())
+            crowd = int(random.random() < 0.1)
+            annotations.append(dict(record, category_id=category, iscrowd=crowd))
+            moved = box + np.tile(box[2:], 2) * random.normal(0, 0.15, 4)
+            score = round(float(random.random()), 2)
+            found = detection(image, moved.clip(0).tolist(), score)
+            detections.append(dict(found, category_id=category))
+    return (
+        dict(
+            images=[dict(id=i, height=300, width=300) for i in range(1, 13)],
+            annotations=annotations,
+            categories=[dict(id=i, name=str(i)) for i in range(1, num_categories + 1)],
+        ),
+        detections,
+    )
+
+
+@pytest.mark.parametrize("num_categories", [1, 4])
+def test_ai_tod_equals_pycocotools(num_categories: int) -> None:
+    truth, detections = random_set(num_categories, num_categories)
+    found = evaluate_tiny_person(truth, detections, **AI_TOD)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        reference = COCOeval(coco, coco.loadRes(detections), "bbox")
+        reference.params.areaRng = [
+            [low**2, high**2] for low, high in AI_TOD["ap_ranges"].values()
+        ]
+        reference.params.areaRngLbl = list(AI_TOD["ap_ranges"])
+        reference.params.maxDets = [1, 100, 1500]
+        reference.evaluate()
+        reference.accumulate()
+    for t, threshold in enumerate(AI_TOD["iou_thresholds"]):
+        for a, bucket in enumerate(AI_TOD["ap_ranges"]):
+            precision = reference.eval["precision"][t, :, :, a, -1]
+            expected = precision[precision > -1].mean()
+            name = f"AP{100 * threshold:g}_{bucket}"
+            assert found[name] == pytest.approx(expected, abs=1e-12), name
+    means = average_over_thresholds(found)
+    assert list(means) == ["AP_all", "AP_very_tiny", "AP_tiny", "AP_small", "AP_medium"]
+    per_threshold = [found[f"AP{t}_tiny"] for t in range(50, 100, 5)]
+    assert means["AP_tiny"] == pytest.approx(np.mean(per_threshold))
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_merging_against_plain_loops(per_class: bool) -> None:
+    random = np.random.default_rng(3)
+    images = [dict(id=9, file_name="a"), dict(id=4, file_name="b")]
+    tiles = dict(
+        images=[
+            dict(id=i, file_name=name, corner=[x, y, x + 50, y + 50])
+            for i, (name, x, y) in enumerate(
+                [("a", 0, 0), ("b", 0, 0), ("a", 30, 7), ("b", 0, 20)]
+            )
+        ]
+    )
+    detections = [
+        dict(
+            image_id=int(random.integers(4)),
+            category_id=int(random.integers(1, 3)),
+            bbox=[float(v) for v in random.integers([0, 0, 2, 2], [30, 20, 9, 9])],
+            score=float(random.integers(1, 8)) / 8,  # with ties
+        )
+        for _ in range(300)
+    ]
+    expected = []
+    for image in images:
+        boxes = []
+        for tile in tiles["images"]:
+            if tile["file_name"] != image["file_name"]:
+                continue
+            for d in detections:
+                if d["image_id"] == tile["id"]:
+                    x, y, w, h = d["bbox"]
+                    x, y = x + tile["corner"][0], y + tile["corner"][1]
+                    boxes.append(dict(d, image_id=image["id"], bbox=[x, y, w, h]))
+        kept: list[int] = []
+        for i in sorted(range(len(boxes)), key=lambda i: -boxes[i]["score"]):
+            if not any(is_double(boxes[i], boxes[j], per_class) for j in kept):
+                kept.append(i)
+        expected += [boxes[i] for i in sorted(kept)]
+    assert merge_tiles(detections, tiles, images, 0.5, per_class) == expected
+    assert len(expected) < 290
+    assert merge_tiles([], tiles, images) == []
+
+
+def is_double(a: dict, b: dict, per_class: bool) -> bool:
+    if per_class and a["category_id"] != b["category_id"]:
+        return False
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a["bbox"], b["bbox"]
+    width = min(ax + aw, bx + bw) - max(ax, bx) + 1
+    height = min(ay + ah, by + bh) - max(ay, by) + 1
+    shared = max(width, 0) * max(height, 0)
+    union = (aw + 1) * (ah + 1) + (bw + 1) * (bh + 1) - shared
+    return shared / union >= 0.5
+
+
+def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("tiles_merged_gt", "tiles_dets", "tiles_corner_gt")
+    cases = edge_case(), [golden_json(name) for name in names]
+    expected = [evaluate_tiny_person(*case) for case in cases]
+    package = "fpn_necks.evaluation"
+    for module, name, size in (
+        ("matching", "_CHUNK", 500),
+        ("overlaps", "_BLOCK", 50),
+        ("merge_tiles", "_BLOCK", 50),
+    ):
+        # The function merge_tiles hides the module of its name.
+        monkeypatch.setattr(sys.modules[f"{package}.{module}"], name, size)
+    assert [evaluate_tiny_person(*case) for case in cases] == expected

@@ -1,0 +1,245 @@
+"""The metric gives what the function gives: alone, in two processes, in a run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmdet.registry import METRICS
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
+
+from fpn_necks.evaluation import TinyPersonMetric, evaluate_tiny_person
+from tests.evaluation.golden_case import golden_json
+from tests.evaluation.small_case import small_case
+from tests.tiny_detectors import detector_config
+from tests.tiny_sets import write_coco_set
+
+
+def samples_of(images: list[dict], detections: list[dict]) -> list[dict[str, Any]]:
+    """Return what a detector would hand to the metric, one sample per image."""
+    samples = []
+    for image in images:
+        found = [d for d in detections if d["image_id"] == image["id"]]
+        boxes = torch.tensor([d["bbox"] for d in found]).double().reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        predictions = dict(
+            bboxes=boxes,
+            scores=torch.tensor([d["score"] for d in found]).double(),
+            labels=torch.zeros(len(found), dtype=torch.long),
+        )
+        samples.append(dict(img_id=image["id"], pred_instances=predictions))
+    return samples
+
+
+def write(folder: Path, name: str, data: Any) -> str:
+    path = folder / name
+    path.write_text(json.dumps(data))
+    return str(path)
+
+
+def prefixed(results: dict[str, float]) -> dict[str, float]:
+    return {f"tiny_person/{name}": value for name, value in results.items()}
+
+
+def evaluate(metric: TinyPersonMetric, samples: list, classes=("person",)) -> dict:
+    metric.dataset_meta = dict(classes=classes)
+    for start in range(0, len(samples), 3):
+        metric.process({}, samples[start : start + 3])
+    return metric.evaluate(len(samples))
+
+
+@pytest.fixture
+def gt_file(tmp_path: Path) -> str:
+    return write(tmp_path, "gt.json", small_case()[0])
+
+
+def test_whole_images(gt_file: str) -> None:
+    truth, detections = small_case()
+    metric = METRICS.build(dict(type="TinyPersonMetric", ann_file=gt_file))
+    found = evaluate(metric, samples_of(truth["images"], detections))
+    assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
+
+
+def test_images_without_detections(gt_file: str) -> None:
+    truth, _ = small_case()
+    found = evaluate(TinyPersonMetric(gt_file), samples_of(truth["images"], []))
+    assert found == prefixed(evaluate_tiny_person(truth, []))
+
+
+def test_options_reach_the_evaluation(gt_file: str) -> None:
+    truth, detections = small_case()
+    options = dict(released=False, metrics="ap", ap_ranges={"mine": (2, 50)})
+    metric = TinyPersonMetric(gt_file, prefix="mine", **options)
+    found = evaluate(metric, samples_of(truth["images"], detections))
+    assert set(found) == {"mine/AP25_mine", "mine/AP50_mine", "mine/AP75_mine"}
+
+
+def test_boxes_turned_inside_out_are_empty(gt_file: str) -> None:
+    truth, detections = small_case()
+    samples = samples_of(truth["images"], detections)
+    expected = evaluate(TinyPersonMetric(gt_file), samples)
+    predictions = samples[1]["pred_instances"]
+    predictions["bboxes"] = torch.cat(
+        [predictions["bboxes"], torch.tensor([[99.0, 9.0, 98.999, 9.0]])]
+    )
+    predictions["scores"] = torch.tensor([*predictions["scores"], 0.01])
+    predictions["labels"] = torch.tensor([*predictions["labels"], 0])
+    assert evaluate(TinyPersonMetric(gt_file), samples) == expected
+
+
+def tiled_case(folder: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Write the golden tiles' files; return the metric's arguments and the samples."""
+    tiles = golden_json("tiles_corner_gt")
+    files = dict(
+        ann_file=write(folder, "gt.json", golden_json("tiles_merged_gt")),
+        tiles=write(folder, "tiles.json", tiles),
+    )
+    return files, samples_of(tiles["images"], golden_json("tiles_dets"))
+
+
+def test_tiles_and_the_written_file(tmp_path: Path) -> None:
+    files, samples = tiled_case(tmp_path)
+    prefix = tmp_path / "new folder" / "found"
+    metric = TinyPersonMetric(**files, outfile_prefix=str(prefix))
+    found = evaluate(metric, samples)
+    written = Path(f"{prefix}.bbox.json")
+    assert len(json.loads(written.read_text())) == 601
+    assert found == prefixed(
+        evaluate_tiny_person(files["ann_file"], written, files["tiles"])
+    )
+
+
+def test_format_only(tmp_path: Path) -> None:
+    files, samples = tiled_case(tmp_path)
+    metric = TinyPersonMetric(
+        **files, format_only=True, outfile_prefix=str(tmp_path / "found")
+    )
+    assert evaluate(metric, samples) == {}
+    assert len(json.loads((tmp_path / "found.bbox.json").read_text())) == 601
+
+
+def case_of_classes(names: list[str]) -> dict:
+    truth, _ = small_case()
+    truth["categories"] = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
+    return truth
+
+
+def test_classes_become_categories(tmp_path: Path) -> None:
+    _, detections = small_case()
+    truth = case_of_classes(["person", "buoy"])
+    path = write(tmp_path, "gt.json", truth)
+    samples = samples_of(truth["images"], detections)
+    for label, classes in ((1, ("buoy", "person")), (0, ("person",))):
+        for sample in samples:
+            sample["pred_instances"]["labels"].fill_(label)
+        found = evaluate(TinyPersonMetric(path), samples, classes)
+        assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
+
+
+def test_sea_and_earth_persons_are_persons(tmp_path: Path) -> None:
+    _, detections = small_case()
+    truth = case_of_classes(["sea_person", "earth_person"])
+    truth["annotations"][0]["category_id"] = 2
+    path = write(tmp_path, "gt.json", truth)
+    found = evaluate(TinyPersonMetric(path), samples_of(truth["images"], detections))
+    assert found == pytest.approx(prefixed(evaluate_tiny_person(*small_case())))
+
+
+def test_foreign_classes(gt_file: str) -> None:
+    truth, detections = small_case()
+    samples = samples_of(truth["images"], detections)
+    with pytest.raises(ValueError, match=r"\['cat'\] are not among .* \['person'\]"):
+        evaluate(TinyPersonMetric(gt_file), samples, ("person", "cat"))
+    metric = TinyPersonMetric(gt_file)
+    metric.process({}, samples)
+    with pytest.raises(ValueError, match="needs dataset_meta with 'classes'"):
+        metric.evaluate(2)
+
+
+def test_wrong_arguments_stop_before_the_run(tmp_path: Path, gt_file: str) -> None:
+    with pytest.raises(FileNotFoundError, match="none.json, does not exist"):
+        TinyPersonMetric(tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError, match="file of the tiles"):
+        TinyPersonMetric(gt_file, tiles=tmp_path / "none.json")
+    with pytest.raises(ValueError, match="tile 0 has no 'corner'"):
+        TinyPersonMetric(gt_file, tiles=gt_file)
+    with pytest.raises(ValueError, match="metrics must be some of"):
+        TinyPersonMetric(gt_file, metrics="bbox")
+    with pytest.raises(TypeError, match="iou_thrs"):
+        TinyPersonMetric(gt_file, iou_thrs=[0.5])
+    with pytest.raises(ValueError, match="needs an outfile_prefix"):
+        TinyPersonMetric(gt_file, format_only=True)
+
+
+WORKER = """
+import json
+import sys
+from pathlib import Path
+
+import torch.distributed
+from mmengine.dataset import DefaultSampler
+
+from fpn_necks.evaluation import TinyPersonMetric
+from tests.evaluation.test_tiny_person_metric import tiled_case
+
+# mmengine's own start wants a GPU wherever torch was built with CUDA.
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+folder = Path(sys.argv[1])
+(folder / str(rank)).mkdir()
+files, samples = tiled_case(folder / str(rank))
+samples = samples[: int(sys.argv[2])]
+metric = TinyPersonMetric(**files)
+metric.dataset_meta = dict(classes=("person",))
+for index in DefaultSampler(samples, shuffle=False):
+    metric.process({}, [samples[index]])
+found = metric.evaluate(len(samples))
+(folder / f"rank{rank}.json").write_text(json.dumps(found))
+# Without it gloo may abort the process that ends last.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_get_the_same_as_one(tmp_path: Path) -> None:
+    number = 33  # of 34 tiles; the sampler repeats one to make it even
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
+            "--standalone", str(script), str(tmp_path), str(number),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    files, samples = tiled_case(tmp_path)
+    alone = evaluate(TinyPersonMetric(**files), samples[:number])
+    assert alone["tiny_person/AP50_tiny"] > 0.4
+    for rank in range(2):
+        assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == alone
+
+
+def test_in_a_test_run(tmp_path: Path) -> None:
+    annotations = write_coco_set(tmp_path, empty_last=True)
+    config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", tmp_path)
+    config.model.neck.fusion_factor = 1.0
+    config.model.test_cfg.score_thr = 0.0  # an untrained network is never sure
+    config.work_dir = str(tmp_path / "run")
+    evaluator = dict(type="TinyPersonMetric", ann_file=str(annotations))
+    config.test_evaluator = dict(**evaluator, outfile_prefix=str(tmp_path / "found"))
+    found = Runner.from_cfg(config).test()
+    written = tmp_path / "found.bbox.json"
+    assert {d["category_id"] for d in json.loads(written.read_text())} == {1, 2}
+    assert found == pytest.approx(prefixed(evaluate_tiny_person(annotations, written)))
+    assert -1 < found["tiny_person/AP50_all"] <= 1
+    assert isinstance(Evaluator(evaluator).metrics[0], TinyPersonMetric)
