@@ -1,36 +1,75 @@
 """Shipped configs made small enough to train for a few steps on a processor."""
 
+import copy
+import functools
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 
+from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import config_path
 from tests.tiny_sets import CLASSES, use_coco_set
 
+# The widths of mmdet's pyramids and heads, and what they become. GN with its 32 groups
+# fits both.
+WIDTHS = {256: 32, 1024: 64}
+BACKBONE_WIDTH = 16
+IMAGE_SIZE = (192, 128)  # (width, height) in pixels
+
 
 def shrink(config: Config, num_classes: int = len(CLASSES)) -> Config:
-    """Give a config a ResNet-18 without weights; necks and heads keep their widths."""
-    width = config.model.backbone.get("base_channels", 64)
-    config.merge_from_dict(
-        {
-            "model.backbone.depth": 18,
-            "model.backbone.init_cfg": None,
-            "model.backbone.frozen_stages": -1,
-            "model.backbone.norm_cfg.requires_grad": True,
-            "model.neck.in_channels": [width * 2**i for i in range(4)],
-        }
-    )
-    heads = [config.model.get("bbox_head"), config.model.get("roi_head")]
-    for head in filter(None, heads):
-        boxes = head.get("bbox_head", head)
-        for box_head in boxes if isinstance(boxes, list) else [boxes]:
-            box_head.num_classes = num_classes
+    """Give a config a ResNet-18 without weights, and narrow necks and heads.
+
+    DarkNet has no smaller form: a YOLOv3 keeps its widths.
+
+    Args:
+        config: of any shipped detector; it is changed.
+        num_classes: what the heads are to tell apart.
+    """
+    model = config.model
+    if model.backbone.type == "Darknet":
+        model.backbone.init_cfg = None
+    else:
+        _shrink_pyramid(model)
+    _replace(model, {"num_classes": {80: num_classes, 8: num_classes, 1: num_classes}})
     return config
+
+
+def load_config(name: str) -> Config:
+    """Return a shipped config of one's own to change; files are read once."""
+    return copy.deepcopy(_read_config(name))
+
+
+@functools.cache
+def _read_config(name: str) -> Config:
+    return Config.fromfile(config_path(name))
 
 
 def detector_config(name: str, data: Path) -> Config:
     """Return a shipped config, made small, that trains one epoch on a tiny set."""
-    config = shrink(Config.fromfile(config_path(name)))
+    return make_tiny(load_config(name), data)
+
+
+def make_tiny(config: Config, data: Path) -> Config:
+    """Make a config small and let it train one epoch on a tiny set."""
+    shrink(config)
+    train = config.train_dataloader
+    if train.dataset.type == "RepeatDataset":
+        train.dataset = train.dataset.dataset
+    for split in ("train", "val", "test"):
+        dataset = config[f"{split}_dataloader"].dataset
+        dataset.type = "CocoDataset"
+        dataset.serialize_data = False  # it runs the garbage collector
+    for split in ("val", "test"):
+        # Cityscapes has a metric of its own behind COCO's.
+        evaluators = config[f"{split}_evaluator"]
+        if isinstance(evaluators, list):
+            config[f"{split}_evaluator"] = evaluators[0]
     config.merge_from_dict(use_coco_set(data))
     config.merge_from_dict(
         {
@@ -44,9 +83,89 @@ def detector_config(name: str, data: Path) -> Config:
     )
     for split in ("train", "val", "test"):
         for transform in config[f"{split}_dataloader"].dataset.pipeline:
-            if transform.type == "Resize":
+            if "Resize" in transform.type:
                 transform.pop("scale_factor", None)
-                transform.scale = (192, 128)
+                scale = transform.get("scale")
+                transform.scale = [IMAGE_SIZE] * 2 if _is_range(scale) else IMAGE_SIZE
             elif transform.type == "RandomCrop":
                 transform.allow_negative_crop = True
     return config
+
+
+def set_statistic_factors(model: torch.nn.Module) -> None:
+    """Do what FusionFactorHook does before training."""
+    for module in model.modules():
+        if isinstance(module, StatisticFusionFactor):
+            module.set([0.5] * module.num_connections)
+
+
+def train_and_test_a_step(config: Config) -> torch.nn.Module:
+    """Do a training step and a test step of a tiny config.
+
+    The step has two images, one of them without objects; every parameter must get a
+    gradient.
+    """
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    set_statistic_factors(model)
+    config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=False)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    batch = pseudo_collate([dataset[0], dataset[3]])
+    assert len(batch["data_samples"][1].gt_instances) == 0
+    # mmdet's resizing of whole batches asks which iteration it is.
+    MessageHub.get_current_instance().update_info("iter", 0)
+    model.train()
+    losses = model(**model.data_preprocessor(batch, True), mode="loss")
+    total, values = model.parse_losses(losses)
+    assert total.isfinite()
+    assert all(torch.isfinite(torch.as_tensor(value)) for value in values.values())
+    total.backward()
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"No gradient for {key}"
+            assert parameter.grad.isfinite().all(), f"Gradient of {key} is not finite"
+    model.eval()
+    tests = DATASETS.build(config.test_dataloader.dataset)
+    with torch.no_grad():
+        results = model.test_step(pseudo_collate([tests[0]]))
+    assert results[0].pred_instances.bboxes.shape[1] == 4
+    assert model.with_mask == ("masks" in results[0].pred_instances)
+    return model
+
+
+def _is_range(scale: Any) -> bool:
+    return isinstance(scale, list) and isinstance(scale[0], list | tuple)
+
+
+def _shrink_pyramid(model: ConfigDict) -> None:
+    backbone = model.backbone
+    model.backbone = ConfigDict(
+        type="ResNet",
+        depth=18,
+        base_channels=BACKBONE_WIDTH,
+        style=backbone.get("style", "pytorch"),
+        norm_eval=backbone.get("norm_eval", True),
+    )
+    names = ("in_channels", "out_channels", "feat_channels", "conv_out_channels")
+    names += ("fc_out_channels", "proposal_feature_channel")
+    _replace(model, {name: WIDTHS for name in names})
+    neck = model.neck
+    first = neck[0] if isinstance(neck, list) else neck
+    first.in_channels = [BACKBONE_WIDTH * 2**i for i in range(4)]
+
+
+def _replace(node: Any, changes: dict[str, dict[int, int]]) -> None:
+    """Replace numbers, alone or in lists, below the given keys of a nested config."""
+    if isinstance(node, list):
+        for item in node:
+            _replace(item, changes)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            values = changes.get(key, {})
+            if isinstance(value, int):
+                node[key] = values.get(value, value)
+            elif isinstance(value, list) and values:
+                node[key] = [values.get(item, item) for item in value]
+            else:
+                _replace(value, changes)

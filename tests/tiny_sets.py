@@ -20,6 +20,8 @@ def write_coco_set(
 ) -> Path:
     """Write bright squares and discs on dark ground; return the annotation file.
 
+    Objects have boxes and masks.
+
     Args:
         folder: gets ``images/`` and ``annotations.json``.
         num_images: number of images.
@@ -42,13 +44,17 @@ def write_coco_set(
             x = int(random.integers(0, width - side))
             y = int(random.integers(0, height - side))
             category = int(random.integers(1, 3))
+            outline = [x, y, x + side, y, x + side, y + side, x, y + side]
             if category == 1:
                 cv2.rectangle(
                     picture, (x, y), (x + side - 1, y + side - 1), (255,) * 3, -1
                 )
             else:
                 centre = (x + side // 2, y + side // 2)
-                cv2.circle(picture, centre, side // 2 - 1, (200, 255, 120), -1)
+                radius = side // 2 - 1
+                cv2.circle(picture, centre, radius, (200, 255, 120), -1)
+                outline = cv2.ellipse2Poly(centre, (radius,) * 2, 0, 0, 360, 30)
+                outline = outline.ravel().tolist()
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
@@ -57,6 +63,7 @@ def write_coco_set(
                     bbox=[x, y, side, side],
                     area=side * side,
                     iscrowd=0,
+                    segmentation=[outline],
                 )
             )
         if images:
