@@ -34,12 +34,13 @@ from .pyramid import (
     ExtraLevels,
     LateralConvs,
     OutputConvs,
+    fit_to,
     resize_to,
     top_down,
     weighted_top_down,
 )
 from .residual_features import ResidualFeatures, SumFusion
-from .spatial_refinement import SpatialRefinement, fit_to
+from .spatial_refinement import SpatialRefinement
 
 __all__ = [
     "GROUP_UPSAMPLING",

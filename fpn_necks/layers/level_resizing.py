@@ -11,7 +11,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from .choices import check_choice
-from .pyramid import ConvSettings
+from .pyramid import ConvSettings, fit_to
 
 LEVEL_ORDERS = ("fine_to_coarse", "coarse_to_fine")
 
@@ -69,7 +69,7 @@ class LevelResizing(nn.Module):
         for x, conv, halvings in zip(maps, self.convs, self.halvings, strict=True):
             for _ in range(halvings - 1):
                 x = F.max_pool2d(x, 3, stride=2, padding=1)
-            resized.append(_fit(conv(x), target) if halvings else x)
+            resized.append(fit_to(conv(x), target) if halvings else x)
         return resized
 
 
@@ -100,10 +100,3 @@ def _resizing_conv(
     if channels != width:
         return ConvModule(channels, width, 1, **settings)
     return nn.Identity()
-
-
-def _fit(x: Tensor, target: Tensor) -> Tensor:
-    # A trace must also fit maps of other sizes than those it was made with.
-    if not torch.jit.is_tracing() and x.shape[2:] == target.shape[2:]:
-        return x
-    return F.interpolate(x, size=target.shape[2:], mode="nearest")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -180,6 +181,17 @@ def resize_to(x: Tensor, target: Tensor, upsample_cfg: Mapping[str, Any]) -> Ten
     """
     settings = {k: v for k, v in upsample_cfg.items() if k != "scale_factor"}
     return F.interpolate(x, size=target.shape[2:], **settings)
+
+
+def fit_to(x: Tensor, target: Tensor) -> Tensor:
+    """Resize ``x`` to the height and width of ``target``, if they differ.
+
+    Nearest: a map that is one row or column too large is cropped.
+    """
+    # A trace must also fit maps of other sizes than those it was made with.
+    if not torch.jit.is_tracing() and x.shape[2:] == target.shape[2:]:
+        return x
+    return F.interpolate(x, size=target.shape[2:], mode="nearest")
 
 
 def top_down(

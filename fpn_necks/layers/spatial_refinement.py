@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .choices import check_choice
 from .levels import check_channels
 from .narrow_conv import NarrowConv
-from .pyramid import resize_to
+from .pyramid import fit_to, resize_to
 
 PATHS = ("top-down", "bottom-up")
 INPUTS = ("cat", "low", "high", "add")
@@ -222,16 +222,6 @@ class SpatialRefinement(nn.Module):
             return torch.linspace(-1, 1, length, dtype=dtype, device=like.device)
         cells = torch.arange(length, dtype=dtype, device=like.device)
         return (2 * cells + 1) / length - 1
-
-
-def fit_to(x: Tensor, target: Tensor) -> Tensor:
-    """Resize ``x`` to the height and width of ``target``, if they differ.
-
-    Nearest: a map that is one row or column too large is cropped.
-    """
-    if x.shape[2:] == target.shape[2:]:
-        return x
-    return resize_to(x, target, NEAREST)
 
 
 def _check_switches(**switches: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ from fpn_necks.layers import (
 )
 from fpn_necks.layers import top_down as pass_top_down
 
-from .pyramid_neck import XAVIER_UNIFORM, PyramidNeck
+from .pyramid_neck import PyramidNeck
 
 TOP_DOWN = ("srb", "crb", "srb+crb", "plain")
 BOTTOM_UP = ("crb", "srb", "plain", "none")
@@ -102,9 +101,6 @@ class DRFPN(PyramidNeck):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        given = inspect.signature(PyramidNeck).bind(*args, **kwargs).arguments
-        if "init_cfg" not in given:
-            self.init_cfg = {**XAVIER_UNIFORM, "layer": ["Conv2d", "ConvTranspose2d"]}
         self.top_down = check_choice("top_down", top_down, TOP_DOWN)
         self.bottom_up = check_choice("bottom_up", bottom_up, BOTTOM_UP)
         self.context = check_choice("context", context, CONTEXTS)
@@ -117,8 +113,7 @@ class DRFPN(PyramidNeck):
             srb=dict(upsample_cfg=self.upsample_cfg, **_check_settings("srb", srb)),
             crb=_check_settings("crb", crb),
         )
-        names = ("conv_cfg", "norm_cfg", "act_cfg")
-        settings = {name: given.get(name) for name in names}
+        settings = self.conv_settings
         self.top_down_connections = nn.ModuleList(
             RefinedConnection(channels, "top-down", top_down, blocks, settings)
             for _ in range(connections)

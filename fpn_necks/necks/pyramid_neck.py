@@ -19,7 +19,9 @@ from fpn_necks.layers import (
 
 Settings = Mapping[str, Any]
 
-XAVIER_UNIFORM: Settings = dict(type="Xavier", layer="Conv2d", distribution="uniform")
+XAVIER_UNIFORM: Settings = dict(
+    type="Xavier", layer=["Conv2d", "ConvTranspose2d"], distribution="uniform"
+)
 
 
 class PyramidNeck(BaseModule):
@@ -84,6 +86,7 @@ class PyramidNeck(BaseModule):
             self.levels.num_extra, add_extra_convs, relu_before_extra_convs
         )
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv_settings = settings
         lateral_norm_cfg = None if no_norm_on_lateral else norm_cfg
         self.lateral_convs = LateralConvs(
             used_channels,

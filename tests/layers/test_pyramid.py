@@ -5,6 +5,7 @@ from fpn_necks.layers import (
     ExtraLevels,
     LateralConvs,
     OutputConvs,
+    fit_to,
     resize_to,
     top_down,
 )
@@ -102,3 +103,10 @@ def test_true_means_on_input_and_others_are_refused() -> None:
             ExtraLevels(1, wrong)
     with pytest.raises(TypeError, match="relu_before_extra_convs must be True or"):
         ExtraLevels(1, "on_input", "yes")
+
+
+def test_fit_to_crops_and_leaves_alone() -> None:
+    x = torch.arange(24.0).reshape(1, 1, 4, 6)
+    assert fit_to(x, torch.zeros(1, 3, 4, 6)) is x
+    assert torch.equal(fit_to(x, torch.zeros(1, 3, 3, 5)), x[:, :, :3, :5])
+    assert fit_to(x, torch.zeros(1, 3, 5, 7)).shape == (1, 1, 5, 7)

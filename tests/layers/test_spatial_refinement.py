@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpn_necks.layers import SpatialRefinement, fit_to
+from fpn_necks.layers import SpatialRefinement
 from tests.golden import golden
 from tests.layers.plain_refinement import (
     peak_bytes,
@@ -259,7 +259,7 @@ def test_memory_stays_below_the_plain_operations(batch: int) -> None:
     ours = peak_bytes(block, low, high)
     plain = peak_bytes(lambda *maps: plain_spatial_refinement(block, *maps), low, high)
     # The result, the samples and their gradients alone take more than this.
-    assert 3 * low.nbytes < ours < plain
+    assert 3 * low.nbytes < ours < 0.8 * plain
 
 
 @pytest.mark.parametrize(
@@ -284,10 +284,3 @@ def test_memory_stays_below_the_plain_operations(batch: int) -> None:
 def test_wrong_arguments(arguments: dict, error, message: str) -> None:
     with pytest.raises(error, match=message):
         SpatialRefinement(**{"channels": 8, **arguments})
-
-
-def test_fit_to_crops_and_leaves_alone() -> None:
-    x = torch.arange(24.0).reshape(1, 1, 4, 6)
-    assert fit_to(x, torch.zeros(1, 3, 4, 6)) is x
-    assert torch.equal(fit_to(x, torch.zeros(1, 3, 3, 5)), x[:, :, :3, :5])
-    assert fit_to(x, torch.zeros(1, 3, 5, 7)).shape == (1, 1, 5, 7)
