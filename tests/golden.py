@@ -37,6 +37,8 @@ class Golden:
     gradients: dict[str, Tensor] = field(default_factory=dict)
     middle: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
+    # By their whole keys: what few files have, such as targets.
+    others: dict[str, Tensor] = field(default_factory=dict)
 
     def check_outputs(self, found: dict[str, Tensor]) -> None:
         """Compare results with the released ones, by name."""
@@ -95,9 +97,13 @@ def golden(name: str) -> Golden:
         case = Golden(name, config)
         for key in arrays.files:
             section, _, rest = key.partition("/")
+            if key == "config_json":
+                continue
+            array = torch.from_numpy(np.array(arrays[key]))
             if section in SECTIONS:
-                array = torch.from_numpy(np.array(arrays[key]))
                 getattr(case, SECTIONS[section])[rest] = array
+            else:
+                case.others[key] = array
     for key, tensor in case.inputs.items():
         if tensor.is_floating_point() and key != "rois":
             tensor.requires_grad_()

@@ -9,6 +9,12 @@ try:
 except ImportError:
     __all__ = []
 else:
+    from .all_level_roi_extractor import AllLevelRoIExtractor
     from .soft_roi_extractor import SoftRoIExtractor, level_shares, original_levels
 
-    __all__ = ["SoftRoIExtractor", "level_shares", "original_levels"]
+    __all__ = [
+        "AllLevelRoIExtractor",
+        "SoftRoIExtractor",
+        "level_shares",
+        "original_levels",
+    ]

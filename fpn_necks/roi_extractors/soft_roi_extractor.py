@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmcv.ops import RoIAlign
-from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -16,44 +14,12 @@ from fpn_necks.layers import (
     AdaptiveChannelFusion,
     AdaptiveSpatialFusion,
     SumFusion,
-    check_channels,
 )
+
+from .all_level_pooling import AllLevelPooling, InitSettings
 
 FUSIONS = ("asf", "acf", "sum", "max")
 XAVIER_UNIFORM = dict(type="Xavier", layer="Conv2d", distribution="uniform")
-
-
-class LegacyRoIAlign(RoIAlign):
-    """The RoIAlign of the first mmdet, with which the authors of AugFPN trained.
-
-    It takes x2 and y2 as the last pixel inside the RoI, places the corners half a cell
-    further down and right than ``aligned=True`` does, and clamps negative extents at 0.
-    That equals the aligned operator on
-    ``[x1 + s/2, y1 + s/2, x2 + 1 + s/2, y2 + 1 + s/2]``, where s is the stride. mmcv's
-    ``aligned=False`` is another operator: it adds no 1 and gives every RoI at least the
-    extent of one cell.
-
-    Args:
-        output_size: height and width of the result.
-        spatial_scale: 1 / stride.
-        sampling_ratio: samples per cell and direction; 0 takes as many as the RoI has
-            cells of the map.
-    """
-
-    def __init__(
-        self,
-        output_size: int | tuple[int, int],
-        spatial_scale: float = 1.0,
-        sampling_ratio: int = 0,
-    ) -> None:
-        super().__init__(output_size, spatial_scale, sampling_ratio)
-
-    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
-        """Pool ``(N, C, H, W)`` at ``(K, 5)`` RoIs to ``(K, C, *output_size)``."""
-        half_cell = 0.5 / self.spatial_scale
-        start = rois[:, 1:3] + half_cell
-        end = torch.maximum(rois[:, 3:5] + (1 + half_cell), start)
-        return super().forward(input, torch.cat([rois[:, :1], start, end], dim=1))
 
 
 class MaxFusion(nn.Module):
@@ -65,7 +31,7 @@ class MaxFusion(nn.Module):
 
 
 @MODELS.register_module()
-class SoftRoIExtractor(BaseRoIExtractor):
+class SoftRoIExtractor(AllLevelPooling):
     """Pool every RoI from all levels and fuse the results by learned weights.
 
     Guo et al., "AugFPN", CVPR 2020 (arXiv 1912.05384), Sec. 3.3 and Table 5::
@@ -78,12 +44,6 @@ class SoftRoIExtractor(BaseRoIExtractor):
     It takes the place of ``SingleRoIExtractor`` as ``bbox_roi_extractor`` and as
     ``mask_roi_extractor``. With ``'asf'``, four levels and 256 channels it adds the
     paper's 0.27M parameters. What the fusion reads is never concatenated.
-
-    RoIs are pooled in single precision under mixed precision too: half precision places
-    coordinates beyond 2048 at every second pixel only, and mmcv's operator has no
-    bfloat16. Results have the type of the maps. Without any RoI the result is empty and
-    still gives maps and parameters a gradient, of zeros, which distributed training
-    waits for.
 
     Differences from the released class: RoIs are pooled as mmdet does now (aligned, by
     default as many samples as a RoI covers cells); the released kernel is
@@ -114,23 +74,11 @@ class SoftRoIExtractor(BaseRoIExtractor):
         out_channels: int,
         featmap_strides: Sequence[int],
         fusion: str = "asf",
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = (
-            XAVIER_UNIFORM
-        ),
+        init_cfg: InitSettings = XAVIER_UNIFORM,
     ) -> None:
-        check_channels("out_channels", out_channels)
-        if isinstance(featmap_strides, str) or not isinstance(
-            featmap_strides, Sequence
-        ):
-            raise TypeError(f"featmap_strides must be a list, got {featmap_strides!r}")
-        if len(featmap_strides) < 2:
-            raise ValueError(
-                "featmap_strides must name at least 2 levels to take features from "
-                f"(SingleRoIExtractor is for one), got {featmap_strides!r}"
-            )
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {FUSIONS}, got {fusion!r}")
-        super().__init__(roi_layer, out_channels, list(featmap_strides), init_cfg)
+        super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
         self.fusion: nn.Module
         if fusion == "asf":
             self.fusion = AdaptiveSpatialFusion(self.num_inputs, out_channels)
@@ -138,23 +86,6 @@ class SoftRoIExtractor(BaseRoIExtractor):
             self.fusion = AdaptiveChannelFusion(self.num_inputs, out_channels)
         else:
             self.fusion = SumFusion() if fusion == "sum" else MaxFusion()
-
-    def build_roi_layers(
-        self, layer_cfg: Mapping[str, Any], featmap_strides: list[int]
-    ) -> nn.ModuleList:
-        """Build the pooling of each level; ``legacy`` is explained at ``roi_layer``."""
-        if not isinstance(layer_cfg, Mapping):
-            raise TypeError(f"roi_layer must be a dict, got {layer_cfg!r}")
-        settings = dict(layer_cfg)
-        if settings.pop("legacy", False):
-            allowed = {"type", "output_size", "sampling_ratio"}
-            if settings.get("type") != "RoIAlign" or set(settings) - allowed:
-                raise ValueError(
-                    "roi_layer with legacy=True must have type='RoIAlign' and "
-                    f"otherwise output_size and sampling_ratio only, got {settings!r}"
-                )
-            settings["type"] = LegacyRoIAlign
-        return super().build_roi_layers(settings, featmap_strides)
 
     def forward(
         self,
@@ -175,7 +106,7 @@ class SoftRoIExtractor(BaseRoIExtractor):
         Raises:
             ValueError: the number of maps differs from ``featmap_strides``.
         """
-        return self.fusion(self._pool(feats, rois, roi_scale_factor))
+        return self.fusion(self.pool(feats, rois, roi_scale_factor))
 
     def level_weights(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Return the weight of each level, for Fig. 4 of the paper.
@@ -194,37 +125,12 @@ class SoftRoIExtractor(BaseRoIExtractor):
         """
         if isinstance(self.fusion, SumFusion | MaxFusion):
             raise ValueError("the fusions 'sum' and 'max' have no level weights")
-        pooled = self._pool(feats, rois)
+        pooled = self.pool(feats, rois)
         weights = self.fusion.weights(pooled)
         if isinstance(self.fusion, AdaptiveChannelFusion):
             weights = weights.mean(2)[..., None, None]
             weights = weights.expand(-1, -1, *pooled[0].shape[2:])
         return weights
-
-    def _pool(
-        self,
-        feats: Sequence[Tensor],
-        rois: Tensor,
-        roi_scale_factor: float | None = None,
-    ) -> list[Tensor]:
-        """Pool all RoIs from every level, ``(K, C, h, w)`` each."""
-        if len(feats) != self.num_inputs:
-            raise ValueError(
-                f"expected {self.num_inputs} feature maps, one per entry of "
-                f"featmap_strides, got {len(feats)}"
-            )
-        if len(rois) == 0:
-            # The operator cannot be launched for no RoI on every device; this result
-            # is empty as well, and depends on the maps as far as autograd can tell.
-            size = self.roi_layers[0].output_size
-            return [x[:0, :, :1, :1].expand(-1, -1, *size) for x in feats]
-        if roi_scale_factor is not None:
-            rois = self.roi_rescale(rois, roi_scale_factor)
-        pooled = []
-        for roi_layer, x in zip(self.roi_layers, feats, strict=True):
-            exact = torch.promote_types(x.dtype, torch.float32)
-            pooled.append(roi_layer(x.to(exact), rois.to(exact)).to(x.dtype))
-        return pooled
 
 
 def level_shares(weights: Tensor, groups: Tensor | None = None) -> Tensor:

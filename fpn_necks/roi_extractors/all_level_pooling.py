@@ -1,0 +1,132 @@
+"""Pooling every RoI from all levels: what two parts of AugFPN share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
+from torch import Tensor, nn
+
+from fpn_necks.layers import check_channels
+
+InitSettings = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+class LegacyRoIAlign(RoIAlign):
+    """The RoIAlign of the first mmdet, with which the authors of AugFPN trained.
+
+    It takes x2 and y2 as the last pixel inside the RoI, places the corners half a cell
+    further down and right than ``aligned=True`` does, and clamps negative extents at 0.
+    That equals the aligned operator on
+    ``[x1 + s/2, y1 + s/2, x2 + 1 + s/2, y2 + 1 + s/2]``, where s is the stride. mmcv's
+    ``aligned=False`` is another operator: it adds no 1 and gives every RoI at least the
+    extent of one cell.
+
+    Args:
+        output_size: height and width of the result.
+        spatial_scale: 1 / stride.
+        sampling_ratio: samples per cell and direction; 0 takes as many as the RoI has
+            cells of the map.
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        spatial_scale: float = 1.0,
+        sampling_ratio: int = 0,
+    ) -> None:
+        super().__init__(output_size, spatial_scale, sampling_ratio)
+
+    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
+        """Pool ``(N, C, H, W)`` at ``(K, 5)`` RoIs to ``(K, C, *output_size)``."""
+        half_cell = 0.5 / self.spatial_scale
+        start = rois[:, 1:3] + half_cell
+        end = torch.maximum(rois[:, 3:5] + (1 + half_cell), start)
+        return super().forward(input, torch.cat([rois[:, :1], start, end], dim=1))
+
+
+class AllLevelPooling(BaseRoIExtractor):
+    """Base of the extractors that pool every RoI from all levels.
+
+    RoIs are pooled in single precision under mixed precision too: half precision places
+    coordinates beyond 2048 at every second pixel only, and mmcv's operator has no
+    bfloat16. Results have the type of the maps. Without any RoI the result is empty and
+    still gives maps and parameters a gradient, of zeros, which distributed training
+    waits for.
+
+    Args:
+        roi_layer: config of the pooling of one level, as in mmdet's extractors. An
+            additional ``legacy=True`` makes ``RoIAlign`` the authors' old operator, see
+            ``LegacyRoIAlign``.
+        out_channels: width C of the maps.
+        featmap_strides: stride of each level, at least two.
+        init_cfg: initialisation; ``None`` keeps PyTorch's own.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        roi_layer: Mapping[str, Any],
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        init_cfg: InitSettings = None,
+    ) -> None:
+        check_channels("out_channels", out_channels)
+        if isinstance(featmap_strides, str) or not isinstance(
+            featmap_strides, Sequence
+        ):
+            raise TypeError(f"featmap_strides must be a list, got {featmap_strides!r}")
+        if len(featmap_strides) < 2:
+            raise ValueError(
+                "featmap_strides must name at least 2 levels to take features from "
+                f"(SingleRoIExtractor is for one), got {featmap_strides!r}"
+            )
+        super().__init__(roi_layer, out_channels, list(featmap_strides), init_cfg)
+
+    def build_roi_layers(
+        self, layer_cfg: Mapping[str, Any], featmap_strides: list[int]
+    ) -> nn.ModuleList:
+        """Build the pooling of each level; ``legacy`` is explained at ``roi_layer``."""
+        if not isinstance(layer_cfg, Mapping):
+            raise TypeError(f"roi_layer must be a dict, got {layer_cfg!r}")
+        settings = dict(layer_cfg)
+        if settings.pop("legacy", False):
+            allowed = {"type", "output_size", "sampling_ratio"}
+            if settings.get("type") != "RoIAlign" or set(settings) - allowed:
+                raise ValueError(
+                    "roi_layer with legacy=True must have type='RoIAlign' and "
+                    f"otherwise output_size and sampling_ratio only, got {settings!r}"
+                )
+            settings["type"] = LegacyRoIAlign
+        return super().build_roi_layers(settings, featmap_strides)
+
+    def pool(
+        self,
+        feats: Sequence[Tensor],
+        rois: Tensor,
+        roi_scale_factor: float | None = None,
+    ) -> list[Tensor]:
+        """Pool all RoIs from every level, ``(K, C, h, w)`` each."""
+        if len(feats) != self.num_inputs:
+            raise ValueError(
+                f"expected {self.num_inputs} feature maps, one per entry of "
+                f"featmap_strides, got {len(feats)}"
+            )
+        if len(rois) == 0:
+            # The operator cannot be launched for no RoI on every device; this result
+            # is empty as well, and depends on the maps as far as autograd can tell.
+            size = self.roi_layers[0].output_size
+            return [x[:0, :, :1, :1].expand(-1, -1, *size) for x in feats]
+        if roi_scale_factor is not None:
+            rois = self.roi_rescale(rois, roi_scale_factor)
+        pooled = []
+        for roi_layer, x in zip(self.roi_layers, feats, strict=True):
+            exact = torch.promote_types(x.dtype, torch.float32)
+            pooled.append(roi_layer(x.to(exact), rois.to(exact)).to(x.dtype))
+        return pooled
