@@ -102,7 +102,7 @@ TRAINED: set[str] = set()  # rows that differ in a backbone alone are the same i
 @pytest.fixture(scope="module")
 def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set")
-    write_coco_set(folder, num_images=4, size=(192, 128), empty_last=True)
+    write_coco_set(folder, num_images=4, size=(192, 128), ignored_last=True)
     return folder
 
 
@@ -203,7 +203,9 @@ def check_config_names(text: str) -> None:
     known = {path.stem for path in theirs.rglob("*.py")}
     known |= {Path(name).stem for name in list_configs()}
     for word in quoted(text):
-        if re.fullmatch(r"\S+_(coco|coco100|tinyperson|cityscapes)(\.py)?", word):
+        if re.fullmatch(
+            r"\S+_(coco|coco100|tinyperson|tinycitypersons|cityscapes)(\.py)?", word
+        ):
             assert Path(word).stem in known, word
 
 

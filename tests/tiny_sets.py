@@ -16,6 +16,7 @@ def write_coco_set(
     size: tuple[int, int] = (96, 64),
     images: bool = True,
     empty_last: bool = False,
+    ignored_last: bool = False,
     seed: int = 0,
 ) -> Path:
     """Write bright squares and discs on dark ground; return the annotation file.
@@ -28,6 +29,8 @@ def write_coco_set(
         size: (width, height) in pixels.
         images: write the images, not the annotations alone.
         empty_last: the last image has no object.
+        ignored_last: the last image has one object, marked ``ignore``: mmdet's
+            ``CocoDataset`` drops it, ``TinyPersonDataset`` ignores it.
         seed: of the random numbers.
     """
     random = np.random.default_rng(seed)
@@ -39,7 +42,9 @@ def write_coco_set(
         picture = random.integers(0, 60, (height, width, 3), dtype=np.uint8)
         name = f"{image_id:04d}.png"
         records.append(dict(id=image_id, file_name=name, width=width, height=height))
-        for _ in range(0 if empty_last and image_id == num_images else 4):
+        is_last = image_id == num_images
+        ignored = ignored_last and is_last
+        for _ in range(1 if ignored else 0 if empty_last and is_last else 4):
             side = int(random.integers(6, min(size) // 2))
             x = int(random.integers(0, width - side))
             y = int(random.integers(0, height - side))
@@ -63,6 +68,7 @@ def write_coco_set(
                     bbox=[x, y, side, side],
                     area=side * side,
                     iscrowd=0,
+                    ignore=ignored,
                     segmentation=[outline],
                 )
             )

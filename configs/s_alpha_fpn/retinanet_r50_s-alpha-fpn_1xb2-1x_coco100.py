@@ -1,7 +1,7 @@
 # COCO100 of the S-alpha paper's Table 7: shorter sides of 100 px, anchors of 4-64 px,
 # 1/8 of RetinaNet's. The paper gives no recipe for it; the TinyPerson one is used.
 _base_ = [
-    "mmdet::_base_/models/retinanet_r50_fpn.py",
+    "../_base_/models/retinanet_r50_s-alpha-fpn_p2-p6.py",
     "mmdet::_base_/datasets/coco_detection.py",
     "../_base_/schedules/tiny_person_1x.py",
     "mmdet::_base_/default_runtime.py",
@@ -9,15 +9,9 @@ _base_ = [
 custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 
 model = dict(
-    neck=dict(
-        type="SAlphaFPN",
-        start_level=0,
-        add_extra_convs=False,
-        fusion_factor=dict(type="StatisticFusionFactor"),
-    ),
-    bbox_head=dict(
-        anchor_generator=dict(octave_base_scale=1, strides=[4, 8, 16, 32, 64])
-    ),
+    neck=dict(fusion_factor=dict(_delete_=True, type="StatisticFusionFactor")),
+    bbox_head=dict(num_classes=80, anchor_generator=dict(octave_base_scale=1)),
+    test_cfg=dict(nms=dict(iou_threshold=0.5)),
 )
 custom_hooks = [dict(type="FusionFactorHook")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from ..datasets.tiny_person import TileSettings, check_coco, tile_coco
 from .json_fields import column, load_json
 from .options import EvaluationOptions
 from .report import paper_table, rules_in_words
@@ -27,8 +28,9 @@ class TinyPersonMetric(BaseMetric):
 
     Args:
         ann_file: COCO annotations of the whole images.
-        tiles: COCO annotations of the tiles that are tested on, whose images carry
-            ``corner``; ``None``: the whole images are tested on.
+        tiles: the tiles that are tested on: the same settings as the ``tiles`` of
+            ``TinyPersonDataset``, or COCO annotations whose images carry ``corner``;
+            ``None``: the images of ``ann_file`` are tested on.
         format_only: write the detections and evaluate nothing.
         outfile_prefix: the detections are written to ``{outfile_prefix}.bbox.json`` in
             COCO's results format, as the detector gave them (on tiles if there are
@@ -39,13 +41,14 @@ class TinyPersonMetric(BaseMetric):
 
     Raises:
         FileNotFoundError: an annotation file is missing.
-        TypeError: an option does not exist or has the wrong type.
-        ValueError: an option or an annotation is wrong.
+        TypeError: an option or a setting of tiles does not exist or has the wrong type.
+        ValueError: an option, a setting of tiles or an annotation is wrong.
 
     Example:
         >>> val_evaluator = dict(
         ...     type="TinyPersonMetric",
-        ...     ann_file="data/tiny_set/annotations/task/tiny_set_test_all.json",
+        ...     ann_file="data/tiny_set/mini_annotations/tiny_set_test_all.json",
+        ...     tiles=dict(size=(640, 512), overlap=(50, 50)),
         ... )
     """
 
@@ -54,7 +57,7 @@ class TinyPersonMetric(BaseMetric):
     def __init__(
         self,
         ann_file: str | Path,
-        tiles: str | Path | None = None,
+        tiles: Mapping[str, Any] | str | Path | None = None,
         format_only: bool = False,
         outfile_prefix: str | None = None,
         collect_device: str = "cpu",
@@ -68,9 +71,18 @@ class TinyPersonMetric(BaseMetric):
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
         self.annotations = load_json(ann_file, "ground truth")
-        self.tiles = None if tiles is None else load_json(tiles, "tiles")
+        self._cuts = isinstance(tiles, Mapping)
+        of_file = tiles is not None and not self._cuts
+        self.tiles = load_json(tiles, "tiles") if of_file else None
         # Without detections it is fast, and reads all that could be wrong.
         evaluate_tiny_person(self.annotations, [], self.tiles, **vars(self.options))
+        if self._cuts:
+            # The dataset numbers its tiles in the same way.
+            whole = dict(self.annotations, annotations=[], categories=[])
+            checked = check_coco(whole, str(ann_file))
+            self.tiles = tile_coco(checked, TileSettings.from_config(tiles))[0]
+        tested = self.annotations if self.tiles is None else self.tiles
+        self._corners = {image["id"]: image.get("corner") for image in tested["images"]}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the detections of a batch.
@@ -79,8 +91,13 @@ class TinyPersonMetric(BaseMetric):
             data_batch: not used.
             data_samples: with ``img_id`` and ``pred_instances``: ``bboxes`` ``(n, 4)``
                 (x1, y1, x2, y2) in pixels of the image, ``scores`` and ``labels``.
+                ``corner``, if it is there, must be that of the tile.
+
+        Raises:
+            ValueError: a sample is not the tile that the metric takes it for.
         """
         for sample in data_samples:
+            self._check_corner(sample)
             found = sample["pred_instances"]
             corners = found["bboxes"].detach().cpu().double().numpy().reshape(-1, 4)
             # Clipping can turn a box outside the image inside out by a rounding error.
@@ -134,6 +151,21 @@ class TinyPersonMetric(BaseMetric):
         rules = rules_in_words(self.options.rules)
         logger.info(f"TinyPerson, {rules}\n{paper_table(metrics)}")
         return metrics
+
+    def _check_corner(self, sample: Mapping[str, Any]) -> None:
+        """Refuse samples that were cut in another way: their boxes would be misplaced.
+
+        A loader of one's own need not tell the corner, unless the metric cuts itself.
+        """
+        corner = sample.get("corner")
+        # An unknown id is named by the evaluation.
+        expected = self._corners.get(sample["img_id"], corner)
+        unsaid = corner is None and not self._cuts
+        if corner != expected and not unsaid:
+            raise ValueError(
+                f"the dataset's image {sample['img_id']} has the corner {corner}, "
+                f"TinyPersonMetric expects {expected}: give both the same tiles"
+            )
 
     def _category_ids(self) -> tuple[list[Any], bool]:
         """Return the category of every label, and whether all categories are one."""

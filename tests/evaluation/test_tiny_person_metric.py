@@ -13,6 +13,8 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
+from fpn_necks.datasets import SplitSummary, generate
+from fpn_necks.datasets.tiny_person import TinyPersonDataset
 from fpn_necks.evaluation import TinyPersonMetric, evaluate_tiny_person
 from tests.evaluation.golden_case import golden_json
 from tests.evaluation.small_case import small_case
@@ -114,6 +116,79 @@ def test_tiles_and_the_written_file(tmp_path: Path) -> None:
     )
 
 
+# The largest person fits into the overlap.
+TILES = dict(size=(96, 80), overlap=(40, 40), keep=1.0)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> SplitSummary:
+    folder = tmp_path_factory.mktemp("drawn") / "set"
+    looks = dict(image_size=(200, 150), size_range=(5, 20), ignore_fraction=0.2)
+    # The evaluation takes printed people for people.
+    looks |= dict(dense_fraction=0, logo_fraction=0)
+    return generate(folder, 1, 3, **looks, progress=False).val
+
+
+def dataset_of(drawn: SplitSummary, tiles: dict | None) -> TinyPersonDataset:
+    return TinyPersonDataset(
+        ann_file=str(drawn.annotation_file),
+        data_prefix=dict(img=str(drawn.image_dir)),
+        tiles=tiles,
+        pipeline=[],
+        test_mode=True,
+    )
+
+
+def perfect_samples(dataset: TinyPersonDataset) -> list[dict[str, Any]]:
+    """Return every person of every tile as a detection of it."""
+    samples = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        people = [i["bbox"] for i in info["instances"] if not i["ignore_flag"]]
+        predictions = dict(
+            bboxes=torch.tensor(people).reshape(-1, 4),
+            scores=torch.ones(len(people)),
+            labels=torch.zeros(len(people), dtype=torch.long),
+        )
+        sample = dict(img_id=info["img_id"], pred_instances=predictions)
+        samples.append(sample | {k: v for k, v in info.items() if k == "corner"})
+    return samples
+
+
+def test_settings_of_tiles_are_those_of_the_dataset(
+    drawn: SplitSummary, tmp_path: Path
+) -> None:
+    """What finds everyone on tiles finds everyone in the images, once."""
+    dataset = dataset_of(drawn, TILES)
+    samples = perfect_samples(dataset)
+    assert len(samples) == 3 * 9
+    found = evaluate(TinyPersonMetric(drawn.annotation_file, tiles=TILES), samples)
+    assert found["tiny_person/AP75_all"] == found["tiny_person/AP75_tiny"] == 1
+    dataset.save_tiles(tmp_path / "tiles.json")
+    of_file = TinyPersonMetric(drawn.annotation_file, tiles=tmp_path / "tiles.json")
+    assert evaluate(of_file, samples) == found
+    for sample in samples:
+        del sample["corner"]  # as loaded by others
+    assert evaluate(of_file, samples) == found
+
+
+@pytest.mark.parametrize(
+    ("of_dataset", "of_metric"),
+    [
+        (TILES, None),
+        (TILES, TILES | dict(overlap=(36, 40))),
+        (None, TILES),
+    ],
+)
+def test_other_tiles_are_refused(
+    drawn: SplitSummary, of_dataset: dict | None, of_metric: dict | None
+) -> None:
+    samples = perfect_samples(dataset_of(drawn, of_dataset))
+    metric = TinyPersonMetric(drawn.annotation_file, tiles=of_metric)
+    with pytest.raises(ValueError, match="give both the same tiles"):
+        evaluate(metric, samples)
+
+
 def test_format_only(tmp_path: Path) -> None:
     files, samples = tiled_case(tmp_path)
     metric = TinyPersonMetric(
@@ -168,6 +243,8 @@ def test_wrong_arguments_stop_before_the_run(tmp_path: Path, gt_file: str) -> No
         TinyPersonMetric(gt_file, tiles=tmp_path / "none.json")
     with pytest.raises(ValueError, match="tile 0 has no 'corner'"):
         TinyPersonMetric(gt_file, tiles=gt_file)
+    with pytest.raises(TypeError, match=r"tiles has the unknown keys \['sizes'\]"):
+        TinyPersonMetric(gt_file, tiles=dict(sizes=(640, 512)))
     with pytest.raises(ValueError, match="metrics must be some of"):
         TinyPersonMetric(gt_file, metrics="bbox")
     with pytest.raises(TypeError, match="iou_thrs"):

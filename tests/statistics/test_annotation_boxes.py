@@ -90,6 +90,49 @@ def test_crowds_are_left_out(tmp_path: Path) -> None:
     assert read_boxes(coco_dataset(tmp_path, [])).num_boxes == 8
 
 
+def test_tiny_person_in_tiles(tmp_path: Path) -> None:
+    """Boxes and sizes are those of the tiles; whoever is ignored is not counted."""
+    people = {
+        1: dict(bbox=[10, 10, 20, 20]),  # in the first tile
+        2: dict(bbox=[82, 10, 10, 10]),  # in the overlap: in both
+        3: dict(bbox=[140, 30, 40, 10]),  # in the second
+        4: dict(bbox=[10, 30, 8, 8], ignore=True),
+        5: dict(bbox=[40, 30, 8, 8], uncertain=True),
+        6: dict(bbox=[60, 30, 8, 8], logo=True),
+        7: dict(bbox=[150, 30, 8, 8], iscrowd=1),
+        8: dict(bbox=[150, 10, 0.5, 8]),  # less than a pixel
+        9: dict(bbox=[30, 10, 8, 8], image_id=2, in_dense_image=True),
+    }
+    coco = dict(
+        images=[dict(id=k, file_name=f"{k}.png", width=180, height=50) for k in (1, 2)],
+        annotations=[
+            dict(id=k, image_id=1, category_id=1) | p for k, p in people.items()
+        ],
+        categories=[dict(id=1, name="person")],
+    )
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    dataset = DATASETS.build(
+        dict(
+            type="TinyPersonDataset",
+            ann_file=str(tmp_path / "annotations.json"),
+            data_prefix=dict(img=""),
+            tiles=dict(size=(100, 64), overlap=(20, 0)),
+            pipeline=[
+                dict(type="LoadImageFromFile"),
+                dict(type="LoadAnnotations", with_bbox=True),
+                dict(type="Resize", scale_factor=2.0),
+                dict(type="PackDetInputs"),
+            ],
+        )
+    )
+    found = read_boxes(dataset, size_divisor=32)
+    assert found.shapes == [(128, 224)] * 2  # 100x50, doubled and padded
+    first, second = (boxes.tolist() for boxes in found.boxes)
+    assert first == [[20, 20, 60, 60], [164, 20, 184, 40]]
+    assert second == [[4, 20, 24, 40], [120, 60, 200, 80]]
+    assert found.notes == []
+
+
 def test_random_sizes_are_reproducible_and_leave_numpy_alone(tmp_path: Path) -> None:
     write_coco_set(tmp_path, images=False)
     scales = [(50, 50), (100, 100), (150, 150), (200, 200)]
