@@ -11,6 +11,7 @@ FORBIDDEN = {
     "necks": ("fpn_necks.statistics", "fpn_necks.hooks", "fpn_necks.datasets"),
     "statistics": ("fpn_necks.necks", "fpn_necks.hooks", "fpn_necks.datasets"),
     "datasets": ("fpn_necks.necks", "fpn_necks.hooks", "fpn_necks.layers"),
+    "inference": ("fpn_necks.necks", "fpn_necks.layers", "fpn_necks.hooks"),
     "evaluation": tuple(
         f"fpn_necks.{folder}"
         for folder in ("necks", "layers", "hooks", "roi_extractors")

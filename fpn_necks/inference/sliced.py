@@ -1,0 +1,212 @@
+"""Detection on tiles of a large image, merged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fpn_necks.datasets import tile_corners
+
+from .images import array_pipeline, as_colour, read_image
+from .merging import is_seen_better, suppress
+
+
+@torch.no_grad()
+def detect_sliced(
+    model: nn.Module,
+    image: str | os.PathLike[str] | np.ndarray,
+    tile_wh: Sequence[int] = (640, 512),
+    overlap_wh: Sequence[int] = (50, 50),
+    batch_size: int = 4,
+    nms_threshold: float | None = 0.5,
+    per_class: bool = True,
+    score_threshold: float = 0.0,
+    max_detections: int | None = None,
+    also_whole_image: bool = False,
+    progress: bool = False,
+    *,
+    border_margin: int | None = 4,
+    resize_tiles: bool = True,
+    ignore_masks: bool = False,
+) -> DetDataSample:
+    """Detect on overlapping tiles of an image and merge what they give.
+
+    Each tile passes through the detector's own test pipeline as if it were an image;
+    its maximum number of detections (``max_per_img``) therefore counts per tile. One
+    batch of tiles is in memory at a time. An image of a single tile gives what
+    ``mmdet.apis.inference_detector`` gives: nothing is merged.
+
+    Args:
+        model: any detector of horizontal boxes from ``mmdet.apis.init_detector``.
+        image: a path, or an array `(height, width, 3)` in BGR or `(height, width)` in
+            gray, uint8 or float32 in [0, 255].
+        tile_wh: (width, height) of a tile in pixels. A smaller image is one tile.
+        overlap_wh: (width, height) that neighbours share at least. Objects no larger
+            are wholly inside a tile wherever they lie.
+        batch_size: tiles that pass the network at once.
+        nms_threshold: of the boxes of all tiles, a box is dropped that has a larger IoU
+            than this, in (0, 1], with a better one; ``None`` drops none.
+        per_class: boxes of different classes do not suppress each other.
+        score_threshold: boxes below are dropped; the detector's own threshold comes
+            first.
+        max_detections: the best so many of the image are kept; ``None`` for all.
+        also_whole_image: run the image as a whole as well, for objects larger than the
+            tiles. Its pipeline resizes it even if `resize_tiles` is off.
+        progress: show a bar on the standard error output.
+        border_margin: drop boxes that come within so many pixels of an inner tile
+            border where another tile sees more of the object, see
+            `fpn_necks.inference.merging.is_seen_better`; ``None`` drops none. Where the
+            default comes from: docs/sliced_inference.md.
+        resize_tiles: let the test pipeline resize the tiles as it resizes images; if
+            not, the network sees them in their own size.
+        ignore_masks: merge the boxes of a detector that gives masks too.
+
+    Returns:
+        A sample whose ``pred_instances`` has ``bboxes`` `(n, 4)` as x1, y1, x2, y2 in
+        pixels of the image, ``scores`` and ``labels``, by falling score, on the model's
+        device; ``ori_shape`` and ``img_shape`` are the image's.
+
+    Raises:
+        ValueError: an argument is out of range, the image cannot be read or has a wrong
+            shape, the model is in training mode, has no test pipeline or gives no
+            boxes, or masks that are not to be ignored.
+        TypeError: a size is no whole number, or the image no array or path.
+        OSError: the image is missing or cannot be opened.
+    """
+    check_settings(
+        tile_wh,
+        overlap_wh,
+        batch_size,
+        nms_threshold,
+        score_threshold,
+        max_detections,
+        border_margin,
+    )
+    if model.training:
+        raise ValueError("the model is in training mode: call model.eval() before")
+    path = str(image) if isinstance(image, str | os.PathLike) else None
+    pixels = as_colour(image) if path is None else read_image(path, model)
+    height, width = pixels.shape[:2]
+    tiles = tile_corners((width, height), tile_wh, overlap_wh)
+    whole = also_whole_image and len(tiles) > 1
+    parts: list[InstanceData] = []
+    with tqdm(
+        total=len(tiles) + whole, unit="tile", leave=False, disable=not progress
+    ) as bar:
+        pipeline = array_pipeline(model, resize_tiles)
+        for first in range(0, len(tiles), batch_size):
+            rows = tiles[first : first + batch_size]
+            views = [pixels[y1:y2, x1:x2] for x1, y1, x2, y2 in rows]
+            parts += _forward(model, pipeline, views, ignore_masks)
+            bar.update(len(rows))
+        if whole:
+            pipeline = array_pipeline(model)
+            parts += _forward(model, pipeline, [pixels], ignore_masks)
+            bar.update()
+
+    found, owners = _on_image(parts, tiles)
+    kept = found.scores >= score_threshold
+    found, owners = found[kept], owners[kept]
+    if border_margin is not None:
+        places = torch.as_tensor(tiles)
+        found = found[~is_seen_better(found.bboxes, owners, places, border_margin)]
+    threshold = nms_threshold if len(parts) > 1 else None
+    kept = suppress(found.bboxes, found.scores, found.labels, threshold, per_class)
+    return DetDataSample(
+        metainfo=dict(
+            img_path=path, ori_shape=(height, width), img_shape=(height, width)
+        ),
+        pred_instances=found[kept[:max_detections]],
+    )
+
+
+def check_settings(
+    tile_wh: Sequence[int],
+    overlap_wh: Sequence[int],
+    batch_size: int,
+    nms_threshold: float | None,
+    score_threshold: float,
+    max_detections: int | None,
+    border_margin: int | None,
+) -> None:
+    """Check numbers before a model or an image is loaded; see `detect_sliced`.
+
+    Raises:
+        ValueError: one is out of range; the message names it.
+        TypeError: a size is no whole number.
+    """
+    tile_corners((1, 1), tile_wh, overlap_wh)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if nms_threshold is not None and not 0 < nms_threshold <= 1:
+        raise ValueError(f"nms_threshold must be in (0, 1] or None: {nms_threshold}")
+    if not 0 <= score_threshold <= 1:
+        raise ValueError(f"score_threshold must be in [0, 1], got {score_threshold}")
+    if max_detections is not None and max_detections < 1:
+        raise ValueError(
+            f"max_detections must be at least 1 or None, got {max_detections}"
+        )
+    if border_margin is not None and border_margin < 0:
+        raise ValueError(
+            f"border_margin must be at least 0 or None, got {border_margin}"
+        )
+
+
+def _on_image(
+    parts: list[InstanceData], tiles: np.ndarray
+) -> tuple[InstanceData, Tensor]:
+    """Return all boxes in pixels of the image, and the row of the tile of each.
+
+    A part more than there are tiles is of the whole image: its row is -1.
+    """
+    for part, (x1, y1, _, _) in zip(parts, tiles.tolist(), strict=False):
+        part.bboxes = part.bboxes + part.bboxes.new_tensor([x1, y1, x1, y1])
+    found = InstanceData.cat(parts)
+    rows = torch.arange(len(parts))
+    rows[len(tiles) :] = -1
+    counts = torch.tensor([len(part) for part in parts])
+    return found, rows.repeat_interleave(counts).to(found.labels.device)
+
+
+def _forward(
+    model: nn.Module, pipeline: Compose, views: list[np.ndarray], ignore_masks: bool
+) -> list[InstanceData]:
+    """Return boxes in pixels of each view, scores and labels."""
+    # Copies: a step of the pipeline may write into what it gets.
+    packed = [pipeline(dict(img=view.copy(), img_id=0)) for view in views]
+    samples = model.test_step(
+        dict(
+            inputs=[item["inputs"] for item in packed],
+            data_samples=[item["data_samples"] for item in packed],
+        )
+    )
+    return [_boxes_of(sample, ignore_masks) for sample in samples]
+
+
+def _boxes_of(sample: DetDataSample, ignore_masks: bool) -> InstanceData:
+    if "pred_instances" not in sample:
+        raise ValueError("the model gives no pred_instances: it detects no boxes")
+    found = sample.pred_instances
+    if "masks" in found and not ignore_masks:
+        raise ValueError(
+            "the model gives masks, which cannot be merged; ignore_masks=True merges "
+            "its boxes alone"
+        )
+    boxes: Tensor = get_box_tensor(found.bboxes)
+    if boxes.shape[1] != 4:
+        raise ValueError(
+            "the model must give horizontal boxes of 4 numbers, got "
+            f"{boxes.shape[1]} numbers per box"
+        )
+    return InstanceData(
+        bboxes=boxes.float(), scores=found.scores.float(), labels=found.labels
+    )

@@ -1,0 +1,86 @@
+"""Pictures: objects stay visible, frames lie around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from fpn_necks.inference import draw_detections
+from fpn_necks.inference.drawing import COLOURS
+
+
+def sample_of(*rows: tuple[float, ...]) -> DetDataSample:
+    """Make a sample of rows x1, y1, x2, y2, score, label."""
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+    return DetDataSample(
+        pred_instances=InstanceData(
+            bboxes=table[:, :4], scores=table[:, 4], labels=table[:, 5].long()
+        )
+    )
+
+
+IMAGE = np.full((100, 120, 3), 7, np.uint8)
+META = dict(classes=("a", "b"), palette=[(10, 20, 30), (200, 100, 50)])
+
+
+def test_frame_is_around_the_box_in_the_class_colour() -> None:
+    drawn = draw_detections(IMAGE, sample_of((40, 50, 44, 53, 0.9, 1)), META)
+    assert (drawn[50:53, 40:44] == 7).all()
+    frame = drawn[49:54, 39:45].copy()
+    frame[1:-1, 1:-1] = (50, 100, 200)
+    assert (frame == (50, 100, 200)).all()  # the palette is RGB, the picture BGR
+    assert (drawn[54:] == 7).all() and (drawn[:, :39] == 7).all()
+    assert (drawn[:48] != 7).any()  # the label
+    assert (IMAGE == 7).all()
+    assert drawn.shape == IMAGE.shape and drawn.dtype == np.uint8
+
+
+def test_lines_of_large_images_are_wider() -> None:
+    image = np.zeros((300, 6000, 3), np.uint8)
+    drawn = draw_detections(image, sample_of((3000, 240, 3010, 250, 0.9, 0)), META)
+    assert not drawn[240:250, 3000:3010].any()
+    assert drawn[245, 3010:3020].any(1).sum() >= 4
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 5, 5), (115, 0, 120, 4), (0, 0, 120, 100), (110, 95, 120, 100)],
+)
+def test_label_stays_in_the_image(box: tuple[int, ...]) -> None:
+    drawn = draw_detections(IMAGE, sample_of((*box, 0.5, 0)), META)
+    bare = (drawn == (30, 20, 10)).all(-1)
+    assert bare.sum() > 60  # the label's ground
+
+
+@pytest.mark.parametrize("palette", ["random", "none", None, [(1, 2, 3)]])
+def test_palettes(palette: object) -> None:
+    meta = dict(classes=("a", "b"), palette=palette)
+    drawn = draw_detections(IMAGE, sample_of((40, 50, 44, 53, 0.9, 1)), meta)
+    expected = (1, 2, 3) if isinstance(palette, list) else COLOURS[1]
+    assert tuple(drawn[49, 39]) == expected[::-1]
+
+
+def test_best_is_in_front() -> None:
+    rows = (40, 50, 44, 53, 0.9, 1), (40, 50, 44, 53, 0.2, 0)
+    for order in (rows, rows[::-1]):
+        drawn = draw_detections(IMAGE, sample_of(*order), META)
+        assert tuple(drawn[49, 39]) == (50, 100, 200)
+
+
+def test_nothing_found_and_floating_point_images() -> None:
+    image = np.array([[[-3.0, 12.6, 300.0]]], np.float32)
+    drawn = draw_detections(image, sample_of(), dict(classes="person"))
+    assert drawn.tolist() == [[[0, 12, 255]]]
+
+
+def test_one_class_given_as_text() -> None:
+    meta = dict(classes="person")
+    drawn = draw_detections(IMAGE, sample_of((40, 50, 44, 53, 0.9, 0)), meta)
+    named = draw_detections(
+        IMAGE, sample_of((40, 50, 44, 53, 0.9, 0)), dict(classes=("person", "b"))
+    )
+    # The only class is not named: its label is shorter.
+    assert (named != 7).sum() > (drawn != 7).sum()

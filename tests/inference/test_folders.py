@@ -1,0 +1,153 @@
+"""The folder of results: what counts as done, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from fpn_necks.inference.folders import ResultFolder, find_images, to_sample
+
+SETTINGS = dict(tile_wh=(64, 48), score_threshold=0.25)
+NAMES = ["a.png", "sub/b.jpg"]
+
+
+def sample_of(*boxes: tuple[float, ...]) -> DetDataSample:
+    return DetDataSample(
+        metainfo=dict(ori_shape=(30, 40), img_shape=(30, 40)),
+        pred_instances=InstanceData(
+            bboxes=torch.tensor(boxes).reshape(-1, 4),
+            scores=torch.arange(len(boxes)) / 4,
+            labels=torch.arange(len(boxes)),
+        ),
+    )
+
+
+class TestFindImages:
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        for name in ("b.PNG", "sub/a.jpeg", "notes.txt", "out/drawn/b.PNG"):
+            path = tmp_path / "in" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        (tmp_path / "in" / "folder.png").mkdir()
+        return tmp_path / "in"
+
+    def test_folder(self, source: Path) -> None:
+        found = find_images(source, source / "out")
+        assert list(found.items()) == [
+            ("b.PNG", source / "b.PNG"),
+            ("sub/a.jpeg", source / "sub/a.jpeg"),
+        ]
+
+    def test_one_file_of_any_suffix(self, source: Path) -> None:
+        path = source / "notes.txt"
+        assert find_images(path, source / "out") == {"notes.txt": path}
+
+    def test_refusals(self, source: Path, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="missing is no image and no fold"):
+            find_images(tmp_path / "missing", tmp_path / "out")
+        with pytest.raises(FileNotFoundError, match="no images"):
+            find_images(source / "folder.png", tmp_path / "out")
+        with pytest.raises(ValueError, match="another folder"):
+            find_images(source, source / "sub" / "..")
+
+
+class TestResultFolder:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        folder = ResultFolder(tmp_path / "new" / "out", NAMES, SETTINGS)
+        assert folder.load("sub/b.jpg") is None
+        sample = sample_of((1, 2, 5.5, 8), (0, 0, 40, 30))
+        record = folder.save("sub/b.jpg", sample)
+        assert record == folder.load("sub/b.jpg")
+        assert record["detections"][0] == dict(bbox=[1, 2, 4.5, 6], score=0, label=0)
+        again = to_sample(record)
+        assert again.ori_shape == (30, 40)
+        for field in ("bboxes", "scores", "labels"):
+            expected = sample.pred_instances[field]
+            assert torch.equal(again.pred_instances[field], expected)
+        empty = to_sample(folder.save("a.png", sample_of())).pred_instances
+        assert empty.bboxes.shape == (0, 4) and empty.labels.dtype == torch.long
+
+    def test_coco_files(self, tmp_path: Path) -> None:
+        folder = ResultFolder(tmp_path, NAMES, SETTINGS)
+        folder.save("sub/b.jpg", sample_of((1, 2, 5.5, 8), (0, 0, 40, 30)))
+        assert folder.write_coco(("x", "y")) == (1, 2)
+        images = json.loads((tmp_path / "images.json").read_text())
+        assert images == dict(
+            images=[dict(id=2, file_name="sub/b.jpg", width=40, height=30)],
+            annotations=[],
+            categories=[dict(id=1, name="x"), dict(id=2, name="y")],
+        )
+        results = json.loads((tmp_path / "detections.json").read_text())
+        assert results == [
+            dict(image_id=2, category_id=1, bbox=[1, 2, 4.5, 6], score=0),
+            dict(image_id=2, category_id=2, bbox=[0, 0, 40, 30], score=0.25),
+        ]
+
+    def test_pictures(self, tmp_path: Path) -> None:
+        folder = ResultFolder(tmp_path, ["a.png", "b.strange"], SETTINGS)
+        picture = np.zeros((4, 5, 3), np.uint8)
+        for name, file in (("a.png", "a.png"), ("b.strange", "b.strange.png")):
+            assert not folder.has_picture(name)
+            folder.save_picture(name, picture)
+            assert folder.has_picture(name)
+            assert (tmp_path / "drawn" / file).read_bytes().startswith(b"\x89PNG")
+        assert not list(tmp_path.rglob("*.unfinished"))
+
+    def test_interrupted_writing_leaves_nothing_that_counts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = ResultFolder(tmp_path, NAMES, SETTINGS)
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("os.replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            folder.save("a.png", sample_of())
+        with pytest.raises(KeyboardInterrupt):
+            folder.save_picture("a.png", np.zeros((4, 5, 3), np.uint8))
+        assert folder.load("a.png") is None
+        assert not folder.has_picture("a.png")
+
+    def test_same_settings_go_on(self, tmp_path: Path) -> None:
+        ResultFolder(tmp_path, NAMES, SETTINGS).save("a.png", sample_of())
+        again = ResultFolder(tmp_path, NAMES, dict(SETTINGS))
+        assert again.load("a.png") is not None
+
+    def test_force_forgets_only_these_images(self, tmp_path: Path) -> None:
+        folder = ResultFolder(tmp_path, NAMES, SETTINGS)
+        for name in NAMES:
+            folder.save(name, sample_of())
+            folder.save_picture(name, np.zeros((4, 5, 3), np.uint8))
+        foreign = tmp_path / "detections" / "mine.json"
+        foreign.write_text("mine")
+        changed = dict(SETTINGS, score_threshold=0.5)
+        with pytest.raises(ValueError, match="score_threshold: 0.25, now 0.5.*--force"):
+            ResultFolder(tmp_path, NAMES, changed)
+        assert folder.load("a.png") is not None
+        forced = ResultFolder(tmp_path, NAMES[:1], changed, force=True)
+        assert forced.load("a.png") is None and not forced.has_picture("a.png")
+        assert forced.load("sub/b.jpg") is not None
+        assert foreign.read_text() == "mine"
+        ResultFolder(tmp_path, NAMES, changed)
+
+    def test_foreign_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "holiday.txt").write_text("")
+        with pytest.raises(ValueError, match="holds files of something else"):
+            ResultFolder(tmp_path, NAMES, SETTINGS)
+        assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+        with pytest.raises(ValueError, match="is a file"):
+            ResultFolder(tmp_path / "holiday.txt", NAMES, SETTINGS)
+        ResultFolder(tmp_path, NAMES, SETTINGS, force=True)
+
+    def test_damaged_settings(self, tmp_path: Path) -> None:
+        (tmp_path / "settings.json").write_text("{")
+        with pytest.raises(ValueError, match="other settings"):
+            ResultFolder(tmp_path, NAMES, SETTINGS)

@@ -1,0 +1,326 @@
+"""Sliced detection: against mmdet on one tile, a plain loop on several, the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.apis import inference_detector
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+from fpn_necks.inference import detect_sliced
+from tests.inference.small_detectors import (
+    PER_TILE,
+    ColourDetector,
+    draw_objects,
+    noise,
+    place_objects,
+    sorted_boxes,
+)
+
+FIELDS = ("bboxes", "scores", "labels")
+
+
+def rows(found: InstanceData) -> np.ndarray:
+    """Return `(n, 6)`: label, score, box."""
+    columns = [found.labels[:, None], found.scores[:, None], found.bboxes]
+    return torch.cat([column.double() for column in columns], 1).numpy()
+
+
+def assert_same(actual: InstanceData, expected: np.ndarray, score: float) -> None:
+    """Compare in an order that does not hang on nearly equal scores."""
+    found = rows(actual)
+    assert found.shape == expected.shape
+    # A row's nearest one of the other side; each must be taken once.
+    distance = np.abs(found[:, None] - expected[None]).max(-1)
+    nearest = distance.argmin(1)
+    assert len(set(nearest)) == len(found)
+    difference = np.abs(found - expected[nearest])
+    assert difference[:, 0].max() == 0
+    assert difference[:, 1].max() <= score
+    assert difference[:, 2:].max() <= 1e-3
+
+
+class TestOneTile:
+    @pytest.mark.parametrize("tile", [(96, 64), (640, 512), (97, 64)])
+    def test_equals_mmdet(
+        self, detector: nn.Module, tile: tuple[int, int], tmp_path: Path
+    ) -> None:
+        image = noise(96, 64)
+        path = tmp_path / "image.png"
+        cv2.imwrite(str(path), image)
+        expected = inference_detector(detector, image).pred_instances
+        assert len(expected) == PER_TILE
+        for source in (image, path, str(path)):
+            result = detect_sliced(detector, source, tile, also_whole_image=True)
+            for field in FIELDS:
+                actual = result.pred_instances[field]
+                assert torch.equal(actual, expected[field]), field
+            assert result.ori_shape == result.img_shape == (64, 96)
+            assert result.img_path == (None if source is image else str(path))
+
+    def test_threshold_and_limit(self, detector: nn.Module) -> None:
+        image = noise(96, 64)
+        expected = inference_detector(detector, image).pred_instances
+        middle = expected.scores[6].item()
+        result = detect_sliced(detector, image, score_threshold=middle)
+        assert (result.pred_instances.scores >= middle).all()
+        assert 7 <= len(result.pred_instances) < PER_TILE
+        result = detect_sliced(detector, image, max_detections=3)
+        assert torch.equal(result.pred_instances.bboxes, expected.bboxes[:3])
+
+
+def slow_sliced(
+    model: nn.Module,
+    image: np.ndarray,
+    corners: list[tuple[int, int, int, int]],
+    threshold: float,
+    per_class: bool,
+) -> np.ndarray:
+    """Do the same in the plainest way, `(n, 6)` label, score, box."""
+    candidates = []
+    for x1, y1, x2, y2 in corners:
+        crop = np.ascontiguousarray(image[y1:y2, x1:x2])
+        for row in rows(inference_detector(model, crop).pred_instances):
+            candidates.append(row + np.array([0, 0, x1, y1, x1, y1]))
+    kept: list[np.ndarray] = []
+    for row in sorted(candidates, key=lambda row: -row[1]):
+        for other in kept:
+            if per_class and other[0] != row[0]:
+                continue
+            width = min(row[4], other[4]) - max(row[2], other[2])
+            height = min(row[5], other[5]) - max(row[3], other[3])
+            both = max(width, 0) * max(height, 0)
+            areas = [(r[4] - r[2]) * (r[5] - r[3]) for r in (row, other)]
+            if both > threshold * (sum(areas) - both):
+                break
+        else:
+            kept.append(row)
+    return np.array(kept)
+
+
+# 150 x 101, tiles of 64 x 48, at least 10 and 6 shared: the last ones are moved.
+IMAGE = noise(150, 101, seed=3)
+SIZE = dict(tile_wh=(64, 48), overlap_wh=(10, 6), border_margin=None)
+CORNERS = [(x, y, x + 64, y + 48) for y in (0, 42, 53) for x in (0, 54, 86)]
+
+
+class TestSeveralTiles:
+    @pytest.mark.parametrize("per_class", [True, False])
+    def test_equals_a_plain_loop(self, detector: nn.Module, per_class: bool) -> None:
+        expected = slow_sliced(detector, IMAGE, CORNERS, 0.3, per_class)
+        everything = slow_sliced(detector, IMAGE, CORNERS, 1.0, True)
+        assert len(everything) == len(CORNERS) * PER_TILE
+        assert 20 < len(expected) < 0.9 * len(everything)
+        result = detect_sliced(
+            detector,
+            IMAGE,
+            **SIZE,
+            batch_size=1,
+            nms_threshold=0.3,
+            per_class=per_class,
+        )
+        assert_same(result.pred_instances, expected, score=0)
+        scores = result.pred_instances.scores
+        assert (scores[1:] <= scores[:-1]).all()
+
+    def test_nothing_is_dropped_without_nms(self, detector: nn.Module) -> None:
+        expected = slow_sliced(detector, IMAGE, CORNERS, 1.0, True)
+        result = detect_sliced(detector, IMAGE, **SIZE, nms_threshold=None)
+        assert_same(result.pred_instances, expected, score=1e-5)
+
+    @pytest.mark.parametrize("batch_size", [2, 4, 100])
+    def test_batch_size_does_not_matter(
+        self, detector: nn.Module, batch_size: int
+    ) -> None:
+        one, several = (
+            detect_sliced(detector, IMAGE, **SIZE, batch_size=size)
+            for size in (1, batch_size)
+        )
+        assert_same(several.pred_instances, rows(one.pred_instances), score=1e-5)
+
+    def test_whole_image_is_one_more(self, detector: nn.Module) -> None:
+        places = [*CORNERS, (0, 0, 150, 101)]
+        expected = slow_sliced(detector, IMAGE, places, 0.3, True)
+        result = detect_sliced(
+            detector,
+            IMAGE,
+            **SIZE,
+            nms_threshold=0.3,
+            also_whole_image=True,
+        )
+        assert_same(result.pred_instances, expected, score=1e-5)
+
+    def test_image_is_left_as_it_was(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pack = PackDetInputs.transform
+
+        def transform(self: PackDetInputs, results: dict) -> dict:
+            results["img"][:] = 0  # as a step may
+            return pack(self, results)
+
+        monkeypatch.setattr(PackDetInputs, "transform", transform)
+        image = IMAGE.copy()
+        detect_sliced(ColourDetector(), image, **SIZE)
+        assert (image == IMAGE).all()
+
+
+class TestScenes:
+    """An errorless detector finds all objects, once, wherever the borders lie."""
+
+    @pytest.mark.parametrize("best", ["large", "small"])
+    @pytest.mark.parametrize("seed", range(12))
+    def test_all_objects_and_no_parts(self, seed: int, best: str) -> None:
+        random = np.random.default_rng(seed)
+        width, height = random.integers(90, 400, 2).tolist()
+        tile = tuple(random.integers(60, 140, 2).tolist())
+        truth = place_objects(width, height, (3, 20), 60, seed)
+        image = draw_objects(width, height, truth)
+        result = detect_sliced(
+            ColourDetector(best=best), image, tile, (20, 20), border_margin=0
+        )
+        assert sorted_boxes(result) == sorted(truth.tolist())
+        numbers = {tuple(box): i for i, box in enumerate(truth.tolist(), 1)}
+        found = result.pred_instances
+        for box, label in zip(found.bboxes.tolist(), found.labels, strict=True):
+            assert numbers[tuple(map(int, box))] % 3 == label
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_parts_stay_without_margin(self, seed: int) -> None:
+        truth = place_objects(300, 240, (3, 20), 60, seed)
+        image = draw_objects(300, 240, truth)
+        result = detect_sliced(
+            ColourDetector(), image, (80, 80), (20, 20), border_margin=None
+        )
+        boxes = sorted_boxes(result)
+        assert all(box in boxes for box in truth.tolist())
+        assert len(boxes) > len(truth)
+
+    @pytest.mark.parametrize("margin", [0, 3])
+    @pytest.mark.parametrize("seed", range(6))
+    def test_larger_objects_are_not_lost(self, seed: int, margin: int) -> None:
+        # Objects up to twice the overlap: of each, the largest part must stay.
+        truth = place_objects(300, 240, (5, 40), 40, seed)
+        image = draw_objects(300, 240, truth)
+        options = dict(tile_wh=(80, 70), overlap_wh=(20, 20), nms_threshold=None)
+        every = detect_sliced(ColourDetector(), image, **options, border_margin=None)
+        found = detect_sliced(ColourDetector(), image, **options, border_margin=margin)
+        kept = found.pred_instances.bboxes
+        assert len(kept) < len(every.pred_instances)
+        for box in torch.as_tensor(truth):
+            best = [
+                max(
+                    (part[2:] - part[:2]).prod().item()
+                    for part in boxes
+                    if (part[:2] >= box[:2]).all() and (part[2:] <= box[2:]).all()
+                )
+                for boxes in (every.pred_instances.bboxes, kept)
+            ]
+            assert best[0] == best[1]
+
+    def test_whole_image_finds_what_no_tile_holds(self) -> None:
+        truth = np.array([[10, 20, 190, 140], [220, 10, 230, 20]])
+        image = draw_objects(300, 240, truth)
+        options = dict(tile_wh=(80, 70), overlap_wh=(20, 20), border_margin=0)
+        model = ColourDetector()
+        result = detect_sliced(model, image, **options)
+        assert [10, 20, 190, 140] not in sorted_boxes(result)
+        result = detect_sliced(model, image, **options, also_whole_image=True)
+        assert all(box in sorted_boxes(result) for box in truth.tolist())
+        assert model.batches[-1] == [(240, 300)]
+
+
+class TestTiles:
+    @pytest.mark.parametrize(
+        ("size", "batches"),
+        [
+            ((64, 48), [[(48, 64)]]),
+            ((30, 20), [[(20, 30)]]),
+            ((1, 1), [[(1, 1)]]),
+            ((65, 48), [[(48, 64)] * 2]),
+            ((30, 49), [[(48, 30)] * 2]),
+            ((65, 49), [[(48, 64)] * 3, [(48, 64)]]),
+            ((200, 20), [[(20, 64)] * 3, [(20, 64)]]),
+        ],
+    )
+    def test_sizes_and_batches(self, size: tuple[int, int], batches: list) -> None:
+        model = ColourDetector()
+        truth = np.array([[size[0] - 1, size[1] - 1, *size]])  # the last pixel
+        image = draw_objects(*size, truth)
+        result = detect_sliced(model, image, (64, 48), (10, 6), batch_size=3)
+        assert model.batches == batches
+        assert sorted_boxes(result) == truth.tolist()
+
+    def test_one_tile_is_not_run_twice(self) -> None:
+        model = ColourDetector()
+        detect_sliced(model, noise(64, 48), (64, 48), (9, 9), also_whole_image=True)
+        assert model.batches == [[(48, 64)]]
+
+    def test_one_batch_is_prepared_at_a_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        events: list[str] = []
+        model = ColourDetector()
+        step = model.test_step
+
+        def test_step(data: dict[str, Any]) -> list[DetDataSample]:
+            events.append("forward")
+            return step(data)
+
+        pack = PackDetInputs.transform
+
+        def transform(self: PackDetInputs, results: dict) -> dict:
+            events.append("tile")
+            return pack(self, results)
+
+        monkeypatch.setattr(PackDetInputs, "transform", transform)
+        model.test_step = test_step
+        detect_sliced(model, noise(200, 100), (50, 50), (0, 0), batch_size=2)
+        assert events == ["tile", "tile", "forward"] * 4
+
+    def test_resizing(self) -> None:
+        truth = np.array([[10, 12, 20, 18], [70, 50, 76, 60]])
+        image = draw_objects(80, 64, truth)
+        resize = dict(type="mmdet.Resize", scale=(80, 64), interpolation="nearest")
+        for resize_tiles, shape in ((True, (64, 80)), (False, (32, 40))):
+            model = ColourDetector(steps=(resize,))
+            result = detect_sliced(
+                model, image, (40, 32), (0, 0), resize_tiles=resize_tiles
+            )
+            assert model.batches == [[shape] * 4]
+            assert sorted_boxes(result) == truth.tolist()
+
+    def test_whole_image_is_always_resized(self) -> None:
+        resize = dict(type="mmdet.Resize", scale=(40, 32))
+        model = ColourDetector(steps=(resize,))
+        options = dict(also_whole_image=True, resize_tiles=False)
+        detect_sliced(model, noise(160, 128), (80, 64), (0, 0), **options)
+        assert model.batches == [[(64, 80)] * 4, [(32, 40)]]
+
+    def test_unscaled_tiles_of_a_real_detector(self, detector: nn.Module) -> None:
+        image = noise(100, 80)
+        result = detect_sliced(detector, image, resize_tiles=False)
+        scaled = detect_sliced(detector, image)
+        assert not torch.equal(
+            result.pred_instances.bboxes, scaled.pred_instances.bboxes
+        )
+        pipeline = detector.cfg.test_dataloader.dataset.pipeline
+        resize = next(step for step in pipeline if step.type == "Resize")
+        before = resize.scale
+        try:
+            resize.scale = (100, 80)
+            expected = inference_detector(detector, image).pred_instances
+        finally:
+            resize.scale = before
+        assert torch.equal(result.pred_instances.bboxes, expected.bboxes)
+
+    def test_progress(self, capsys: pytest.CaptureFixture) -> None:
+        for progress in (True, False):
+            detect_sliced(ColourDetector(), noise(96, 64), progress=progress)
+            assert ("tile/s" in capsys.readouterr().err) == progress

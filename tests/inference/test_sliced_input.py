@@ -1,0 +1,207 @@
+"""Sliced detection: images, settings and models of all kinds, wrong ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.apis import inference_detector
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from torch import nn
+
+from fpn_necks.inference import detect_sliced, read_image
+from tests.inference.small_detectors import (
+    ColourDetector,
+    draw_objects,
+    noise,
+    sorted_boxes,
+)
+
+FIELDS = ("bboxes", "scores", "labels")
+
+
+class TestInput:
+    truth = np.array([[10, 12, 20, 18]])
+    image = draw_objects(80, 64, truth)
+
+    @pytest.mark.parametrize(
+        "loader",
+        [
+            dict(type="LoadImageFromFile", to_float32=True),
+            dict(type="mmcv.LoadImageFromFile", imdecode_backend="pillow"),
+            dict(type="LoadImageTile", cache_size=3),
+        ],
+    )
+    def test_loaders(self, loader: dict[str, Any], tmp_path: Path) -> None:
+        path = tmp_path / "image.png"
+        cv2.imwrite(str(path), self.image)
+        model = ColourDetector(loader=loader)
+        for source in (path, self.image):
+            model.kinds.clear()
+            assert sorted_boxes(detect_sliced(model, source)) == self.truth.tolist()
+            to_float32 = loader.get("to_float32", False)
+            assert model.kinds == {torch.float32 if to_float32 else torch.uint8}
+        assert read_image(path, model).dtype == (np.float32 if to_float32 else np.uint8)
+
+    @pytest.mark.parametrize("shape", [(64, 96), (64, 96, 1)])
+    def test_gray(
+        self, detector: nn.Module, shape: tuple[int, ...], tmp_path: Path
+    ) -> None:
+        gray = noise(96, 64)[..., 0]
+        path = tmp_path / "gray.png"
+        cv2.imwrite(str(path), gray)
+        colour = np.stack([gray] * 3, -1)
+        expected = inference_detector(detector, colour).pred_instances
+        for source in (path, gray.reshape(shape)):
+            result = detect_sliced(detector, source)
+            assert torch.equal(result.pred_instances.bboxes, expected.bboxes)
+
+    def test_nothing_found(self) -> None:
+        for tile in ((80, 64), (40, 32)):
+            found = detect_sliced(
+                ColourDetector(), np.zeros((64, 80, 3), np.uint8), tile, (8, 8),
+                border_margin=1, also_whole_image=True,
+            ).pred_instances  # fmt: skip
+            assert found.bboxes.shape == (0, 4)
+            assert found.scores.shape == found.labels.shape == (0,)
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"0" * 50]
+    )
+    @pytest.mark.parametrize("backend", ["cv2", "pillow"])
+    def test_damaged_file(self, content: bytes, backend: str, tmp_path: Path) -> None:
+        path = tmp_path / "damaged.png"
+        path.write_bytes(content)
+        loader = dict(type="LoadImageFromFile", imdecode_backend=backend)
+        # Pillow says what is wrong, OpenCV does not.
+        reason = (
+            "(identify|Truncated)" if backend == "pillow" else "damaged, too large or"
+        )
+        with pytest.raises(ValueError, match=f"the image .*damaged.png.*{reason}"):
+            detect_sliced(ColourDetector(loader=loader), path)
+
+    def test_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="missing.png"):
+            detect_sliced(ColourDetector(), tmp_path / "missing.png")
+
+    @pytest.mark.parametrize(
+        ("image", "error", "message"),
+        [
+            (np.zeros((8, 8, 4), np.uint8), ValueError, r"shape \(8, 8, 4\)"),
+            (np.zeros((0, 8, 3), np.uint8), ValueError, r"shape \(0, 8, 3\)"),
+            (np.zeros(8, np.uint8), ValueError, "shape"),
+            (np.zeros((8, 8, 3), np.uint16), TypeError, "uint16"),
+            (np.zeros((8, 8, 3)), TypeError, "float64"),
+            (torch.zeros(8, 8, 3), TypeError, "float32"),
+            (None, TypeError, "NoneType"),
+        ],
+    )
+    def test_wrong_image(self, image: Any, error: type, message: str) -> None:
+        with pytest.raises(error, match=message):
+            detect_sliced(ColourDetector(), image)
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            (dict(tile_wh=(50, 50)), ValueError, "overlap_wh must be smaller"),
+            (dict(overlap_wh=(50, 512)), ValueError, "overlap_wh must be smaller"),
+            (dict(overlap_wh=(-1, 0)), ValueError, "overlap_wh"),
+            (dict(tile_wh=(0, 50)), ValueError, "tile_wh"),
+            (dict(tile_wh=(64.5, 50)), TypeError, "tile_wh"),
+            (dict(tile_wh=640), TypeError, "tile_wh"),
+            (dict(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
+            (dict(nms_threshold=0), ValueError, "nms_threshold"),
+            (dict(nms_threshold=1.1), ValueError, "nms_threshold"),
+            (dict(score_threshold=-0.1), ValueError, "score_threshold"),
+            (dict(score_threshold=30), ValueError, "score_threshold"),
+            (dict(max_detections=0), ValueError, "max_detections"),
+            (dict(border_margin=-1), ValueError, "border_margin"),
+        ],
+    )
+    def test_wrong_settings(
+        self, options: dict[str, Any], error: type, message: str
+    ) -> None:
+        with pytest.raises(error, match=message):
+            detect_sliced(ColourDetector(), "not read", **options)
+
+    @pytest.mark.parametrize(
+        ("cfg", "message"),
+        [
+            (None, "no test pipeline"),
+            (Config(), "no test pipeline"),
+            (Config(dict(test_dataloader=None)), "no test pipeline"),
+            (Config(dict(test_dataloader=dict(dataset=dict(a=1)))), "no test pipeline"),
+            (
+                Config(dict(test_dataloader=dict(dataset=dict(pipeline=[])))),
+                "must start by loading",
+            ),
+            (
+                Config(
+                    dict(
+                        test_dataloader=dict(
+                            dataset=dict(pipeline=[dict(type="mmdet.Resize")])
+                        )
+                    )
+                ),
+                r"must start by loading the image, got \['Resize'\]",
+            ),
+        ],
+    )
+    def test_no_pipeline(self, cfg: Any, message: str) -> None:
+        model = ColourDetector()
+        model.cfg = cfg
+        with pytest.raises(ValueError, match=message):
+            detect_sliced(model, self.image)
+
+    def test_training_mode(self) -> None:
+        with pytest.raises(ValueError, match="model.eval()"):
+            detect_sliced(ColourDetector().train(), self.image)
+
+
+class TestOtherResults:
+    image = draw_objects(80, 64, np.array([[10, 12, 20, 18]]))
+
+    def answering(self, change: Callable[[DetDataSample], None]) -> ColourDetector:
+        model = ColourDetector()
+        step = model.test_step
+
+        def test_step(data: dict[str, Any]) -> list[DetDataSample]:
+            samples = step(data)
+            for sample in samples:
+                change(sample)
+            return samples
+
+        model.test_step = test_step
+        return model
+
+    def test_masks(self) -> None:
+        def add(sample: DetDataSample) -> None:
+            count = len(sample.pred_instances)
+            sample.pred_instances.masks = torch.zeros(count, 64, 80, dtype=torch.bool)
+
+        model = self.answering(add)
+        with pytest.raises(ValueError, match="ignore_masks=True"):
+            detect_sliced(model, self.image)
+        result = detect_sliced(model, self.image, ignore_masks=True)
+        assert sorted_boxes(result) == [[10, 12, 20, 18]]
+        assert set(result.pred_instances.keys()) == set(FIELDS)
+
+    def test_rotated_boxes(self) -> None:
+        def rotate(sample: DetDataSample) -> None:
+            sample.pred_instances.bboxes = torch.zeros(1, 5)
+
+        with pytest.raises(ValueError, match="4 numbers, got 5"):
+            detect_sliced(self.answering(rotate), self.image)
+
+    def test_no_boxes(self) -> None:
+        def remove(sample: DetDataSample) -> None:
+            del sample.pred_instances
+
+        with pytest.raises(ValueError, match="no pred_instances"):
+            detect_sliced(self.answering(remove), self.image)

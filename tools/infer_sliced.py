@@ -1,0 +1,179 @@
+"""Detect on tiles of large images with any mmdet detector, and draw what is found.
+
+Writes into the output folder drawn/ (pictures), detections.json (COCO results) with
+images.json (the ids of images and categories), and detections/ (one file per image).
+An interrupted run goes on where it stopped when it is started again. The exit status is
+0, 1 if an image failed and 2 if nothing could be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmdet.apis import init_detector
+from torch import nn
+from tqdm import tqdm
+
+from fpn_necks.inference import detect_sliced, draw_detections, read_image
+from fpn_necks.inference.folders import ResultFolder, find_images, to_sample
+from fpn_necks.inference.sliced import check_settings
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("config", type=Path, help="config of the detector")
+    add("checkpoint", type=Path, help="its weights")
+    add("images", type=Path, help="an image, or a folder with subfolders")
+    add("output", type=Path, help="folder to write to")
+    pair = dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
+    add("--tile", default=(640, 512), help="in pixels (default: 640 512)", **pair)
+    add("--overlap", default=(50, 50), help="at least (default: 50 50)", **pair)
+    add("--no-resize", action="store_true", help="the network sees tiles unscaled")
+    add("--whole-image", action="store_true", help="run the whole image as well")
+    add("--batch-size", type=int, default=4, help="tiles at a time (default: 4)")
+    add(
+        "--score-thr",
+        type=float,
+        default=0.3,
+        help="leave out detections below, in pictures and files (default: 0.3)",
+    )
+    add(
+        "--nms-thr",
+        type=float,
+        default=0.5,
+        help="IoU above which the worse of two boxes is dropped (default: 0.5)",
+    )
+    add("--class-agnostic", action="store_true", help="also if the classes differ")
+    add(
+        "--border-margin",
+        type=int,
+        default=4,
+        metavar="PIXELS",
+        help="drop boxes that end so close to a tile's border where another tile sees "
+        "more of the object (default: 4)",
+    )
+    add("--keep-cut-boxes", action="store_true", help="drop none of these")
+    add("--max-detections", type=int, metavar="N", help="of an image (default: all)")
+    add("--ignore-masks", action="store_true", help="use the boxes of a mask detector")
+    add("--device", help="default: cuda:0 if there is one, else cpu")
+    add("--json-only", action="store_true", help="draw no pictures")
+    add("--force", action="store_true", help="detect anew and overwrite")
+    return parser.parse_args()
+
+
+def detection_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `detect_sliced` that change what is detected."""
+    return dict(
+        tile_wh=tuple(arguments.tile),
+        overlap_wh=tuple(arguments.overlap),
+        nms_threshold=arguments.nms_thr,
+        per_class=not arguments.class_agnostic,
+        score_threshold=arguments.score_thr,
+        max_detections=arguments.max_detections,
+        also_whole_image=arguments.whole_image,
+        border_margin=None if arguments.keep_cut_boxes else arguments.border_margin,
+        resize_tiles=not arguments.no_resize,
+        ignore_masks=arguments.ignore_masks,
+    )
+
+
+def prepare(
+    arguments: argparse.Namespace, options: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Path], ResultFolder]:
+    """Check everything, then load the detector."""
+    check_settings(
+        options["tile_wh"],
+        options["overlap_wh"],
+        arguments.batch_size,
+        options["nms_threshold"],
+        options["score_threshold"],
+        options["max_detections"],
+        options["border_margin"],
+    )
+    for file in (arguments.config, arguments.checkpoint):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is not there")
+    images = find_images(arguments.images, arguments.output)
+    settings = dict(
+        config=str(arguments.config.resolve()),
+        checkpoint=str(arguments.checkpoint.resolve()),
+        checkpoint_changed=arguments.checkpoint.stat().st_mtime_ns,
+        images=str(arguments.images.resolve()),
+        **options,
+    )
+    results = ResultFolder(arguments.output, list(images), settings, arguments.force)
+    device = arguments.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    model = init_detector(
+        str(arguments.config), str(arguments.checkpoint), device=device
+    )
+    return model, images, results
+
+
+def process(
+    model: nn.Module,
+    path: Path,
+    name: str,
+    results: ResultFolder,
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
+) -> None:
+    """Do what is not done of an image: detect, draw."""
+    record = results.load(name)
+    draw = not arguments.json_only and not results.has_picture(name)
+    if record is not None and not draw:
+        return
+    image = read_image(path, model)
+    if record is None:
+        sample = detect_sliced(
+            model,
+            image,
+            batch_size=arguments.batch_size,
+            progress=sys.stderr.isatty(),
+            **options,
+        )
+        record = results.save(name, sample)
+    if draw:
+        picture = draw_detections(image, to_sample(record), model.dataset_meta)
+        results.save_picture(name, picture)
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    arguments = parse_arguments()
+    options = detection_options(arguments)
+    try:
+        model, images, results = prepare(arguments, options)
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    failed = 0
+    # Where the output is a file every refresh is a line: make them few.
+    interval = 0.1 if sys.stderr.isatty() else 15
+    for name, path in tqdm(images.items(), unit="image", mininterval=interval):
+        try:
+            process(model, path, name, results, arguments, options)
+        except (OSError, ValueError, TypeError, RuntimeError, cv2.error) as error:
+            failed += 1
+            reason = " ".join(str(error).split())
+            tqdm.write(f"error: {name}: {reason}", file=sys.stderr)
+    classes = model.dataset_meta["classes"]
+    images_done, detections = results.write_coco(
+        (classes,) if isinstance(classes, str) else classes
+    )
+    print(f"{detections} detections on {images_done} images: {arguments.output}")
+    if failed:
+        print(f"error: {failed} of {len(images)} images failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
