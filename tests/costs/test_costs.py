@@ -56,6 +56,12 @@ def test_times_are_taken_in_turns() -> None:
     assert len(times.base) == len(times.other) == 3
 
 
+def test_clock() -> None:
+    ticks = iter(range(100))
+    times = compare_times(int, int, 2, clock=lambda: float(next(ticks)))
+    assert times.base == times.other == (1.0, 1.0)
+
+
 def test_ratio_and_interval() -> None:
     base = tuple(1.0 for _ in range(15))
     other = tuple(float(i) for i in range(1, 16))
