@@ -116,6 +116,7 @@ def test_tables_have_rows_of_configs_that_exist(readme: Path) -> None:
         assert config_path(row.config).parent.name == row.folder
 
 
+@pytest.mark.long  # every row of every table; the configs are in the core suite
 @pytest.mark.parametrize("row", ROWS_WITH_OPTIONS, ids=str)
 def test_row_trains(row: Row, tiny_set: Path) -> None:
     """The rows without options are configs, which tests/test_configs.py trains."""
