@@ -119,6 +119,9 @@ except RuntimeError as error:
 else:
     result = f"ALPHA {runner.model.module.neck.fusion_factor.alpha.tolist()}"
 (folder / f"rank{rank}.txt").write_text(result)
+# Without it gloo's threads may abort a process that ends while they run.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 
