@@ -1,8 +1,9 @@
 # The demo of tools/demo.sh: RetinaNet with S-α FPN, from scratch and small enough for
-# two CPU cores. For mmdet's own tools/train.py make the set first:
+# two CPU cores, trained and tested on the tiles of larger images. For mmdet's own
+# tools/train.py make the set first:
 #   python tools/make_synthetic_tiny_person.py data/synthetic_tiny_person \
-#     --num-train 300 --num-val 80 --image-size 320 256 --size-range 5 32 \
-#     --people-per-image 5 15 --merge-classes --ignored-as-crowd
+#     --num-train 80 --num-val 24 --image-size 592 464 --size-range 5 32 \
+#     --people-per-image 17 51 --distractors-per-image 10 34 --merge-classes
 # A set elsewhere (ROOT with a slash at its end) is given with
 #   --cfg-options train_dataloader.dataset.data_root=ROOT \
 #     val_dataloader.dataset.data_root=ROOT \
@@ -10,7 +11,7 @@
 # and for tools/test.py the same with test_ in place of val_.
 _base_ = [
     "mmdet::_base_/models/retinanet_r50_fpn.py",
-    "mmdet::_base_/datasets/coco_detection.py",
+    "../_base_/datasets/tiny_person.py",
     "mmdet::_base_/schedules/schedule_1x.py",
     "mmdet::_base_/default_runtime.py",
 ]
@@ -19,8 +20,8 @@ custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 custom_hooks = [dict(type="FusionFactorHook")]
 
 data_root = "data/synthetic_tiny_person/"
-metainfo = dict(classes=("person",), palette=[(220, 20, 60)])
-image_size = (320, 256)  # (width, height) in pixels
+# Two by two tiles of an image. Nearly everybody fits into the overlap.
+tiles = dict(size=(320, 256), overlap=(48, 48), cut_boxes="ignore")
 strides = [4, 8, 16, 32, 64]  # P2 to P6
 channels = 64
 max_epochs = 9
@@ -50,26 +51,12 @@ model = dict(
         # Smallest anchor of each level: twice its stride, 8 to 128 px.
         anchor_generator=dict(octave_base_scale=2, strides=strides),
     ),
+    # Ignored people are in the images, unlike in TinyPerson's erased ones.
+    train_cfg=dict(assigner=dict(ignore_iof_thr=0.5)),
     # The score is low enough that the untrained network, at about 0.01, detects too.
     test_cfg=dict(score_thr=0.001, nms=dict(type="nms", iou_threshold=0.4)),
 )
 
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True),
-    dict(type="Resize", scale=image_size, keep_ratio=True),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=image_size, keep_ratio=True),
-    dict(type="LoadAnnotations", with_bbox=True),
-    dict(
-        type="PackDetInputs",
-        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
-    ),
-]
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -77,8 +64,7 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file="annotations/train.json",
         data_prefix=dict(img="train/"),
-        metainfo=metainfo,
-        pipeline=train_pipeline,
+        tiles=tiles,
     ),
 )
 val_dataloader = dict(
@@ -88,12 +74,16 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file="annotations/val.json",
         data_prefix=dict(img="val/"),
-        metainfo=metainfo,
-        pipeline=test_pipeline,
+        tiles=tiles,
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + "annotations/val.json")
+val_evaluator = dict(
+    ann_file=data_root + "annotations/val.json",
+    tiles=tiles,
+    # TinyPerson's files for testing hold no dense images; the drawn set does.
+    leave_out_dense=True,
+)
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)

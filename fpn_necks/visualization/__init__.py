@@ -1,6 +1,12 @@
 """Pictures of what a detector found and of how its training went."""
 
-from .detections import DetectionSample, draw_samples, load_samples, match_boxes
+from .detections import (
+    DetectionSample,
+    draw_samples,
+    lie_in_ignored,
+    load_samples,
+    match_boxes,
+)
 from .training_curve import draw_training_curve, find_scalars, read_scalars
 
 __all__ = [
@@ -8,6 +14,7 @@ __all__ = [
     "draw_samples",
     "draw_training_curve",
     "find_scalars",
+    "lie_in_ignored",
     "load_samples",
     "match_boxes",
     "read_scalars",

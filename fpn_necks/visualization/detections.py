@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,9 @@ from matplotlib.patches import Rectangle
 TRUTH_COLOUR = "#ffd92f"
 FOUND_COLOUR = "#33dd55"
 FALSE_COLOUR = "#ff3344"
+IGNORED_COLOUR = "#c8d0d8"
+# TinyPerson's evaluation ignores these boxes.
+IGNORED_FIELDS = ("ignore", "uncertain", "iscrowd")
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class DetectionSample:
         truth: `(n, 4)` boxes as x1, y1, x2, y2 in pixels.
         detections: `(m, 4)` boxes alike, by falling score.
         scores: `(m,)` scores in [0, 1].
+        ignored: `(k, 4)` boxes that need not be found, and in which it is not wrong to
+            find something.
     """
 
     image_path: Path
     truth: np.ndarray
     detections: np.ndarray
     scores: np.ndarray
+    ignored: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 def _corners(boxes: Sequence[Sequence[float]]) -> np.ndarray:
@@ -49,7 +55,7 @@ def _corners(boxes: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _is_ignored(annotation: dict) -> bool:
-    return bool(annotation.get("ignore") or annotation.get("iscrowd"))
+    return any(annotation.get(name) for name in IGNORED_FIELDS)
 
 
 def load_samples(
@@ -62,7 +68,8 @@ def load_samples(
     """Reads images spread evenly over a set, with truth and detections.
 
     Args:
-        annotation_file: COCO json of the set; ignored and crowd boxes are left out.
+        annotation_file: COCO json of the set; boxes with ``ignore``, ``uncertain`` or
+            ``iscrowd`` are the samples' ignored ones.
         results_file: COCO results json: image_id, bbox (x, y, width, height), score.
         image_dir: Folder that the file names of the set start from.
         count: Number of images; fewer if the set is smaller.
@@ -76,9 +83,10 @@ def load_samples(
     coco = json.loads(Path(annotation_file).read_text())
     results = json.loads(Path(results_file).read_text())
     truth: dict[int, list] = defaultdict(list)
+    ignored: dict[int, list] = defaultdict(list)
     for annotation in coco["annotations"]:
-        if not _is_ignored(annotation):
-            truth[annotation["image_id"]].append(annotation["bbox"])
+        boxes = ignored if _is_ignored(annotation) else truth
+        boxes[annotation["image_id"]].append(annotation["bbox"])
     found: dict[int, list] = defaultdict(list)
     for result in sorted(results, key=lambda r: -r["score"]):
         if result["score"] >= score_threshold:
@@ -94,20 +102,51 @@ def load_samples(
                 truth=_corners(truth[image["id"]]),
                 detections=_corners([d["bbox"] for d in detections]),
                 scores=np.array([d["score"] for d in detections], dtype=float),
+                ignored=_corners(ignored[image["id"]]),
             )
         )
     return samples
 
 
-def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU of each pair of two sets of corner boxes, `(n, m)`."""
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
+
+
+def _intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Common area of each pair of two sets of corner boxes, `(n, m)`."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=-1)
-    first_area = np.prod(first[:, 2:] - first[:, :2], axis=-1)
-    second_area = np.prod(second[:, 2:] - second[:, :2], axis=-1)
-    union = first_area[:, None] + second_area[None] - common
+    return np.prod(np.clip(high - low, 0, None), axis=-1)
+
+
+def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of each pair of two sets of corner boxes, `(n, m)`."""
+    common = _intersections(first, second)
+    union = _areas(first)[:, None] + _areas(second)[None] - common
     return common / np.maximum(union, 1e-9)
+
+
+def lie_in_ignored(
+    detections: np.ndarray, ignored: np.ndarray, least_share: float = 0.5
+) -> np.ndarray:
+    """Says which detections an ignored box covers for the most part.
+
+    Args:
+        detections: `(m, 4)` boxes as x1, y1, x2, y2 in pixels.
+        ignored: `(k, 4)` boxes alike.
+        least_share: Least share of a detection's area in one ignored box.
+
+    Returns:
+        `(m,)` bool.
+
+    Example:
+        >>> found = np.array([[0.0, 0, 4, 4], [8, 0, 12, 4]])
+        >>> lie_in_ignored(found, np.array([[0.0, 0, 9, 9]]))
+        array([ True, False])
+    """
+    areas = np.maximum(_areas(detections), 1e-9)
+    shares = _intersections(detections, ignored) / areas[:, None]
+    return (shares >= least_share).any(axis=1)
 
 
 def match_boxes(
@@ -165,9 +204,9 @@ def _show_boxes(
         )
 
 
-def _show_scores(axes: Axes, sample: DetectionSample, right: np.ndarray) -> None:
-    for (x1, y1, _, _), score, hit in zip(
-        sample.detections, sample.scores, right, strict=True
+def _show_scores(axes: Axes, sample: DetectionSample, colours: np.ndarray) -> None:
+    for (x1, y1, _, _), score, colour in zip(
+        sample.detections, sample.scores, colours.tolist(), strict=True
     ):
         axes.text(
             x1 - 1.5,
@@ -177,7 +216,7 @@ def _show_scores(axes: Axes, sample: DetectionSample, right: np.ndarray) -> None
             color="white",
             verticalalignment="bottom",
             bbox={
-                "facecolor": FOUND_COLOUR if hit else FALSE_COLOUR,
+                "facecolor": colour,
                 "edgecolor": "none",
                 "alpha": 0.65,
                 "pad": 0.6,
@@ -190,17 +229,23 @@ def _show_sample(
 ) -> None:
     image = _read_rgb(sample.image_path)
     hits, found = match_boxes(sample.detections, sample.truth)
+    # As in TinyPerson's evaluation: only what matches nobody is looked for there.
+    neither = ~hits & lie_in_ignored(sample.detections, sample.ignored)
+    false = ~hits & ~neither
     for axes in (left, right):
         axes.imshow(image)
         axes.set_axis_off()
+        _show_boxes(axes, sample.ignored, IGNORED_COLOUR, style=":")
     _show_boxes(left, sample.truth, TRUTH_COLOUR)
     left.set_title(f"{sample.image_path.name}: {len(sample.truth)} people", fontsize=11)
     _show_boxes(right, sample.detections[hits], FOUND_COLOUR)
-    _show_boxes(right, sample.detections[~hits], FALSE_COLOUR)
+    _show_boxes(right, sample.detections[neither], IGNORED_COLOUR)
+    _show_boxes(right, sample.detections[false], FALSE_COLOUR)
     _show_boxes(right, sample.truth[~found], TRUTH_COLOUR, style="--")
-    _show_scores(right, sample, hits)
+    colours = np.select([hits, neither], [FOUND_COLOUR, "#667788"], FALSE_COLOUR)
+    _show_scores(right, sample, colours)
     right.set_title(
-        f"score ≥ {score_threshold:g}: {hits.sum()} found, {(~hits).sum()} false, "
+        f"score ≥ {score_threshold:g}: {hits.sum()} found, {false.sum()} false, "
         f"{(~found).sum()} missed",
         fontsize=11,
     )
@@ -215,7 +260,8 @@ def draw_samples(
     """Writes one picture: per image the ground truth and, beside it, the detections.
 
     A detection is right if it has an IoU of at least 0.5 with a person who has no
-    better-scored detection.
+    better-scored detection. Ignored boxes are dotted, and detections that lie in them
+    neither right nor false.
 
     Args:
         samples: The images, one row each.
@@ -245,9 +291,10 @@ def draw_samples(
             Line2D([], [], color=FOUND_COLOUR, label="detection, right"),
             Line2D([], [], color=FALSE_COLOUR, label="detection, false"),
             Line2D([], [], color=TRUTH_COLOUR, linestyle="--", label="person, missed"),
+            Line2D([], [], color=IGNORED_COLOUR, linestyle=":", label="ignored"),
         ],
         loc="outside lower center",
-        ncols=4,
+        ncols=5,
         facecolor="#667788",
         labelcolor="white",
     )

@@ -12,8 +12,16 @@ from types import ModuleType
 
 import pytest
 
+from fpn_necks.datasets.tiny_person import TileSettings, tile_coco
+from fpn_necks.datasets.tiny_person.coco_files import is_ignored
+from fpn_necks.evaluation import evaluate_tiny_person
+
 DEMO = Path(__file__).parents[2] / "tools" / "demo.py"
-SMALLEST = ["--train-images", "8", "--val-images", "4", "--epochs", "1"]
+# Each image has four tiles, of which one step takes four.
+SMALLEST = ["--train-images", "2", "--val-images", "1", "--epochs", "1"]
+BUCKETS = ("tiny", "tiny1", "tiny2", "tiny3", "small")
+# As in the demo's config.
+TILES = TileSettings((320, 256), (48, 48), cut_boxes="ignore")
 
 
 def run_demo(work_dir: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -38,6 +46,10 @@ def load_demo() -> ModuleType:
     return module
 
 
+def as_printed(value: float) -> str:
+    return "-" if value < 0 else f"{value:.3f}"
+
+
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Work dir and output of a demo whose threshold is switched off."""
@@ -55,7 +67,7 @@ class TestDemo:
         for step in range(1, 7):
             assert f"[{step}/6]" in output
         assert output.count("done in") == 6
-        for words in ("fusion factor", "untrained", "AP50", "demo: passed"):
+        for words in ("fusion factor", "untrained", "MR50", "demo: passed: AP50_tiny"):
             assert words in output
 
     def test_writes_pictures_checkpoint_and_detections(
@@ -67,10 +79,44 @@ class TestDemo:
         for path in (work_dir / "pictures").iterdir():
             assert path.read_bytes().startswith(b"\x89PNG")
         assert (work_dir / "training" / "epoch_1.pth").stat().st_size > 1e6
-        detections = json.loads(
-            (work_dir / "test" / "detections.bbox.json").read_text()
-        )
+        detections = json.loads((work_dir / "test" / "merged.bbox.json").read_text())
         assert {"image_id", "bbox", "score", "category_id"} <= set(detections[0])
+
+    def test_prints_the_benchmarks_numbers_of_the_written_detections(
+        self, passed: tuple[Path, str]
+    ) -> None:
+        work_dir, output = passed
+        truth = work_dir / "synthetic_tiny_person" / "annotations" / "val.json"
+        found = work_dir / "test"
+        on_tiles = (found / "detections.bbox.json", found / "tiles.json")
+        expected = evaluate_tiny_person(truth, *on_tiles, leave_out_dense=True)
+        merged = found / "merged.bbox.json"
+        assert expected == evaluate_tiny_person(truth, merged, leave_out_dense=True)
+        (log,) = (work_dir / "untrained").glob("*/*.json")
+        untrained = json.loads(log.read_text())
+        rows = [line.split() for line in output.splitlines()]
+        for bucket in BUCKETS:
+            (row,) = (row for row in rows if row[:1] == [bucket])
+            assert row[-4:] == [
+                as_printed(value)
+                for name in (f"AP50_{bucket}", f"MR50_{bucket}")
+                for value in (untrained[f"tiny_person/{name}"], expected[name])
+            ]
+        assert f"passed: AP50_tiny {expected['AP50_tiny']:.3f}" in output
+
+    def test_counts_and_trains_on_tiles(self, passed: tuple[Path, str]) -> None:
+        work_dir, output = passed
+        annotations = work_dir / "synthetic_tiny_person" / "annotations"
+        whole = json.loads((annotations / "train.json").read_text())
+        assert not any(image["in_dense_image"] for image in whole["images"])
+        cut = tile_coco(whole, TILES)[0]
+        people = [a["image_id"] for a in cut["annotations"] if not is_ignored(a)]
+        assert len(people) < len(cut["annotations"])
+        tiles = len(set(people))
+        assert len(whole["images"]) < tiles <= len(cut["images"]) == 8
+        assert f"{tiles} images, {len(people)} boxes" in output
+        (log,) = (work_dir / "training").glob("*/*.log")
+        assert f"[{-(-tiles // 4)}/{-(-tiles // 4)}]" in log.read_text()
 
     def test_trained_with_the_estimated_factors(self, passed: tuple[Path, str]) -> None:
         (log,) = (passed[0] / "training").glob("*/*.log")
@@ -100,16 +146,33 @@ class TestDemo:
         assert ("FAILED" in output.err) == (status == 1)
         assert ("passed" in output.out) == (status == 0)
 
-    def test_gain_over_nothing_is_a_bound(
+    def test_table_shows_a_dash_where_nobody_is_to_be_found(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        load_demo().print_table({}, {"coco/bbox_mAP_50": 0.5, "coco/bbox_mAP_s": -1.0})
-        output = capsys.readouterr().out
-        assert "at least 1000 times" in output
-        assert "-1" not in output
+        metrics = {f"{kind}50_{b}": 0.25 for kind in ("AP", "MR") for b in BUCKETS}
+        load_demo().print_table(metrics, metrics | {"MR50_tiny1": -1.0})
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        (row,) = (row for row in rows if row[:1] == ["tiny1"])
+        assert row[-4:] == ["0.250", "0.250", "0.250", "-"]
 
     def test_refuses_bad_arguments(self, tmp_path: Path) -> None:
         done = run_demo(tmp_path / "work", "--train-images", "0")
         assert done.returncode == 2
         assert "--train-images must be at least 1" in done.stderr
         assert not (tmp_path / "work").exists()
+
+    def test_says_that_only_dense_images_were_drawn(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        demo = load_demo()
+        generate = demo.generate
+        monkeypatch.setattr(
+            demo, "generate", lambda *a, **kw: generate(*a, **kw, dense_fraction=1)
+        )
+        arguments = [*SMALLEST, "--work-dir", str(tmp_path)]
+        assert demo.run(demo.parse_arguments(arguments), sys.stdout) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[-1].startswith("demo: all train images are dense")

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from fpn_necks.visualization import draw_samples, load_samples, match_boxes
+from fpn_necks.visualization import (
+    DetectionSample,
+    draw_samples,
+    lie_in_ignored,
+    load_samples,
+    match_boxes,
+)
+from fpn_necks.visualization import detections as drawing
 
 
 class TestMatching:
@@ -47,7 +55,8 @@ class TestSamples:
             "annotations": [
                 {"image_id": 0, "bbox": [1, 2, 3, 4]},
                 {"image_id": 0, "bbox": [9, 9, 9, 9], "ignore": True},
-                {"image_id": 0, "bbox": [9, 9, 9, 9], "iscrowd": 1},
+                {"image_id": 0, "bbox": [7, 9, 9, 9], "iscrowd": 1},
+                {"image_id": 0, "bbox": [5, 9, 9, 9], "uncertain": True},
             ],
         }
         results = [
@@ -60,6 +69,7 @@ class TestSamples:
             tmp_path / "coco.json", tmp_path / "results.json", tmp_path, 3
         )
         assert first.truth.tolist() == [[1, 2, 4, 6]]
+        assert first.ignored.tolist() == [[x, 9, x + 9, 18] for x in (9, 7, 5)]
         assert first.scores.tolist() == [0.9, 0.4]
         assert first.detections.shape == (2, 4)
         assert last.image_path == tmp_path / "4.png"
@@ -68,3 +78,49 @@ class TestSamples:
     def test_nothing_to_draw_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="at least one image"):
             draw_samples([], tmp_path / "picture.png")
+
+
+class TestIgnored:
+    @pytest.mark.parametrize(
+        ("ignored", "inside"),
+        [
+            ([], False),
+            ([[0, 0, 40, 40]], True),
+            ([[0, 0, 7, 40]], True),  # half of it
+            ([[0, 0, 6.9, 40]], False),
+            ([[0, 0, 5, 40], [8, 0, 40, 40]], False),  # no single one
+        ],
+    )
+    def test_share_of_the_detection(self, ignored: list, inside: bool) -> None:
+        found = np.array([[2.0, 2, 12, 12]])
+        actual = lie_in_ignored(found, np.array(ignored, float).reshape(-1, 4))
+        assert actual.tolist() == [inside]
+
+    def test_is_neither_right_nor_false(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of two in a crowd one matches a person; one more is false."""
+        cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 80, 3), np.uint8))
+        boxes = np.array([[2.0, 2, 12, 12], [20, 2, 30, 12], [60, 40, 70, 50]])
+        sample = DetectionSample(
+            tmp_path / "a.png",
+            boxes[:1],
+            boxes,
+            np.array([0.9, 0.8, 0.7]),
+            np.array([[0.0, 0, 40, 30]]),
+        )
+        titles, shown = [], []
+        monkeypatch.setattr(
+            drawing.Axes, "set_title", lambda _, title, **__: titles.append(title)
+        )
+        monkeypatch.setattr(
+            drawing,
+            "_show_boxes",
+            lambda axes, drawn, colour, **_: shown.append((colour, drawn.tolist())),
+        )
+        draw_samples([sample], tmp_path / "picture.png")
+        assert titles[1] == "score ≥ 0.3: 1 found, 1 false, 0 missed"
+        assert (drawing.FOUND_COLOUR, boxes[:1].tolist()) in shown
+        assert (drawing.IGNORED_COLOUR, boxes[1:2].tolist()) in shown
+        assert (drawing.FALSE_COLOUR, boxes[2:].tolist()) in shown
+        assert shown.count((drawing.IGNORED_COLOUR, sample.ignored.tolist())) == 2
