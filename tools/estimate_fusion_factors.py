@@ -47,7 +47,7 @@ def main() -> int:
         if arguments.cfg_options:
             config.merge_from_dict(arguments.cfg_options)
         report = estimate_from_config(config, arguments.count, progress=True)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, SyntaxError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     out = arguments.out or Path("work_dirs/fusion_factors") / arguments.config.stem

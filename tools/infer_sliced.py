@@ -152,8 +152,11 @@ def main() -> int:
     options = detection_options(arguments)
     try:
         model, images, results = prepare(arguments, options)
-    except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:  # configs and checkpoints fail in every way there is
+        named = isinstance(error, OSError | ValueError | RuntimeError)
+        reason = " ".join(str(error).split())
+        kind = "" if named and reason else f"{type(error).__name__}: "
+        print(f"error: {kind}{reason}", file=sys.stderr)
         return 2
     failed = 0
     # Where the output is a file every refresh is a line: make them few.

@@ -147,7 +147,19 @@ class TestResultFolder:
             ResultFolder(tmp_path / "holiday.txt", NAMES, SETTINGS)
         ResultFolder(tmp_path, NAMES, SETTINGS, force=True)
 
-    def test_damaged_settings(self, tmp_path: Path) -> None:
-        (tmp_path / "settings.json").write_text("{")
+    @pytest.mark.parametrize("content", ["{", "[1]", '{"mine": 1}'])
+    def test_damaged_or_foreign_settings(self, content: str, tmp_path: Path) -> None:
+        (tmp_path / "settings.json").write_text(content)
         with pytest.raises(ValueError, match="other settings"):
             ResultFolder(tmp_path, NAMES, SETTINGS)
+        assert (tmp_path / "settings.json").read_text() == content
+
+    def test_other_settings_where_nothing_was_detected_yet(
+        self, tmp_path: Path
+    ) -> None:
+        """A first run that failed, by a wrong checkpoint say, blocks no second one."""
+        ResultFolder(tmp_path, NAMES, dict(SETTINGS, score_threshold=0.5))
+        ResultFolder(tmp_path, NAMES, SETTINGS).save("a.png", sample_of())
+        ResultFolder(tmp_path, NAMES, SETTINGS)
+        with pytest.raises(ValueError, match="other settings"):
+            ResultFolder(tmp_path, NAMES, dict(SETTINGS, score_threshold=0.5))

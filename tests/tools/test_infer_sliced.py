@@ -247,3 +247,26 @@ def test_missing_files(
         assert status == 2
         assert error.startswith(f"error: {missing} is")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("content", ["model = (", "answer = 42"])
+def test_broken_configs_are_told_in_a_line(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path, content: str
+) -> None:
+    config = tmp_path / "broken.py"
+    config.write_text(content)
+    files = (config, detector[1])
+    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
+    assert status == 2 and "Traceback" not in error
+    assert error.splitlines()[-1].startswith("error: ")
+
+
+def test_broken_checkpoint_is_told_in_a_line(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "broken.pth"
+    checkpoint.write_bytes(b"not a checkpoint")
+    files = (detector[0], checkpoint)
+    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
+    assert status == 2 and "Traceback" not in error
+    assert error.splitlines()[-1].startswith("error: ")
