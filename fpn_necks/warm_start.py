@@ -1,0 +1,267 @@
+"""Start a detector with one of our necks from the checkpoint of an FPN detector.
+
+Most of our necks name their parameters as mmdet's ``FPN`` does, so that its weights
+load; what a neck has beyond that starts anew, and what it lacks is left over. Which is
+which must not be guessed from a silent ``strict=False``: ``WarmStartReport`` says it
+per component.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from .checkpoints import allow_checkpoint_types
+
+Checkpoint = str | os.PathLike[str] | Mapping[str, Any]
+
+_STAGE = re.compile(r"neck\.(\d+)\.")
+_COMPONENT = re.compile(r"neck\.(?:\d+\.)?\w+|roi_head\.\w+|\w+")
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """An entry that both have, in different shapes.
+
+    Args:
+        name: in the model.
+        in_model: its shape there.
+        in_checkpoint: its shape in the checkpoint.
+    """
+
+    name: str
+    in_model: tuple[int, ...]
+    in_checkpoint: tuple[int, ...]
+
+
+@dataclass
+class WarmStartReport:
+    """What became of the entries of a model and of a checkpoint.
+
+    Every entry of the model is loaded, new or mismatched; every entry of the checkpoint
+    is loaded, left over or mismatched. Entries are parameters and buffers.
+
+    Args:
+        loaded: name in the model -> name in the checkpoint.
+        new: names in the model that the checkpoint does not have; they keep the
+            model's values.
+        left_over: name in the checkpoint -> the name it would have in the model, which
+            does not have it.
+        mismatched: entries of different shapes; they keep the model's values.
+    """
+
+    loaded: dict[str, str] = field(default_factory=dict)
+    new: list[str] = field(default_factory=list)
+    left_over: dict[str, str] = field(default_factory=dict)
+    mismatched: list[Mismatch] = field(default_factory=list)
+
+    def components(self) -> dict[str, dict[str, int]]:
+        """Return the numbers of entries per component.
+
+        Returns:
+            Component (``backbone``, ``neck.lateral_convs``, ``roi_head.bbox_head``) ->
+            how many of its entries are ``loaded``, ``new``, ``left over`` and
+            ``mismatched``.
+        """
+        kinds = {
+            "loaded": list(self.loaded),
+            "new": self.new,
+            "left over": list(self.left_over.values()),
+            "mismatched": [mismatch.name for mismatch in self.mismatched],
+        }
+        counts: dict[str, dict[str, int]] = {}
+        for kind, names in kinds.items():
+            for name in names:
+                of_it = counts.setdefault(component_of(name), dict.fromkeys(kinds, 0))
+                of_it[kind] += 1
+        parts = ("backbone", "neck")
+        return dict(
+            sorted(
+                counts.items(),
+                key=lambda item: (
+                    next((i for i, p in enumerate(parts) if item[0].startswith(p)), 2),
+                    item[0],
+                ),
+            )
+        )
+
+    def table(self) -> str:
+        """Return the report as text: counts per component, then what did not load."""
+        counts = self.components()
+        width = max(map(len, [*counts, "all"]), default=0)
+        kinds = ("loaded", "new", "left over", "mismatched")
+        lines = [" ".join([" " * width, *(f"{kind:>10}" for kind in kinds)])]
+        totals = {kind: sum(row[kind] for row in counts.values()) for kind in kinds}
+        for name, row in [*counts.items(), ("all", totals)]:
+            numbers = (f"{row[kind] or '-':>10}" for kind in kinds)
+            lines.append(" ".join([f"{name:<{width}}", *numbers]))
+        if self.new:
+            lines += ["", "new, with the values of their initialisation:"]
+            lines += [f"  {name}" for name in self.new]
+        if self.left_over:
+            lines += ["", "left over, in the checkpoint only:"]
+            lines += [f"  {name}" for name in self.left_over]
+        if self.mismatched:
+            lines += ["", "mismatched, not loaded:"]
+            lines += [
+                f"  {m.name}: {m.in_model} in the model, {m.in_checkpoint} in the "
+                "checkpoint"
+                for m in self.mismatched
+            ]
+        return "\n".join(lines)
+
+
+def load_fpn_detector(model: nn.Module, checkpoint: Checkpoint) -> WarmStartReport:
+    """Load what fits of an FPN detector into the same detector with another neck.
+
+    With a list of stages as neck, FPN's entries go to the first stage (``neck.0.``).
+
+    Args:
+        model: a detector of mmdet; initialise it first, what is new is not touched.
+        checkpoint: a file as mmengine or mmdet writes it, or what it holds; loaded
+            safely.
+
+    Returns:
+        What was loaded, new, left over and of another shape.
+
+    Raises:
+        TypeError: ``model`` is no module.
+        OSError: the file cannot be read.
+        ValueError: it is no checkpoint, or of a detector that shares nothing with this
+            one.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    inner = model.module if is_model_wrapper(model) else model
+    report, fitting = match_fpn_detector(inner, read_state_dict(checkpoint))
+    inner.load_state_dict(fitting, strict=False)
+    return report
+
+
+def match_fpn_detector(
+    model: nn.Module, state_dict: Mapping[str, Tensor]
+) -> tuple[WarmStartReport, dict[str, Tensor]]:
+    """Find out what of an FPN detector fits a model, without loading it.
+
+    Args:
+        model: the detector; its weights may be on the meta device.
+        state_dict: of the FPN detector.
+
+    Returns:
+        The report, and the fitting entries under the names of the model.
+
+    Raises:
+        ValueError: nothing fits.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    move = _neck_move(own, state_dict)
+    report = WarmStartReport()
+    fitting: dict[str, Tensor] = {}
+    for old, tensor in state_dict.items():
+        name = move(old)
+        if name not in own:
+            report.left_over[old] = name
+        elif own[name] != tuple(tensor.shape):
+            report.mismatched.append(Mismatch(name, own[name], tuple(tensor.shape)))
+        else:
+            report.loaded[name] = old
+            fitting[name] = tensor
+    met = {*report.loaded, *(mismatch.name for mismatch in report.mismatched)}
+    report.new = [name for name in own if name not in met]
+    if not fitting:
+        raise ValueError(
+            "nothing of the checkpoint fits the model: its entries are like "
+            f"{next(iter(state_dict))!r}, those of the model like {next(iter(own))!r}"
+        )
+    return report, fitting
+
+
+def component_of(name: str) -> str:
+    """Return the component of an entry, such as ``neck.0.fpn_convs``."""
+    found = _COMPONENT.match(name)
+    return found[0] if found else name
+
+
+def read_state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint, without a wrapper's ``module.``.
+
+    Args:
+        checkpoint: a file, or what ``torch.load`` returned of it.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no weights, or something that safe loading refuses.
+    """
+    if isinstance(checkpoint, Mapping):
+        content, source = checkpoint, "the checkpoint"
+    else:
+        content, source = _load(Path(checkpoint)), str(checkpoint)
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not (
+        isinstance(state, Mapping)
+        and state
+        and all(isinstance(tensor, Tensor) for tensor in state.values())
+    ):
+        raise ValueError(f"{source} holds no state dict")
+    if all(name.startswith("module.") for name in state):
+        return {name.removeprefix("module."): x for name, x in state.items()}
+    return dict(state)
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint that was not there before, whole or not at all.
+
+    Raises:
+        FileExistsError: there is such a file.
+        OSError: it cannot be written.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists; it is not overwritten")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("xb") as file:
+            torch.save(content, file)
+        unfinished.replace(path)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OSError(f"{path} cannot be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _neck_move(
+    own: Mapping[str, Any], state_dict: Mapping[str, Any]
+) -> Callable[[str], str]:
+    """Return the renaming from the checkpoint's stages of the neck to the model's."""
+
+    def has_stages(names: Mapping[str, Any]) -> bool:
+        necks = [name for name in names if name.startswith("neck.")]
+        return bool(necks) and all(_STAGE.match(name) for name in necks)
+
+    if has_stages(own) and not has_stages(state_dict):
+        return lambda name: re.sub(r"^neck\.", "neck.0.", name)
+    if has_stages(state_dict) and not has_stages(own):
+        return lambda name: re.sub(r"^neck\.0\.", "neck.", name)
+    return lambda name: name
+
+
+def _load(path: Path) -> Any:
+    allow_checkpoint_types()
+    with path.open("rb") as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged files fail in many ways
+            refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
+            if refused:
+                what = f"for safety, files that import {refused[1]} are refused"
+            else:
+                what = f"not a checkpoint, or damaged ({type(error).__name__})"
+            raise ValueError(f"{path} cannot be loaded: {what}") from error

@@ -1,0 +1,336 @@
+"""An FPN detector's checkpoint in the same detector with each of our necks."""
+
+import copy
+import inspect
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmdet.models.necks import FPN
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from torch import Tensor, nn
+
+from fpn_necks.necks import PyramidNeck
+from fpn_necks.warm_start import (
+    Mismatch,
+    component_of,
+    load_fpn_detector,
+    match_fpn_detector,
+    read_state_dict,
+    write_checkpoint,
+)
+from tests.neck_cases import CASES, OUT_CHANNELS, NeckCase
+from tests.tiny_detectors import load_config, set_statistic_factors, shrink
+
+WIDTHS = [8, 16, 32, 64]  # of the tiny backbone
+FPN_ARGUMENTS = set(inspect.signature(FPN).parameters)
+
+
+def is_pyramid(case: NeckCase) -> bool:
+    register_all_modules()
+    return issubclass(MODELS.get(case.type), PyramidNeck)
+
+
+PYRAMIDS = [case for case in CASES if is_pyramid(case)]
+
+
+class TinyDetector(nn.Module):
+    """The parts of a detector, by their names in mmdet."""
+
+    def __init__(self, neck: Any) -> None:
+        super().__init__()
+        stages = neck if isinstance(neck, list) else [neck]
+        built = [MODELS.build(stage) for stage in stages]
+        self.backbone = nn.ModuleList(nn.Conv2d(3, width, 1) for width in WIDTHS)
+        self.neck = nn.Sequential(*built) if isinstance(neck, list) else built[0]
+        self.bbox_head = nn.Conv2d(OUT_CHANNELS, 4, 1)
+
+    def maps(self) -> list[Tensor]:
+        image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+        inputs = [
+            conv(image[..., :: 2**i, :: 2**i]) for i, conv in enumerate(self.backbone)
+        ]
+        return [self.bbox_head(x) for x in self.neck(inputs)]
+
+
+def fpn_of(case: NeckCase) -> dict[str, Any]:
+    shared = {k: v for k, v in case.arguments.items() if k in FPN_ARGUMENTS}
+    upsampling = dict(mode="nearest")
+    return dict(
+        type="FPN",
+        in_channels=WIDTHS,
+        out_channels=OUT_CHANNELS,
+        **{**shared, "upsample_cfg": shared.get("upsample_cfg", upsampling)},
+    )
+
+
+def detectors(case: NeckCase, **changes: Any) -> tuple[TinyDetector, TinyDetector]:
+    register_all_modules()
+    torch.manual_seed(0)
+    fpn = TinyDetector(fpn_of(case)).eval()
+    torch.manual_seed(1)
+    ours = TinyDetector(case.config(in_channels=WIDTHS, **changes)).eval()
+    set_statistic_factors(ours)
+    return fpn, ours
+
+
+@dataclass
+class Expected:
+    """What FPN's neck and ours do not share, by parts of names."""
+
+    new: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
+    wider: bool = False
+
+
+def expected_of(case: NeckCase) -> Expected:
+    if case.type == "AugFPN":
+        return Expected(new=("residual_features.", "fusion_factor."))
+    if case.type == "CFGFPN":
+        # n groups per level: three or one of 16 channels are 18 or 16.
+        return Expected(
+            new=("grouping.",), wider=case.name in ("cfg-fcos", "cfg-retinanet-rank")
+        )
+    if case.type == "DRFPN":
+        used = 4 - case.arguments.get("start_level", 0)
+        last = f"lateral_convs.{used - 1}."
+        paths = ("top_down_connections.", "bottom_up_connections.", "bottom_up_convs.")
+        if case.arguments.get("context", "ppm") == "none":
+            return Expected(new=paths)
+        return Expected(new=(*paths, last), left_over=(last,))
+    return Expected(new=("fusion_factor.",))
+
+
+@pytest.mark.parametrize("case", PYRAMIDS, ids=lambda case: case.name)
+def test_report_is_exact(case: NeckCase) -> None:
+    fpn, ours = detectors(case)
+    before = {name: x.clone() for name, x in ours.state_dict().items()}
+    saved = fpn.state_dict()
+    report = load_fpn_detector(ours, dict(state_dict=saved, meta={}))
+    expected = expected_of(case)
+
+    def has(name: str, parts: tuple[str, ...]) -> bool:
+        return name.startswith(tuple(f"neck.{part}" for part in parts))
+
+    wrong = {m.name for m in report.mismatched}
+    if expected.wider:
+        # Every lateral conv, and every output conv that reads one.
+        reads_pyramid = [n for n in saved if n.startswith("neck.lateral_convs.")]
+        reads_pyramid += [f"neck.fpn_convs.{i}.conv.weight" for i in range(3)]
+        if case.arguments["add_extra_convs"] == "on_lateral":
+            reads_pyramid.append("neck.fpn_convs.3.conv.weight")
+        assert wrong == set(reads_pyramid)
+        name = "neck.lateral_convs.0.conv.weight"
+        assert Mismatch(name, (18, 16, 1, 1), (16, 16, 1, 1)) in report.mismatched
+    else:
+        assert not wrong
+    assert report.new == [name for name in before if has(name, expected.new)]
+    assert list(report.left_over) == [n for n in saved if has(n, expected.left_over)]
+    assert len(report.loaded) == len(saved) - len(report.left_over) - len(wrong)
+    assert len(report.loaded) == len(before) - len(report.new) - len(wrong)
+    after = ours.state_dict()
+    for name in before:
+        source = saved[report.loaded[name]] if name in report.loaded else before[name]
+        assert torch.equal(after[name], source), name
+
+    counts = report.components()
+    assert counts["backbone"] == {
+        "loaded": 8,
+        "new": 0,
+        "left over": 0,
+        "mismatched": 0,
+    }
+    assert counts["bbox_head"]["loaded"] == 2
+    sums = {
+        kind: sum(row[kind] for row in counts.values()) for kind in counts["backbone"]
+    }
+    assert sums == {
+        "loaded": len(report.loaded),
+        "new": len(report.new),
+        "left over": len(report.left_over),
+        "mismatched": len(wrong),
+    }
+
+
+EQUAL = [case for case in PYRAMIDS if case.type == "SAlphaFPN"]
+
+
+@pytest.mark.parametrize("case", EQUAL, ids=lambda case: case.name)
+def test_s_alpha_fpn_with_factors_of_one_computes_what_fpn_does(case: NeckCase) -> None:
+    fpn, ours = detectors(case, fusion_factor=1.0)
+    load_fpn_detector(ours, fpn.state_dict())
+    for found, wanted in zip(ours.maps(), fpn.maps(), strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("factor", ["learnable", "learnable-shared"])
+def test_learnable_factors_start_as_fpn(factor: str) -> None:
+    fpn, ours = detectors(CASES[0], fusion_factor=factor)
+    report = load_fpn_detector(ours, fpn.state_dict())
+    assert report.new == ["neck.fusion_factor.alpha"]
+    for found, wanted in zip(ours.maps(), fpn.maps(), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_augfpn_without_its_residual_computes_what_fpn_does() -> None:
+    (case,) = (case for case in CASES if case.name == "augfpn")
+    fpn, ours = detectors(case)
+    report = load_fpn_detector(ours, fpn.state_dict())
+    with torch.no_grad():
+        for name in report.new:
+            ours.state_dict()[name].zero_()
+    for found, wanted in zip(ours.maps(), fpn.maps(), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def with_asff(case: NeckCase) -> tuple[TinyDetector, TinyDetector]:
+    fpn, _ = detectors(case)
+    stage = dict(type="ASFF", in_channels=OUT_CHANNELS, out_channels=OUT_CHANNELS)
+    return fpn, TinyDetector([fpn_of(case), stage]).eval()
+
+
+def test_stage_behind_fpn_moves_its_entries() -> None:
+    fpn, ours = with_asff(CASES[1])
+    saved = fpn.state_dict()
+    report = load_fpn_detector(ours, saved)
+    assert not report.left_over and not report.mismatched
+    assert set(report.loaded.values()) == set(saved)
+    assert report.loaded["neck.0.fpn_convs.3.conv.bias"] == "neck.fpn_convs.3.conv.bias"
+    assert all(name.startswith("neck.1.") for name in report.new)
+    inputs = [torch.rand(1, c, 32 // 2**i, 32 // 2**i) for i, c in enumerate(WIDTHS)]
+    for found, wanted in zip(ours.neck[0](inputs), fpn.neck(inputs), strict=True):
+        assert torch.equal(found, wanted)
+    counts = report.components()
+    assert counts["neck.0.lateral_convs"]["loaded"] == 6
+    assert counts["neck.0.fpn_convs"]["loaded"] == 10
+    assert counts["neck.1.fusions"]["new"] == len(report.new)
+
+
+def test_first_stage_of_a_list_moves_into_a_single_neck() -> None:
+    fpn, staged = with_asff(CASES[1])
+    report = load_fpn_detector(fpn, staged.state_dict())
+    assert not report.new and not report.mismatched
+    assert all(name.startswith("neck.1.") for name in report.left_over)
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [
+        ("faster-rcnn_r50_s-alpha-fpn_1x_coco", {"neck.fusion_factor"}),
+        (
+            "faster-rcnn_r50_augfpn_1x_coco",
+            {"neck.residual_features", "roi_head.bbox_roi_extractor", "auxiliary"},
+        ),
+        ("retinanet_r50_asff_1x_coco", {"neck.1.fusions"}),
+    ],
+)
+def test_real_detectors(name: str, new: set[str]) -> None:
+    register_all_modules()
+    config = shrink(load_config(name)).model
+    ours = MODELS.build(config)
+    plain = copy.deepcopy(config)
+    plain.type = plain.type.removeprefix("Auxiliary")
+    plain.pop("auxiliary", None)
+    first = plain.neck[0] if isinstance(plain.neck, list) else plain.neck
+    plain.neck = {k: v for k, v in first.items() if k in FPN_ARGUMENTS} | {
+        "type": "FPN"
+    }
+    if "bbox_roi_extractor" in plain.get("roi_head", {}):
+        plain.roi_head.bbox_roi_extractor.type = "SingleRoIExtractor"
+    fpn = MODELS.build(plain)
+    saved = fpn.state_dict()
+    report = load_fpn_detector(ours, OrderedDict(state_dict=saved))
+    assert not report.left_over and not report.mismatched
+    assert {component_of(entry) for entry in report.new} <= new
+    assert set(report.loaded.values()) == set(saved)
+    heads = [n for n in report.loaded if not n.startswith(("backbone.", "neck."))]
+    assert heads
+    for entry in heads:
+        assert torch.equal(ours.state_dict()[entry], saved[entry])
+
+
+def test_other_classes_are_mismatched_and_kept() -> None:
+    fpn, ours = detectors(CASES[0])
+    ours.bbox_head = nn.Conv2d(OUT_CHANNELS, 6, 1)
+    before = ours.bbox_head.weight.clone()
+    report = load_fpn_detector(ours, fpn.state_dict())
+    assert report.mismatched == [
+        Mismatch("bbox_head.weight", (6, 16, 1, 1), (4, 16, 1, 1)),
+        Mismatch("bbox_head.bias", (6,), (4,)),
+    ]
+    assert torch.equal(ours.bbox_head.weight, before)
+    table = report.table()
+    assert "bbox_head.bias: (6,) in the model, (4,) in the checkpoint" in table
+    row = next(line for line in table.splitlines() if line.startswith("bbox_head"))
+    assert row.split() == ["bbox_head", "-", "-", "-", "2"]
+
+
+def test_wrapped_models_and_checkpoints() -> None:
+    fpn, ours = detectors(CASES[0])
+    saved = {f"module.{name}": x for name, x in fpn.state_dict().items()}
+    report = load_fpn_detector(nn.DataParallel(ours), saved)
+    assert len(report.loaded) == len(saved)
+    assert torch.equal(ours.bbox_head.weight, fpn.bbox_head.weight)
+
+
+def test_matching_needs_no_memory_and_changes_nothing() -> None:
+    fpn, ours = detectors(CASES[0])
+    report, fitting = match_fpn_detector(ours.to("meta"), fpn.state_dict())
+    assert fitting.keys() == report.loaded.keys() == ours.state_dict().keys()
+
+
+def test_files_are_read_safely(tmp_path: Path) -> None:
+    fpn, ours = detectors(CASES[0])
+    good, bad, broken = (tmp_path / name for name in ("good", "bad", "broken"))
+    torch.save(dict(state_dict=fpn.state_dict(), meta=dict(epoch=12)), good)
+    assert load_fpn_detector(ours, good).loaded
+    assert load_fpn_detector(ours, str(good)).loaded
+    torch.save(dict(state_dict=fpn.state_dict(), secret=Path("x")), bad)
+    with pytest.raises(ValueError, match="files that import .*Path are refused"):
+        load_fpn_detector(ours, bad)
+    broken.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="broken cannot be loaded"):
+        load_fpn_detector(ours, broken)
+    with pytest.raises(FileNotFoundError):
+        load_fpn_detector(ours, tmp_path / "missing")
+
+
+def test_wrong_arguments() -> None:
+    fpn, ours = detectors(CASES[0])
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module, got dict"):
+        load_fpn_detector({}, fpn.state_dict())
+    with pytest.raises(ValueError, match="holds no state dict"):
+        load_fpn_detector(ours, dict(state_dict={}))
+    with pytest.raises(ValueError, match="holds no state dict"):
+        read_state_dict(dict(epoch=12))
+    with pytest.raises(ValueError, match="nothing of the checkpoint fits"):
+        load_fpn_detector(ours, {"encoder.weight": torch.zeros(1)})
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.pth"
+    write_checkpoint(dict(state_dict={}), path)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="out.pth exists"):
+        write_checkpoint(dict(other=1), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["out.pth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "component"),
+    [
+        ("backbone.layer1.0.conv1.weight", "backbone"),
+        ("neck.lateral_convs.0.conv.bias", "neck.lateral_convs"),
+        ("neck.0.fpn_convs.0.conv.bias", "neck.0.fpn_convs"),
+        ("roi_head.bbox_head.1.fc_cls.bias", "roi_head.bbox_head"),
+        ("rpn_head.rpn_cls.bias", "rpn_head"),
+        ("auxiliary.heads.0.bias", "auxiliary"),
+    ],
+)
+def test_components(name: str, component: str) -> None:
+    assert component_of(name) == component
