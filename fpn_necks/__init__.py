@@ -27,10 +27,19 @@ else:
 
     allow_checkpoint_types()
 
-    from . import datasets, dense_heads, evaluation, hooks, necks, roi_extractors
+    from . import (
+        auxiliary,
+        datasets,
+        dense_heads,
+        evaluation,
+        hooks,
+        necks,
+        roi_extractors,
+    )
 
     __all__ = [
         "__version__",
+        "auxiliary",
         "datasets",
         "dense_heads",
         "evaluation",

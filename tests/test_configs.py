@@ -9,25 +9,30 @@ from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
+from fpn_necks.auxiliary import Uncertainty
+from fpn_necks.auxiliary.features import record_features
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 from tests.tiny_detectors import (
     detector_config,
     load_config,
     set_statistic_factors,
+    shrink,
     train_and_test_a_step,
 )
 from tests.tiny_sets import write_coco_set
 
 register_all_modules()
 CONFIGS = list_configs()
-# {detector}_{backbone}_{neck}[_{head}]_{batch and schedule}_{data}.py
+# {detector}_{backbone}_{neck}[_{losses}][_{head}]_{batch and schedule}_{data}.py
 NAME = re.compile(
     r"(retinanet|faster-rcnn|mask-rcnn|cascade-rcnn|cascade-mask-rcnn|sparse-rcnn|fcos"
     r"|atss|freeanchor|fsaf|yolov3|libra-faster-rcnn|grid-rcnn)"
-    r"_(r18|r50|r50-caffe|r101|x101-64x4d|swin-t-p4-w7|d53)_[a-z0-9-]+(_gn-head)?"
+    r"_((r18|r50|r50-caffe|r101|x101-64x4d|swin-t-p4-w7|d53)_[a-z0-9-]+|r101-caffe-dc5)"
+    r"(_auxiliary(-uncertainty)?)?(_gn-head)?"
     r"_((\d+xb\d+-)?((ms|autoaug|sm|msm)-)?((320|416|608)-)?\d+[xek]|demo)"
     r"_(coco|coco100|cityscapes|tinyperson|tinycitypersons|synthetic-tiny-person)"
 )
@@ -63,6 +68,9 @@ def test_is_a_difference_that_imports_the_package(name: str) -> None:
     assert config.custom_imports == dict(
         imports=["fpn_necks"], allow_failed_imports=False
     )
+    if "_auxiliary" in name:
+        assert config.model.type.startswith("Auxiliary") and config.model.auxiliary
+        return
     neck = config.model.neck
     first = neck[0] if isinstance(neck, list) else neck
     if BASELINE.search(name):
@@ -100,11 +108,17 @@ def test_strides_of_neck_and_head_agree(name: str) -> None:
         set_statistic_factors(model)
         model.eval()
         image = torch.zeros(1, 3, 128, 256)
-        with torch.no_grad():
+        levels = getattr(getattr(model, "auxiliary", None), "levels", ())
+        with torch.no_grad(), record_features(model, levels) as supervised:
             maps = model.extract_feat(image)
     found = [(256 // m.shape[3], 128 // m.shape[2]) for m in maps]
+    for level in levels:
+        x = supervised[level.name]
+        assert (level.channels, 256 // level.stride) == (x.shape[1], x.shape[3])
     checked = 0
-    for module in model.modules():
+    for name, module in model.named_modules():
+        if name.startswith("auxiliary."):
+            continue
         if hasattr(module, "prior_generator"):
             strides = module.prior_generator.strides
             pairs = [s if isinstance(s, tuple) else (s, s) for s in strides]
@@ -115,6 +129,23 @@ def test_strides_of_neck_and_head_agree(name: str) -> None:
             assert pairs == found[: len(pairs)]
             checked += 1
     assert checked
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "-uncertainty" in name])
+def test_uncertainty_has_no_weight_decay(name: str) -> None:
+    config = shrink(load_config(name))
+    model = MODELS.build(config.model)
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    branches = [m for m in model.modules() if isinstance(m, Uncertainty)]
+    assert len(branches) == 2 * len(model.auxiliary.levels)
+    own = {id(parameter) for branch in branches for parameter in branch.parameters()}
+    assert {decays[key] for key in own} == {0.0}
+    assert decays[id(model.backbone.layer3[0].conv1.weight)] == 1e-4
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -17,8 +17,10 @@ from tests.tiny_sets import CLASSES, use_coco_set
 
 # The widths of mmdet's pyramids and heads, and what they become. GN with its 32 groups
 # fits both.
-WIDTHS = {256: 32, 1024: 64}
+WIDTHS = {256: 32, 1024: 64, 2048: 128}  # 2048: C5, of detectors without neck
 BACKBONE_WIDTH = 16
+# What a detector without neck has its own way in the backbone.
+DILATED = ("strides", "dilations", "out_indices")
 IMAGE_SIZE = (192, 128)  # (width, height) in pixels
 
 
@@ -36,6 +38,13 @@ def shrink(config: Config, num_classes: int = len(CLASSES)) -> Config:
         model.backbone.init_cfg = None
     else:
         _shrink_pyramid(model)
+    auxiliary = model.get("auxiliary")
+    if auxiliary:
+        if "feature_channels" in auxiliary or auxiliary.type == "DenseAuxiliary":
+            auxiliary.feature_channels = 16
+        if auxiliary.type == "RoIAuxiliary":
+            head = auxiliary.get("bbox_head", {})
+            auxiliary.bbox_head = dict(head, fc_out_channels=16)
     _replace(model, {"num_classes": {80: num_classes, 8: num_classes, 1: num_classes}})
     return config
 
@@ -157,12 +166,15 @@ def _shrink_pyramid(model: ConfigDict) -> None:
         base_channels=BACKBONE_WIDTH,
         style=backbone.get("style", "pytorch"),
         norm_eval=backbone.get("norm_eval", True),
+        **{name: backbone[name] for name in DILATED if "neck" not in model},
     )
     names = ("in_channels", "out_channels", "feat_channels", "conv_out_channels")
     names += ("fc_out_channels", "proposal_feature_channel")
     changes = {name: WIDTHS for name in names}
     # Grid R-CNN has 9 times as many channels there, in 36 groups.
     _replace(model, changes | {"point_feat_channels": {64: 4}})
+    if "neck" not in model:
+        return
     neck = model.neck
     first = neck[0] if isinstance(neck, list) else neck
     first.in_channels = [BACKBONE_WIDTH * 2**i for i in range(4)]

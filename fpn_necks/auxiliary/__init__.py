@@ -1,5 +1,29 @@
-"""Auxiliary supervision of single levels, in training only."""
+"""Auxiliary supervision of maps inside a detector, in training only.
 
-from .box_losses import box_losses_per_level
+Importing this package registers it into mmdet. It pools RoIs with mmcv's compiled ops;
+without those (mmcv-lite) the package is empty, and the necks still work.
+"""
 
-__all__ = ["box_losses_per_level"]
+try:
+    import mmcv.ops  # noqa: F401
+except ImportError:
+    __all__ = []
+else:
+    from .dense_form import DenseAuxiliary
+    from .detectors import AuxiliaryLosses
+    from .features import SupervisedLevel, find_levels
+    from .form import AuxiliaryForm
+    from .recording import RecordingSampler
+    from .roi_form import RoIAuxiliary
+    from .uncertainty import Uncertainty
+
+    __all__ = [
+        "AuxiliaryForm",
+        "AuxiliaryLosses",
+        "DenseAuxiliary",
+        "RecordingSampler",
+        "RoIAuxiliary",
+        "SupervisedLevel",
+        "Uncertainty",
+        "find_levels",
+    ]

@@ -103,6 +103,11 @@ class PyramidNeck(BaseModule):
             settings,
         )
 
+    @property
+    def start_level(self) -> int:
+        """Index of the first used backbone level, as mmdet's ``FPN`` has it."""
+        return self.levels.start_level
+
     def _choose_lateral_channels(self) -> int:
         """Return the width of laterals and fused maps, from ``levels`` and widths."""
         return self.out_channels

@@ -62,13 +62,15 @@ class AllLevelPooling(BaseRoIExtractor):
             additional ``legacy=True`` makes ``RoIAlign`` the authors' old operator, see
             ``LegacyRoIAlign``.
         out_channels: width C of the maps.
-        featmap_strides: stride of each level, at least two.
+        featmap_strides: stride of each level, at least ``min_levels``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument has a value that is not allowed.
     """
+
+    min_levels = 1
 
     def __init__(
         self,
@@ -82,10 +84,10 @@ class AllLevelPooling(BaseRoIExtractor):
             featmap_strides, Sequence
         ):
             raise TypeError(f"featmap_strides must be a list, got {featmap_strides!r}")
-        if len(featmap_strides) < 2:
+        if len(featmap_strides) < self.min_levels:
             raise ValueError(
-                "featmap_strides must name at least 2 levels to take features from "
-                f"(SingleRoIExtractor is for one), got {featmap_strides!r}"
+                f"featmap_strides must name at least {self.min_levels} levels to take "
+                f"features from, got {featmap_strides!r}"
             )
         super().__init__(roi_layer, out_channels, list(featmap_strides), init_cfg)
 
@@ -118,15 +120,25 @@ class AllLevelPooling(BaseRoIExtractor):
                 f"expected {self.num_inputs} feature maps, one per entry of "
                 f"featmap_strides, got {len(feats)}"
             )
+        return [
+            self.pool_level(level, x, rois, roi_scale_factor)
+            for level, x in enumerate(feats)
+        ]
+
+    def pool_level(
+        self,
+        level: int,
+        x: Tensor,
+        rois: Tensor,
+        roi_scale_factor: float | None = None,
+    ) -> Tensor:
+        """Pool RoIs from one level, ``(K, C, h, w)``."""
+        roi_layer = self.roi_layers[level]
         if len(rois) == 0:
             # The operator cannot be launched for no RoI on every device; this result
-            # is empty as well, and depends on the maps as far as autograd can tell.
-            size = self.roi_layers[0].output_size
-            return [x[:0, :, :1, :1].expand(-1, -1, *size) for x in feats]
+            # is empty as well, and depends on the map as far as autograd can tell.
+            return x[:0, :, :1, :1].expand(-1, -1, *roi_layer.output_size)
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
-        pooled = []
-        for roi_layer, x in zip(self.roi_layers, feats, strict=True):
-            exact = torch.promote_types(x.dtype, torch.float32)
-            pooled.append(roi_layer(x.to(exact), rois.to(exact)).to(x.dtype))
-        return pooled
+        exact = torch.promote_types(x.dtype, torch.float32)
+        return roi_layer(x.to(exact), rois.to(exact)).to(x.dtype)

@@ -68,6 +68,8 @@ class SoftRoIExtractor(AllLevelPooling):
         ValueError: an argument has a value that is not allowed.
     """
 
+    min_levels = 2
+
     def __init__(
         self,
         roi_layer: Mapping[str, Any],

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmcv.ops import RoIAlign
 
 from fpn_necks.roi_extractors import AllLevelRoIExtractor
 from tests.golden import every_file, golden
@@ -45,3 +46,33 @@ def test_wrong_number_of_maps() -> None:
     extractor = AllLevelRoIExtractor(dict(type="RoIAlign", output_size=2), 1, [4, 8])
     with pytest.raises(ValueError, match="expected 2 feature maps.*got 1"):
         extractor([torch.zeros(1, 1, 4, 4)], torch.zeros(1, 5))
+
+
+def test_one_level() -> None:
+    """Auxiliary heads may see a single one; there is nothing to fuse."""
+    layer = dict(type="RoIAlign", output_size=2, sampling_ratio=0)
+    extractor = AllLevelRoIExtractor(layer, 3, [8])
+    x, rois = torch.rand(2, 3, 4, 6), torch.tensor([[1.0, 8, 8, 40, 30]])
+    expected = RoIAlign(2, 1 / 8, sampling_ratio=0)(x, rois)
+    assert torch.equal(extractor([x], rois), expected)
+    with pytest.raises(ValueError, match="featmap_strides must name at least 1 level"):
+        AllLevelRoIExtractor(layer, 3, [])
+
+
+def test_other_rois_for_each_level() -> None:
+    """``pool_level`` has no need of the other maps, and widths may differ."""
+    layer = dict(type="RoIAlign", output_size=2, sampling_ratio=0)
+    extractor = AllLevelRoIExtractor(layer, 3, [4, 8])
+    rois = torch.tensor([[1.0, 8, 8, 40, 30], [0.0, 3, 4, 9, 12]])
+    maps = [torch.rand(2, 3, 8, 12), torch.rand(2, 5, 4, 6, requires_grad=True)]
+    for level, x in enumerate(maps):
+        align = RoIAlign(2, 1 / (4, 8)[level], sampling_ratio=0)
+        assert torch.equal(extractor.pool_level(level, x, rois), align(x, rois))
+        assert extractor.pool_level(level, x, rois[:0]).shape == (0, x.shape[1], 2, 2)
+        wider = extractor.pool_level(level, x, rois, roi_scale_factor=1.5)
+        pair = [maps[0], maps[0][..., ::2, ::2]] if level == 0 else None
+        if pair is not None:
+            assert torch.equal(wider, extractor.pool(pair, rois, 1.5)[0])
+        assert not torch.equal(wider, align(x, rois))
+    extractor.pool_level(1, maps[1], rois[:0]).sum().backward()
+    assert maps[1].grad is not None and not maps[1].grad.any()

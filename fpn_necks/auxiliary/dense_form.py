@@ -1,0 +1,344 @@
+"""Auxiliary supervision at every location: each map answers for all of the pyramid."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch.nn.functional as F
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule, ModuleDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from fpn_necks.layers import check_channels
+
+from .features import SupervisedLevel
+from .form import AuxiliaryForm, check_strides
+from .recording import (
+    computes_targets,
+    record_outputs,
+    recording_targets_of,
+    replaying_targets_of,
+    scores_before_boxes,
+)
+from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
+
+Settings = Mapping[str, Any]
+
+
+@MODELS.register_module()
+class DenseAuxiliary(AuxiliaryForm):
+    """Let backbone maps of a one-stage detector predict objects of all sizes.
+
+    Jin et al., "You Should Look at All Objects", ECCV 2022 (arXiv 2207.07889), Sec. 3.4
+    and 4.1, Eq. 8 to 11. From each supervised C_i a 1x1 conv (f_pre) makes a map that
+    is resized to each of the detector's own strides: averaged where the stride is
+    larger, repeated where it is smaller. On it 1x1 convs, shared by the strides,
+    predict what the detector's own head predicts, against the targets that this head
+    has computed. The paper does not say how one map meets targets of several strides;
+    this is our decision, so that every C_i sees objects of all sizes.
+
+    Works with mmdet's dense heads whose losses come from a ``get_targets`` and that
+    have ``stacked_convs``: RetinaNet, FCOS, ATSS, GFL, ... Uncertainty (Eq. 10 and 11)
+    needs a head whose classification losses come before its box losses: not GFL.
+
+    Args:
+        detector: see ``AuxiliaryForm``, as the next four.
+        settings: config of the detector.
+        levels: maps to supervise; C_2 to C_4 in the paper.
+        in_channels: their widths, where the detector does not tell.
+        first_level: see ``find_levels``.
+        loss_weight: factor of all losses.
+        uncertainty_weight: τ; the paper does not give it, 0.5 is our choice.
+        feature_channels: width of f_pre.
+        strides: those of the detector's strides that are supervised; ``None``: all. The
+            finest stride takes three quarters of the memory.
+    """
+
+    def __init__(
+        self,
+        detector: nn.Module,
+        settings: Settings,
+        levels: Sequence[str] | str = ("c2", "c3", "c4"),
+        in_channels: Sequence[int] | None = None,
+        loss_weight: float = 1.0,
+        uncertainty_weight: float | None = None,
+        feature_channels: int = 256,
+        strides: Sequence[int] | None = None,
+        first_level: int | None = None,
+    ) -> None:
+        super().__init__(
+            detector,
+            settings,
+            levels,
+            in_channels,
+            loss_weight,
+            uncertainty_weight,
+            first_level,
+        )
+        check_channels("feature_channels", feature_channels)
+        head = detector.bbox_head
+        # prepare() has put a recorder before the class.
+        kind = type(head).__mro__[2]
+        if not hasattr(head, "prior_generator"):
+            raise ValueError(
+                "DenseAuxiliary needs a head with a prior_generator, and "
+                f"{kind.__name__} has none"
+            )
+        own = [stride[0] for stride in head.prior_generator.strides]
+        self.num_strides = len(own)
+        self.stride_places = _places(strides, own)
+        self.strides = [own[i] for i in self.stride_places]
+        if uncertainty_weight is not None and not scores_before_boxes(kind):
+            raise ValueError(
+                "uncertainty_weight needs a head whose classification losses come "
+                f"before its box losses; {kind.__name__}'s do not"
+            )
+        config = _predictor_config(settings, kind, feature_channels)
+        _keep_strides(config, kind, self.strides, own)
+        self.predictors = ModuleDict(
+            {
+                level.name: LevelPredictor(
+                    level,
+                    self.strides,
+                    config,
+                    feature_channels,
+                    uncertainty_weight is not None,
+                )
+                for level in self.levels
+            }
+        )
+
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        return f"{super().extra_repr()}, strides={self.strides}"
+
+    @classmethod
+    def prepare(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Let the targets of the dense head be recorded."""
+        config = settings.get("bbox_head")
+        if config is None:
+            raise ValueError(
+                "DenseAuxiliary needs a one-stage detector with a bbox_head; "
+                "RoIAuxiliary is for two stages"
+            )
+        kind = config["type"]
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if kind is None:
+            raise ValueError(f"bbox_head has the unknown type {config['type']!r}")
+        if not computes_targets(kind):
+            raise ValueError(
+                "DenseAuxiliary needs a head whose losses come from its get_targets; "
+                f"{kind.__name__}'s do not"
+            )
+        if "stacked_convs" not in _arguments(kind):
+            raise ValueError(
+                "DenseAuxiliary needs a head with stacked_convs, and "
+                f"{kind.__name__} has none"
+            )
+        bbox_head = copy.copy(config)
+        bbox_head["type"] = recording_targets_of(kind)
+        return {**settings, "bbox_head": bbox_head}
+
+    @contextmanager
+    def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:
+        """Keep what the dense head predicts and its targets."""
+        head = detector.bbox_head
+        with record_outputs(head) as outputs, head.recording_targets() as targets:
+            yield dict(outputs=outputs, targets=targets)
+
+    def loss(
+        self,
+        detector: nn.Module,
+        features: Mapping[str, Tensor],
+        recorded: Mapping[str, list],
+        samples: Sequence[InstanceData],
+    ) -> dict[str, Tensor]:
+        """Compute the auxiliary losses, see ``AuxiliaryForm.loss``."""
+        check_strides(self.levels, features, samples[0].metainfo["batch_input_shape"])
+        scores = recorded["outputs"][0][0]
+        sizes = [tuple(scores[i].shape[-2:]) for i in self.stride_places]
+        truths, ignored, metas = unpack_gt_instances(samples)
+        if len(recorded["targets"]) != 1:
+            raise ValueError(
+                f"expected one call of get_targets, got {len(recorded['targets'])}; "
+                f"DenseAuxiliary cannot supervise a {type(detector.bbox_head).__name__}"
+            )
+        losses: dict[str, Tensor] = {}
+        for level in self.levels:
+            predictor = self.predictors[level.name]
+            outputs = predictor(features[level.name], sizes)
+            replaying = predictor.head.replaying_targets(
+                recorded["targets"][0], self.stride_places, self.num_strides
+            )
+            with replaying:
+                found = predictor.head.loss_by_feat(*outputs, truths, metas, ignored)
+            for name, loss in found.items():
+                if "loss" in name:
+                    total = sum(loss) if isinstance(loss, list | tuple) else loss
+                    losses[f"aux.{name}.{level.name}"] = self.loss_weight * total
+            for kind, mean in predictor.mean_uncertainties().items():
+                factor = self.loss_weight * self.uncertainty_weight
+                losses[f"aux.loss_{kind}_alpha.{level.name}"] = factor * mean
+                losses[f"aux.alpha_{kind}.{level.name}"] = mean.detach()
+        return losses
+
+
+class LevelPredictor(BaseModule):
+    """f_pre, and a head of 1x1 convs that sees it at the detector's strides.
+
+    Args:
+        level: what it predicts from.
+        strides: those at which it predicts.
+        config: of the head.
+        channels: width of f_pre.
+        uncertain: weight the head's losses by uncertainty.
+    """
+
+    def __init__(
+        self,
+        level: SupervisedLevel,
+        strides: Sequence[int],
+        config: Settings,
+        channels: int,
+        uncertain: bool,
+    ) -> None:
+        pre_conv = dict(type="Xavier", distribution="uniform")
+        super().__init__(init_cfg={**pre_conv, "override": {"name": "pre_conv"}})
+        self.scales = [stride / level.stride for stride in strides]
+        self.pre_conv = nn.Conv2d(level.channels, channels, 1)
+        self.head = _one_by_one_head(config, channels)
+        self.uncertainty = None
+        if uncertain:
+            self.uncertainty = ModuleDict(
+                {kind: Uncertainty(channels, dense=True) for kind in ("cls", "bbox")}
+            )
+            anchors = getattr(self.head, "num_base_priors", 1)
+            self._rows = UncertaintyRows(self.head.num_classes, anchors)
+            self.head.loss_cls = UncertainLoss(self.head.loss_cls, self._rows, "cls")
+            self.head.loss_bbox = UncertainLoss(self.head.loss_bbox, self._rows, "bbox")
+
+    def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple:
+        """Predict from ``(N, C, H, W)`` what the head returns, at each of the sizes."""
+        x = self.pre_conv(x)
+        maps = [
+            resize(x, size, scale)
+            for size, scale in zip(sizes, self.scales, strict=True)
+        ]
+        if self.uncertainty is not None:
+            alphas = [
+                [self.uncertainty[kind](y) for y in maps] for kind in ("cls", "bbox")
+            ]
+            self._rows.start(*alphas)
+        return self.head(tuple(maps))
+
+    def mean_uncertainties(self) -> dict[str, Tensor]:
+        """Return the mean α of the last losses, for classification and boxes."""
+        if self.uncertainty is None:
+            return {}
+        return {kind: self._rows.mean(kind) for kind in ("cls", "bbox")}
+
+
+def _one_by_one_head(config: Settings, channels: int) -> nn.Module:
+    """Build a head whose predictions are 1x1 convs of maps of this width.
+
+    Raises:
+        ValueError: the head has further convs, or needs its stacked convs.
+    """
+    name = config["type"].__name__
+    try:
+        head = MODELS.build(copy.deepcopy(dict(config)))
+    except Exception as error:
+        raise ValueError(
+            "DenseAuxiliary needs a head that can have stacked_convs=0; "
+            f"{name} cannot: {error}"
+        ) from error
+    for key, conv in list(head.named_children()):
+        if isinstance(conv, nn.Conv2d):
+            setattr(head, key, nn.Conv2d(channels, conv.out_channels, 1))
+    further = [
+        key
+        for key, weight in head.named_parameters()
+        if weight.dim() == 4 and tuple(weight.shape[2:]) != (1, 1)
+    ]
+    if further:
+        raise ValueError(
+            "DenseAuxiliary needs a head that predicts by single convs behind its "
+            f"stacked convs; {name} also has {', '.join(further)}"
+        )
+    return head
+
+
+def resize(x: Tensor, size: tuple[int, int], scale: float) -> Tensor:
+    """Average a map down, or repeat its cells, to another stride.
+
+    Cells keep their place: a cell of stride 16 is the mean of the up to four cells of
+    stride 8 that it covers, at odd borders of those that exist.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        size: height and width of the result.
+        scale: its stride divided by that of the map.
+    """
+    if scale > 1:
+        step = round(scale)
+        x = F.avg_pool2d(x, step, step, ceil_mode=True, count_include_pad=False)
+    elif scale < 1:
+        x = F.interpolate(x, scale_factor=round(1 / scale), mode="nearest")
+        x = x[..., : size[0], : size[1]]
+    if tuple(x.shape[-2:]) != tuple(size):
+        # Necks and backbones that round a side down where another rounds it up.
+        x = F.interpolate(x, size=size, mode="nearest")
+    return x
+
+
+def _places(strides: Sequence[int] | None, own: list[int]) -> list[int]:
+    if strides is None:
+        return list(range(len(own)))
+    unknown = [stride for stride in strides if stride not in own]
+    if unknown or not strides or len(set(strides)) != len(strides):
+        raise ValueError(
+            f"strides must be different ones of the detector's {own}, got {strides!r}"
+        )
+    return sorted(own.index(stride) for stride in strides)
+
+
+def _predictor_config(settings: Settings, kind: type, channels: int) -> dict[str, Any]:
+    config = copy.deepcopy(dict(settings["bbox_head"]))
+    config.update(
+        type=replaying_targets_of(kind),
+        in_channels=channels,
+        feat_channels=channels,
+        stacked_convs=0,
+        train_cfg=settings.get("train_cfg"),
+        test_cfg=settings.get("test_cfg"),
+    )
+    return config
+
+
+def _keep_strides(
+    config: dict[str, Any], kind: type, strides: list[int], own: list[int]
+) -> None:
+    """Give a head's config some of its strides only."""
+    if strides == own:
+        return
+    if "strides" in config.get("anchor_generator", {}):
+        config["anchor_generator"]["strides"] = strides
+    elif "strides" in _arguments(kind):
+        config["strides"] = strides
+    else:
+        raise ValueError(f"strides must be None for {kind.__name__}")
+
+
+def _arguments(kind: type) -> set[str]:
+    """Names of the constructor arguments of a class and its bases."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        code = getattr(base.__init__, "__code__", None)
+        if code is not None:
+            names |= set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    return names

@@ -1,0 +1,227 @@
+"""Which maps of a detector are supervised, and how they are had during its loss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from fpn_necks.layers import check_channels
+
+LATERALS = "laterals"
+
+
+@dataclass(frozen=True)
+class SupervisedLevel:
+    """A map inside a detector: C_i of the backbone or M_i of the neck's laterals.
+
+    Attributes:
+        name: ``"c2"`` to ``"c5"`` or ``"m2"`` ...: the number is log2 of the stride.
+        module: path of the module that computes it, below the detector.
+        index: its place in the module's output, None if it is the output.
+        channels: its width.
+        stride: pixels of the image per cell.
+    """
+
+    name: str
+    module: str
+    index: int | None
+    channels: int
+    stride: int
+
+    @property
+    def is_lateral(self) -> bool:
+        """Whether it is a lateral's output."""
+        return self.name.startswith("m")
+
+
+def find_levels(
+    detector: nn.Module,
+    levels: Sequence[str] | str,
+    in_channels: Sequence[int] | None = None,
+    first_level: int | None = None,
+) -> tuple[SupervisedLevel, ...]:
+    """Find the maps to supervise in a built detector.
+
+    Backbone outputs are numbered from ``out_indices``: stage 0, of stride 4, is C2, as
+    in ResNet, Swin and PVT; ``first_level`` is for backbones that count otherwise. A
+    stage that the backbone computes without returning it (a detector without
+    neck, such as DC5) is found by the name of its module, in any ResNet of mmdet.
+
+    Args:
+        detector: with a ``backbone``, and for laterals a ``neck``.
+        levels: names such as ``["c2", "c3"]`` or ``["m3"]``, or ``"laterals"`` for all
+            laterals of the neck.
+        in_channels: widths of the levels, where the detector does not tell them.
+        first_level: log2 of the stride of the backbone's first output (3 for a Darknet
+            that returns strides 8, 16 and 32); each further one has twice the stride.
+
+    Raises:
+        TypeError: ``levels`` or ``in_channels`` has the wrong type.
+        ValueError: a level does not exist in this detector, or its width is unknown.
+    """
+    if first_level is not None:
+        check_channels("first_level", first_level)
+    found = {level.name: level for level in _laterals(detector, first_level)}
+    if levels == LATERALS:
+        if not found:
+            raise ValueError(_no_laterals(detector, "levels='laterals'"))
+        return tuple(found.values())
+    _check_names(levels)
+    if in_channels is not None and len(in_channels) != len(levels):
+        raise ValueError(
+            f"in_channels must have one width per level of {list(levels)}, "
+            f"got {in_channels!r}"
+        )
+    found |= {level.name: level for level in _stages(detector, first_level)}
+    result = []
+    for i, name in enumerate(levels):
+        if name not in found:
+            if name.startswith("m") and not any(key[0] == "m" for key in found):
+                raise ValueError(_no_laterals(detector, f"level {name!r}"))
+            raise ValueError(
+                f"levels names {name!r}, which this detector does not compute; it has "
+                f"{', '.join(sorted(found))}"
+            )
+        level = found[name]
+        channels = in_channels[i] if in_channels is not None else level.channels
+        if channels <= 0:
+            raise ValueError(
+                f"the width of {name} is not known; give in_channels, one per level "
+                f"of {list(levels)}"
+            )
+        result.append(
+            SupervisedLevel(name, level.module, level.index, channels, level.stride)
+        )
+    return tuple(result)
+
+
+@contextmanager
+def record_features(
+    detector: nn.Module, levels: Sequence[SupervisedLevel]
+) -> Iterator[dict[str, Tensor]]:
+    """Collect the maps of a forward pass that runs inside the ``with`` block.
+
+    Forward hooks exist inside the block only: testing and tracing see none. Laterals
+    are copied, because a neck may add its top-down path to them in place.
+
+    Yields:
+        A dict that is filled: name of the level -> ``(N, C, H, W)``.
+    """
+    maps: dict[str, Tensor] = {}
+
+    def hook_for(level: SupervisedLevel) -> Any:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            x = output if level.index is None else output[level.index]
+            # A module that is called again is supervised where it came first.
+            maps.setdefault(level.name, x.clone() if level.is_lateral else x)
+
+        return keep
+
+    with ExitStack() as stack:
+        for level in levels:
+            module = detector.get_submodule(level.module)
+            handle = module.register_forward_hook(hook_for(level))
+            stack.callback(handle.remove)
+        yield maps
+
+
+def _check_names(levels: Sequence[str] | str) -> None:
+    if isinstance(levels, str) or not isinstance(levels, Sequence):
+        raise TypeError(
+            f"levels must be {LATERALS!r} or a list of names such as 'c2', got "
+            f"{levels!r}"
+        )
+    for name in levels:
+        if not isinstance(name, str) or not re.fullmatch(r"[cm]\d+", name):
+            raise ValueError(
+                "levels must name backbone outputs 'c2', 'c3', ... or laterals 'm2', "
+                f"'m3', ..., got {name!r}"
+            )
+    if not levels or len(set(levels)) != len(levels):
+        raise ValueError(f"levels must be different and not empty, got {levels!r}")
+
+
+def _no_laterals(detector: nn.Module, wanted: str) -> str:
+    neck = getattr(detector, "neck", None)
+    what = "no neck" if neck is None else f"a {type(neck).__name__} without any"
+    return (
+        f"{wanted} needs a neck with lateral_convs, and the detector has {what}; "
+        "supervise backbone outputs such as 'c3'"
+    )
+
+
+def _stages(detector: nn.Module, first_level: int | None) -> list[SupervisedLevel]:
+    """List C_i: what the backbone returns, then the stages that it does not return."""
+    backbone = detector.backbone
+    widths = _neck_widths(detector)
+    # A backbone without this attribute (HRNet) returns all of its stages.
+    outputs = list(getattr(backbone, "out_indices", range(len(widths))))
+    levels = []
+    for place, stage in enumerate(outputs):
+        number = stage + 2 if first_level is None else first_level + place
+        known = place < len(widths)
+        width = widths[place] if known else _stage_width(backbone, stage)
+        levels.append(
+            SupervisedLevel(f"c{number}", "backbone", place, width, 2**number)
+        )
+    for stage, name in enumerate(getattr(backbone, "res_layers", [])):
+        if stage not in outputs:
+            width = _stage_width(backbone, stage)
+            path, stride = f"backbone.{name}", 2 ** (stage + 2)
+            levels.append(SupervisedLevel(f"c{stage + 2}", path, None, width, stride))
+    return levels
+
+
+def _neck_widths(detector: nn.Module) -> list[int]:
+    neck = getattr(detector, "neck", None)
+    if isinstance(neck, nn.Sequential):
+        neck = neck[0]  # the others take what this one returns
+    for module in neck.modules() if neck is not None else ():
+        widths = getattr(module, "in_channels", None)
+        if isinstance(widths, Sequence):
+            return list(widths)
+    return []
+
+
+def _stage_width(backbone: nn.Module, stage: int) -> int:
+    """Width of a ResNet's stage, which doubles from stage to stage; 0 if not one."""
+    stages = len(getattr(backbone, "res_layers", []))
+    if not stages:
+        return 0
+    if hasattr(backbone, "stage_widths"):  # RegNet
+        return backbone.stage_widths[stage]
+    return backbone.feat_dim >> (stages - 1 - stage)
+
+
+def _laterals(detector: nn.Module, first_level: int | None) -> list[SupervisedLevel]:
+    neck = getattr(detector, "neck", None)
+    if neck is None:
+        return []
+    for path, module in neck.named_modules():
+        convs = getattr(module, "lateral_convs", None)
+        if not isinstance(convs, nn.ModuleList):
+            continue
+        outputs = list(getattr(detector.backbone, "out_indices", []))
+        first = outputs[0] + 2 if outputs else 2
+        first = first if first_level is None else first_level
+        # Without the usual attribute: laterals are those of the last levels.
+        unused = max(len(_neck_widths(detector)) - len(convs), 0)
+        first += getattr(module, "start_level", unused)
+        prefix = ".".join(part for part in ("neck", path, "lateral_convs") if part)
+        width = getattr(module, "out_channels", 0)
+        return [
+            SupervisedLevel(
+                f"m{first + i}",
+                f"{prefix}.{i}",
+                None,
+                getattr(conv, "out_channels", width),
+                2 ** (first + i),
+            )
+            for i, conv in enumerate(convs)
+        ]
+    return []

@@ -1,0 +1,136 @@
+"""RoIs of a detector without a second stage: the boxes that it finds itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import TASK_UTILS
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from .recording import names_used
+
+# Guo et al., "AugFPN", as its released code has it for one-stage detectors.
+PROPOSALS = dict(
+    nms_pre=2000,
+    min_bbox_size=0,
+    score_thr=0.01,
+    nms=dict(type="nms", iou_threshold=0.7),
+    max_per_img=1000,
+)
+ASSIGNER = dict(
+    type="MaxIoUAssigner",
+    pos_iou_thr=0.5,
+    neg_iou_thr=0.5,
+    min_pos_iou=0.5,
+    match_low_quality=False,
+    ignore_iof_thr=-1,
+)
+SAMPLER = dict(
+    type="RandomSampler",
+    num=512,
+    pos_fraction=0.25,
+    neg_pos_ub=-1,
+    add_gt_as_proposals=True,
+)
+
+
+class DecodedProposals:
+    """Turns a dense head's predictions of an iteration into sampled RoIs.
+
+    Args:
+        proposals: post-processing as in ``test_cfg``; what is not given is AugFPN's:
+            scores above 0.01, 2000 boxes per level, NMS at 0.7 within classes, 1000
+            boxes per image.
+        assigner: config; the default is positive from IoU 0.5 on.
+        sampler: config; the default takes 512 RoIs, a quarter of them positive, ground
+            truths among them.
+    """
+
+    def __init__(
+        self,
+        proposals: Mapping[str, Any] | None = None,
+        assigner: Mapping[str, Any] | None = None,
+        sampler: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config = ConfigDict({**PROPOSALS, **(proposals or {})})
+        self.assigner = TASK_UTILS.build(dict(assigner or ASSIGNER))
+        self.sampler = TASK_UTILS.build(dict(sampler or SAMPLER))
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        head: nn.Module,
+        outputs: Sequence[Sequence[Tensor]],
+        samples: Sequence[InstanceData],
+    ) -> list:
+        """Sample RoIs for every image; nothing of them carries a gradient.
+
+        Args:
+            head: the dense head.
+            outputs: what its forward returned in this iteration.
+            samples: data samples of the batch.
+
+        Returns:
+            One sampling result per image.
+        """
+        truths, ignored, metas = unpack_gt_instances(samples)
+        found = head.predict_by_feat(
+            *_as_in_testing(head, outputs),
+            batch_img_metas=metas,
+            cfg=self.config,
+            rescale=False,
+            with_nms=True,
+        )
+        results = []
+        for boxes, truth, ignore in zip(found, truths, ignored, strict=True):
+            rois = InstanceData(priors=boxes.bboxes)
+            assigned = self.assigner.assign(rois, truth, ignore)
+            results.append(self.sampler.sample(assigned, rois, truth))
+        return results
+
+
+def check_head(head: nn.Module) -> None:
+    """Raise unless a dense head's predictions while training can become boxes.
+
+    Raises:
+        ValueError: it has no such post-processing, or predicts otherwise in testing.
+    """
+    kind = type(head)
+    method = getattr(kind, "predict_by_feat", None)
+    needed = {"batch_img_metas", "cfg", "rescale", "with_nms"}
+    if method is None or not needed <= set(inspect.signature(method).parameters):
+        raise ValueError(
+            "RoIAuxiliary needs a head whose predict_by_feat takes "
+            f"{', '.join(sorted(needed))}; {kind.__name__}'s does not"
+        )
+    for name in ("forward", "forward_single"):
+        names = names_used(getattr(kind, name, None))
+        # FCOS with norm_on_bbox is known, see _as_in_testing.
+        if "training" in names and "norm_on_bbox" not in names:
+            raise ValueError(
+                "RoIAuxiliary needs a head that predicts the same in training and "
+                f"testing; {kind.__name__} does not"
+            )
+
+
+def _as_in_testing(
+    head: nn.Module, outputs: Sequence[Sequence[Any]]
+) -> list[list[Any]]:
+    """Detach predictions, and scale boxes that a head scales in testing only."""
+    result = [[_detached(x) for x in kind] for kind in outputs]
+    # FCOS with norm_on_bbox predicts distances in strides while it trains.
+    if getattr(head, "norm_on_bbox", False):
+        strides = [stride[0] for stride in head.prior_generator.strides]
+        result[1] = [x * stride for x, stride in zip(result[1], strides, strict=True)]
+    return result
+
+
+def _detached(x: Any) -> Any:
+    # SABL predicts boxes as pairs of maps.
+    return tuple(_detached(y) for y in x) if isinstance(x, tuple) else x.detach()

@@ -1,0 +1,376 @@
+"""Auxiliary supervision by RoIs: each supervised map predicts the detector's RoIs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox2roi
+from mmengine.config import ConfigDict
+from mmengine.model import ModuleDict, ModuleList
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from fpn_necks.layers import check_channels, check_choice
+from fpn_necks.roi_extractors import AllLevelRoIExtractor
+
+from .form import AuxiliaryForm, check_strides
+from .head_configs import box_head_config, first_stage
+from .proposals import DecodedProposals, check_head
+from .recording import RecordingSampler, record_inputs, record_outputs
+from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
+
+Settings = Mapping[str, Any]
+XAVIER_UNIFORM = dict(type="Xavier", layer="Conv2d", distribution="uniform")
+
+
+@MODELS.register_module()
+class RoIAuxiliary(AuxiliaryForm):
+    """Let supervised maps classify and refine the RoIs of the detector.
+
+    The defaults are AugFPN's consistent supervision: Guo et al., CVPR 2020 (arXiv
+    1912.05384), Sec. 3.1, Eq. 1 and 2. One head of two fully connected layers, shared
+    by all laterals, sees every RoI on every level; per level and with factor 0.25, the
+    cross-entropy is divided by the number of weighted RoIs and smooth L1 (β = 1) by the
+    number of RoIs, and the losses of the levels are added.
+
+    The auxiliary losses of Jin et al., "You Should Look at All Objects", ECCV 2022
+    (arXiv 2207.07889), Sec. 3.4 and 4.1, are ``levels=["c2", "c3", "c4"]``,
+    ``loss_weight=1.0``, ``shared_head=False``, ``feature_channels=256`` and, for Eq. 10
+    and 11, ``uncertainty_weight``.
+
+    Two-stage detectors: the RoIs are those that the detector samples for its own head
+    (the first stage of a cascade). One-stage detectors: the boxes that the detector
+    finds in this iteration, sampled, see ``DecodedProposals``. Neither has a gradient.
+
+    Args:
+        detector: see ``AuxiliaryForm``, as the next four.
+        settings: config of the detector.
+        levels: maps to supervise.
+        in_channels: their widths, where the detector does not tell.
+        first_level: see ``find_levels``.
+        loss_weight: factor of all losses, λ in AugFPN's Eq. 1.
+        uncertainty_weight: τ; the paper does not give it, 0.5 is our choice.
+        assignment: ``"all"``: every RoI on every level. ``"assigned"``: each RoI on one
+            level, chosen by its size as FPN does ("single level" in AugFPN's Table 3).
+        shared_head: one head for all levels, or one per level.
+        feature_channels: width of a 1x1 conv before pooling (f_pre of Eq. 8); ``None``
+            pools the maps as they are.
+        bbox_head: entries of the head's config to replace. Classes, box coder and
+            whether classes share boxes are those of the detector's head.
+        roi_layer: config of the pooling.
+        mask_loss: also let the levels predict masks, with a head like the detector's.
+        proposals: see ``DecodedProposals``, as the next two; for one-stage detectors.
+        assigner: config.
+        sampler: config.
+    """
+
+    def __init__(
+        self,
+        detector: nn.Module,
+        settings: Settings,
+        levels: Sequence[str] | str = "laterals",
+        in_channels: Sequence[int] | None = None,
+        loss_weight: float = 0.25,
+        uncertainty_weight: float | None = None,
+        assignment: str = "all",
+        shared_head: bool = True,
+        feature_channels: int | None = None,
+        bbox_head: Settings | None = None,
+        roi_layer: Settings | None = None,
+        mask_loss: bool = False,
+        proposals: Settings | None = None,
+        assigner: Settings | None = None,
+        sampler: Settings | None = None,
+        first_level: int | None = None,
+    ) -> None:
+        super().__init__(
+            detector,
+            settings,
+            levels,
+            in_channels,
+            loss_weight,
+            uncertainty_weight,
+            first_level,
+        )
+        check_choice("assignment", assignment, ("all", "assigned"))
+        self.assignment = assignment
+        self.is_two_stage = settings.get("roi_head") is not None
+        if self.is_two_stage and any((proposals, assigner, sampler)):
+            raise ValueError(
+                "proposals, assigner and sampler are for detectors without RoI head; "
+                "this one uses its own"
+            )
+        if not self.is_two_stage:
+            check_head(detector.bbox_head)
+        self.proposals = DecodedProposals(proposals, assigner, sampler)
+        widths = [level.channels for level in self.levels]
+        self.pre_convs = None
+        if feature_channels is not None:
+            check_channels("feature_channels", feature_channels)
+            self.pre_convs = ModuleList(
+                [nn.Conv2d(width, feature_channels, 1) for width in widths],
+                init_cfg=XAVIER_UNIFORM,
+            )
+            widths = [feature_channels] * len(widths)
+        if shared_head and len(set(widths)) > 1:
+            raise ValueError(
+                f"shared_head=True needs levels of one width, got {widths}; set "
+                "feature_channels or shared_head=False"
+            )
+        strides = [level.stride for level in self.levels]
+        pooling: dict[str, Any] = dict(
+            roi_layer or dict(type="RoIAlign", output_size=7, sampling_ratio=0)
+        )
+        self.roi_extractor = AllLevelRoIExtractor(pooling, widths[0], strides)
+        self.train_cfg = ConfigDict(pos_weight=-1)
+        if self.is_two_stage:
+            self.train_cfg = first_stage(settings["train_cfg"]["rcnn"])
+
+        number = 1 if shared_head else len(widths)
+        config = box_head_config(settings, bbox_head, pooling.get("output_size", 7))
+        self.bbox_heads = ModuleList(
+            MODELS.build({**config, "in_channels": width}) for width in widths[:number]
+        )
+        self.uncertainty = None
+        if uncertainty_weight is not None:
+            self._add_uncertainty()
+        self.mask_heads = None
+        if mask_loss:
+            self._add_mask_heads(settings, widths, number)
+
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        return f"{super().extra_repr()}, assignment={self.assignment}"
+
+    def _add_uncertainty(self) -> None:
+        self.uncertainty = ModuleList()
+        self._rows = UncertaintyRows(self.bbox_heads[0].num_classes)
+        for head in self.bbox_heads:
+            if not hasattr(head, "fc_cls") or not hasattr(head, "fc_reg"):
+                raise ValueError(
+                    "uncertainty_weight needs a box head with fc_cls and fc_reg, got "
+                    f"{type(head).__name__}"
+                )
+            head.loss_cls = UncertainLoss(head.loss_cls, self._rows, "cls")
+            head.loss_bbox = UncertainLoss(head.loss_bbox, self._rows, "bbox")
+            self.uncertainty.append(
+                ModuleDict(
+                    dict(
+                        cls=Uncertainty(head.fc_cls.in_features, dense=False),
+                        bbox=Uncertainty(head.fc_reg.in_features, dense=False),
+                    )
+                )
+            )
+
+    def _add_mask_heads(
+        self, settings: Settings, widths: list[int], number: int
+    ) -> None:
+        roi_head = settings.get("roi_head") or {}
+        config = first_stage(roi_head.get("mask_head"))
+        if config is None:
+            raise ValueError("mask_loss=True needs a detector with a mask_head")
+        extractor = first_stage(roi_head.get("mask_roi_extractor")) or first_stage(
+            roi_head.get("bbox_roi_extractor")
+        )
+        strides = [level.stride for level in self.levels]
+        layer = copy.deepcopy(extractor["roi_layer"])
+        self.mask_roi_extractor = AllLevelRoIExtractor(layer, widths[0], strides)
+        self.mask_heads = ModuleList(
+            MODELS.build({**copy.deepcopy(config), "in_channels": width})
+            for width in widths[:number]
+        )
+
+    @classmethod
+    def prepare(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Let the sampler of the (first) second stage be recorded."""
+        if settings.get("roi_head") is None:
+            if settings.get("bbox_head") is None:
+                raise ValueError(
+                    "RoIAuxiliary needs a detector with a roi_head or a bbox_head"
+                )
+            return settings
+        train_cfg = copy.deepcopy(settings.get("train_cfg"))
+        stage = first_stage((train_cfg or {}).get("rcnn"))
+        if not isinstance(stage, Mapping) or "sampler" not in stage:
+            raise ValueError(
+                "RoIAuxiliary needs a detector that samples RoIs, with "
+                "train_cfg.rcnn.sampler"
+            )
+        if "PseudoSampler" in str(stage["sampler"]["type"]):
+            # Its detectors, Sparse R-CNN and QueryInst, insist on this very class.
+            raise ValueError(
+                "RoIAuxiliary needs a detector that samples RoIs; PseudoSampler takes "
+                "every proposal"
+            )
+        stage["sampler"] = dict(type=RecordingSampler, sampler=stage["sampler"])
+        return {**settings, "train_cfg": train_cfg}
+
+    @contextmanager
+    def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:
+        """Keep the RoIs that the detector samples, or what its dense head predicts."""
+        if self.is_two_stage:
+            with first_stage(detector.roi_head.bbox_sampler).recording() as sampled:
+                yield dict(sampled=sampled)
+        else:
+            with record_outputs(detector.bbox_head) as outputs:
+                yield dict(outputs=outputs)
+
+    def loss(
+        self,
+        detector: nn.Module,
+        features: Mapping[str, Tensor],
+        recorded: Mapping[str, list],
+        samples: Sequence[InstanceData],
+    ) -> dict[str, Tensor]:
+        """Compute the auxiliary losses, see ``AuxiliaryForm.loss``."""
+        check_strides(self.levels, features, samples[0].metainfo["batch_input_shape"])
+        if self.is_two_stage:
+            # HTC samples a second time for its masks, TridentNet for each branch.
+            sampled = recorded["sampled"][: len(samples)]
+        else:
+            sampled = self.proposals(
+                detector.bbox_head, recorded["outputs"][0], samples
+            )
+        maps = self.maps(features)
+        rois = bbox2roi([result.priors for result in sampled])
+        targets = self.bbox_heads[0].get_targets(sampled, self.train_cfg)
+        rows = self.rows_of_levels(rois)
+        pooled = [
+            self.roi_extractor.pool_level(i, x, rois[chosen])
+            for i, (x, chosen) in enumerate(zip(maps, rows, strict=True))
+        ]
+        losses = self.box_losses(pooled, rois, targets, rows)
+        if self.mask_heads is not None:
+            losses.update(self._mask_losses(maps, sampled, samples))
+        return losses
+
+    def maps(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the maps to pool from, ``(N, C, H, W)`` per level."""
+        maps = [features[level.name] for level in self.levels]
+        if self.pre_convs is not None:
+            maps = [conv(x) for conv, x in zip(self.pre_convs, maps, strict=True)]
+        return maps
+
+    def box_losses(
+        self,
+        pooled: Sequence[Tensor],
+        rois: Tensor,
+        targets: Sequence[Tensor],
+        rows: Sequence[Tensor | slice],
+    ) -> dict[str, Tensor]:
+        """Compute the losses of the box heads.
+
+        Args:
+            pooled: ``(K_l, C, h, w)`` per level.
+            rois: ``(K, 5)``.
+            targets: labels, label weights, box targets and box weights of the K RoIs,
+                as ``BBoxHead.get_targets`` returns them.
+            rows: which RoIs each level has, as ``rows_of_levels`` returns it.
+        """
+        losses: dict[str, Tensor] = {}
+        num_weighted = (targets[1] > 0).sum().clamp(min=1)
+        for i, (scores, boxes, alphas) in enumerate(self._predict(pooled)):
+            name = self.levels[i].name
+            own = [target[rows[i]] for target in targets]
+            if alphas is not None:
+                self._rows.start([alphas["cls"]], [alphas["bbox"]])
+            found = self._head(i).loss(scores, boxes, rois[rows[i]], *own)
+            # mmdet leaves the loss out where there is no RoI at all.
+            loss_cls = found.get("loss_cls", scores.sum() * 0)
+            # A head divides by the RoIs it is given, Eq. 1 by those of all levels.
+            share_cls = (own[1] > 0).sum() / num_weighted
+            share_bbox = len(boxes) / max(len(rois), 1)
+            losses[f"aux.loss_cls.{name}"] = self.loss_weight * share_cls * loss_cls
+            losses[f"aux.loss_bbox.{name}"] = (
+                self.loss_weight * share_bbox * found["loss_bbox"]
+            )
+            if alphas is not None:
+                losses.update(self._uncertainty_losses(name))
+        return losses
+
+    def _head(self, level: int) -> nn.Module:
+        return self.bbox_heads[level if len(self.bbox_heads) > 1 else 0]
+
+    def _predict(self, pooled: Sequence[Tensor]) -> list[tuple]:
+        """Return scores, boxes and α (or None) for every level."""
+        if len(self.bbox_heads) > 1:
+            return [self._predict_with(i, x) for i, x in enumerate(pooled)]
+        # A shared head sees the RoIs of all levels at once.
+        counts = [len(x) for x in pooled]
+        scores, boxes, alphas = self._predict_with(0, torch.cat(list(pooled)))
+        each: list[dict[str, Tensor] | None] = [None] * len(counts)
+        if alphas is not None:
+            parts = {kind: alpha.split(counts) for kind, alpha in alphas.items()}
+            each = [
+                {kind: parts[kind][i] for kind in parts} for i in range(len(counts))
+            ]
+        return list(zip(scores.split(counts), boxes.split(counts), each, strict=True))
+
+    def _predict_with(self, head: int, x: Tensor) -> tuple:
+        module = self.bbox_heads[head]
+        if self.uncertainty is None:
+            return (*module(x), None)
+        with (
+            record_inputs(module.fc_cls) as of_scores,
+            record_inputs(module.fc_reg) as of_boxes,
+        ):
+            scores, boxes = module(x)
+        branch = self.uncertainty[head]
+        alphas = dict(cls=branch["cls"](of_scores[0]), bbox=branch["bbox"](of_boxes[0]))
+        return scores, boxes, alphas
+
+    def _uncertainty_losses(self, level: str) -> dict[str, Tensor]:
+        losses = {}
+        for kind in ("cls", "bbox"):
+            mean = self._rows.mean(kind)
+            factor = self.loss_weight * self.uncertainty_weight
+            losses[f"aux.loss_{kind}_alpha.{level}"] = factor * mean
+            losses[f"aux.alpha_{kind}.{level}"] = mean.detach()
+        return losses
+
+    def rows_of_levels(self, rois: Tensor) -> list[Tensor | slice]:
+        """Return which RoIs each level has: all, or a mask ``(K,)`` of its own.
+
+        A RoI of 112 pixels belongs to the map of stride 8, as in FPN (Eq. 1 there).
+        """
+        if self.assignment == "all":
+            return [slice(None)] * len(self.levels)
+        scale = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
+        finest = 14 * self.levels[0].stride
+        levels = torch.floor(torch.log2(scale / finest + 1e-6))
+        levels = levels.clamp(min=0, max=len(self.levels) - 1)
+        return [levels == i for i in range(len(self.levels))]
+
+    def _mask_losses(
+        self,
+        maps: Sequence[Tensor],
+        sampled: Sequence[SamplingResult],
+        samples: Sequence[InstanceData],
+    ) -> dict[str, Tensor]:
+        truths = [sample.gt_instances for sample in samples]
+        rois = bbox2roi([result.pos_priors for result in sampled])
+        labels = torch.cat([result.pos_gt_labels for result in sampled])
+        targets = rois
+        if len(rois) > 0:
+            targets = self.mask_heads[0].get_targets(sampled, truths, self.train_cfg)
+        losses = {}
+        for i, (x, rows) in enumerate(
+            zip(maps, self.rows_of_levels(rois), strict=True)
+        ):
+            head = self.mask_heads[i if len(self.mask_heads) > 1 else 0]
+            masks = head(self.mask_roi_extractor.pool_level(i, x, rois[rows]))
+            if isinstance(masks, list):
+                masks = masks[0]  # HTC's head returns its features as well
+            loss = masks.sum() * 0
+            if len(masks) > 0:
+                classes = labels[rows] * (0 if head.class_agnostic else 1)
+                share = len(masks) / len(rois)
+                loss = head.loss_mask(masks, targets[rows], classes).sum() * share
+            losses[f"aux.loss_mask.{self.levels[i].name}"] = self.loss_weight * loss
+        return losses

@@ -1,0 +1,555 @@
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from fpn_necks.auxiliary import DenseAuxiliary
+from fpn_necks.auxiliary.dense_form import resize
+
+HEIGHT, WIDTH = 72, 104  # 9 x 13 cells of stride 8: odd sides on every level
+STRIDES = [8, 16, 32]
+NUM_CLASSES = 3
+CHANNELS = 6
+ANCHORS = dict(type="AnchorGenerator", ratios=[0.5, 1.0], strides=STRIDES)
+ANCHORS |= dict(octave_base_scale=4, scales_per_octave=1)
+MAX_IOU = dict(type="MaxIoUAssigner", pos_iou_thr=0.4, neg_iou_thr=0.3, min_pos_iou=0)
+FOCAL = dict(type="FocalLoss", use_sigmoid=True)
+GIOU = dict(type="GIoULoss", loss_weight=2.0)
+ONE_ANCHOR = ANCHORS | dict(ratios=[1.0])
+RANGES = ((-1, 30), (30, 60), (60, 1e8))
+HEADS: dict[str, dict[str, Any]] = {
+    "retinanet": dict(type="RetinaHead", anchor_generator=ANCHORS, loss_cls=FOCAL),
+    "fcos": dict(type="FCOSHead", strides=STRIDES, regress_ranges=RANGES),
+    "fcos-norm-on-bbox": dict(
+        type="FCOSHead",
+        strides=STRIDES,
+        regress_ranges=RANGES,
+        norm_on_bbox=True,
+        centerness_on_reg=True,
+        center_sampling=True,
+        loss_bbox=dict(type="GIoULoss"),
+    ),
+    "atss": dict(
+        type="ATSSHead", anchor_generator=ONE_ANCHOR, loss_cls=FOCAL, loss_bbox=GIOU
+    ),
+    "gfl": dict(
+        type="GFLHead",
+        anchor_generator=ONE_ANCHOR,
+        reg_max=8,
+        loss_cls=dict(type="QualityFocalLoss"),
+        loss_bbox=GIOU,
+    ),
+}
+every_head = pytest.mark.parametrize("name", HEADS)
+CERTAIN = ["retinanet", "fcos", "fcos-norm-on-bbox", "atss"]
+OBJECTS = [[8.0, 8, 40, 40], [50.0, 10, 90, 60], [30.0, 30, 47, 51]]
+
+
+def head_config(name: str) -> ConfigDict:
+    sizes = dict(num_classes=NUM_CLASSES, in_channels=4, feat_channels=32)
+    return ConfigDict(HEADS[name] | sizes | dict(stacked_convs=1))
+
+
+def train_cfg(name: str) -> ConfigDict:
+    atss = dict(type="ATSSAssigner", topk=4)
+    assigner = atss if name in ("atss", "gfl") else MAX_IOU
+    return ConfigDict(assigner=assigner, allowed_border=-1, pos_weight=-1)
+
+
+class StubDetector(nn.Module):
+    """A dense head, and what the form looks at elsewhere."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        self.backbone = nn.Identity()
+        self.backbone.out_indices = (0, 1, 2, 3)
+        self.neck = nn.Identity()
+        self.neck.in_channels = [3, 4, 5, 6]
+        head = settings["bbox_head"] | dict(train_cfg=settings["train_cfg"])
+        self.bbox_head = MODELS.build(head)
+
+
+def build(name: str, **arguments: Any) -> tuple[StubDetector, DenseAuxiliary]:
+    """Return a detector's head and the form that supervises its backbone."""
+    torch.manual_seed(0)
+    settings = dict(bbox_head=head_config(name), train_cfg=train_cfg(name))
+    prepared = DenseAuxiliary.prepare(settings)
+    detector = StubDetector(prepared)
+    arguments = dict(feature_channels=CHANNELS) | arguments
+    auxiliary = DenseAuxiliary(detector, prepared, **arguments)
+    auxiliary.init_weights()
+    for name, parameter in auxiliary.named_parameters():
+        if "uncertainty" not in name and parameter.dim() == 4:
+            nn.init.normal_(parameter, std=0.3)
+    return detector, auxiliary
+
+
+def some_samples(*boxes: list[list[float]]) -> list[DetDataSample]:
+    size = (HEIGHT, WIDTH)
+    sizes = dict(img_shape=size, pad_shape=size, batch_input_shape=size)
+    result = []
+    for rows in boxes:
+        sample = DetDataSample(metainfo=sizes)
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(rows).reshape(-1, 4).float(),
+            labels=torch.arange(len(rows)) % NUM_CLASSES,
+        )
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+        result.append(sample)
+    return result
+
+
+def maps_of(widths: list[int], strides: list[int]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return [
+        torch.randn(
+            2, c, math.ceil(HEIGHT / s), math.ceil(WIDTH / s), generator=generator
+        ).requires_grad_()
+        for c, s in zip(widths, strides, strict=True)
+    ]
+
+
+def backbone_maps() -> dict[str, Tensor]:
+    return dict(zip(["c2", "c3", "c4"], maps_of([3, 4, 5], [4, 8, 16]), strict=True))
+
+
+def supervise(
+    detector: StubDetector,
+    auxiliary: DenseAuxiliary,
+    samples: Any,
+    features: Any = None,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the losses of the main head and the auxiliary ones."""
+    features = backbone_maps() if features is None else features
+    with auxiliary.recording(detector) as recorded:
+        main = detector.bbox_head.loss(tuple(maps_of([4] * 3, STRIDES)), samples)
+    return main, auxiliary.loss(detector, features, recorded, samples)
+
+
+# One map at several strides.
+
+
+def plain_resize(x: Tensor, scale: float) -> Tensor:
+    """Cell by cell, with the sides that a backbone's strides give."""
+    height, width = (math.ceil(side / scale) for side in x.shape[-2:])
+    result = x.new_zeros(*x.shape[:2], height, width)
+    for i in range(height):
+        for j in range(width):
+            if scale <= 1:
+                cell = x[:, :, int(i * scale), int(j * scale)]
+            else:
+                s = int(scale)
+                part = x[:, :, i * s : (i + 1) * s, j * s : (j + 1) * s]
+                cell = part.mean((2, 3))
+            result[:, :, i, j] = cell
+    return result
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize(
+    "size", [(16, 24), (9, 13), (50, 33), (25, 42), (1, 1), (200, 336)]
+)
+def test_resize(size: tuple[int, int], scale: float) -> None:
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    if size[0] == 200 and scale < 8:
+        return  # 800 x 1344 pixels: what matters are the coarse levels
+    expected = plain_resize(x, scale)
+    torch.testing.assert_close(resize(x, tuple(expected.shape[-2:]), scale), expected)
+
+
+@pytest.mark.parametrize("size", [(17, 25), (18, 26)])
+def test_resize_up_to_odd_sides(size: tuple[int, int]) -> None:
+    """A finer map may have a row less than twice the coarser map's."""
+    x = torch.randn(1, 2, 9, 13)
+    found = resize(x, size, 0.5)
+    assert found.shape[-2:] == size
+    for i in range(size[0]):
+        for j in range(size[1]):
+            assert torch.equal(found[..., i, j], x[..., i // 2, j // 2])
+
+
+def test_resize_where_a_side_is_rounded_down() -> None:
+    assert resize(torch.rand(1, 1, 9, 13), (4, 6), 2.0).shape == (1, 1, 4, 6)
+    assert resize(torch.rand(1, 1, 4, 6), (9, 13), 0.5).shape == (1, 1, 9, 13)
+    constant = torch.full((1, 1, 9, 13), 3.0)
+    assert (resize(constant, (4, 6), 2.0) == 3).all()
+
+
+# Targets.
+
+
+@every_head
+def test_targets_are_computed_once(name: str, monkeypatch: Any) -> None:
+    kind = MODELS.get(HEADS[name]["type"])
+    calls = []
+    original = kind.get_targets
+
+    def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(type(self))
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "get_targets", counting)
+    detector, auxiliary = build(name)
+    for expected in (1, 2):
+        supervise(detector, auxiliary, some_samples(OBJECTS, []))
+        assert len(calls) == expected
+    assert set(calls) == {type(detector.bbox_head)}
+
+
+@every_head
+def test_losses_are_those_of_a_head_of_its_own(name: str) -> None:
+    """A plain head computes targets and losses for the same predictions itself."""
+    detector, auxiliary = build(name, loss_weight=0.7)
+    plain = MODELS.build(head_config(name) | dict(train_cfg=train_cfg(name)))
+    predicted: dict[str, Any] = {}
+    for level, predictor in auxiliary.predictors.items():
+        predictor.head.register_forward_hook(
+            lambda _m, _x, y, level=level: predicted.update({level: y})
+        )
+    samples = some_samples(OBJECTS, [])
+    main, found = supervise(detector, auxiliary, samples)
+    truths, ignored, metas = unpack_gt_instances(samples)
+    names = {key.split(".")[1] for key in found}
+    assert names == {key for key in main if "loss" in key} and len(predicted) == 3
+    for level, outputs in predicted.items():
+        expected = plain.loss_by_feat(*outputs, truths, metas, ignored)
+        for key in names:
+            loss = expected[key]
+            total = sum(loss) if isinstance(loss, list) else loss
+            torch.testing.assert_close(found[f"aux.{key}.{level}"], 0.7 * total)
+            assert total > 0
+    # Maps of different strides do not give the same.
+    assert len({float(found[f"aux.loss_cls.{level}"]) for level in predicted}) == 3
+
+
+@pytest.mark.parametrize("strides", [[8], [16, 32], [32, 8]])
+def test_strides_are_a_part_of_the_whole(strides: list[int]) -> None:
+    """RetinaNet's losses are per level, divided by the positives of all levels."""
+    detector, auxiliary = build("retinanet")
+    _, part = build("retinanet", strides=strides)
+    part.load_state_dict(auxiliary.state_dict())
+    predicted: dict[str, Any] = {}
+    for level, predictor in auxiliary.predictors.items():
+        predictor.head.register_forward_hook(
+            lambda _m, _x, y, level=level: predicted.update({level: y})
+        )
+    samples = some_samples(OBJECTS, OBJECTS[:1])
+    supervise(detector, auxiliary, samples)
+    _, found = supervise(detector, part, samples)
+    plain = MODELS.build(head_config("retinanet") | dict(train_cfg=train_cfg("")))
+    truths, ignored, metas = unpack_gt_instances(samples)
+    places = [STRIDES.index(stride) for stride in sorted(strides)]
+    for level, outputs in predicted.items():
+        losses = plain.loss_by_feat(*outputs, truths, metas, ignored)
+        for key, loss in losses.items():
+            total = sum(loss[i] for i in places)
+            torch.testing.assert_close(found[f"aux.{key}.{level}"], total)
+            assert total < sum(loss)
+
+
+def test_strides_of_fcos() -> None:
+    """FCOS counts the positives of the levels that it has."""
+    detector, auxiliary = build("fcos", strides=[32, 16])
+    predicted = []
+    head = auxiliary.predictors["c3"].head
+    head.register_forward_hook(lambda _m, _x, y: predicted.append(y))
+    samples = some_samples(OBJECTS, [])
+    _, found = supervise(detector, auxiliary, samples)
+    config = head_config("fcos") | dict(
+        strides=[16, 32], regress_ranges=RANGES[1:], train_cfg=train_cfg("fcos")
+    )
+    truths, ignored, metas = unpack_gt_instances(samples)
+    expected = MODELS.build(config).loss_by_feat(*predicted[0], truths, metas, ignored)
+    assert len(expected) == 3
+    for key, loss in expected.items():
+        torch.testing.assert_close(found[f"aux.{key}.c3"], loss)
+        assert loss > 0
+
+
+# Uncertainty.
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_uncertainty(name: str) -> None:
+    """A constant α of ln 2 halves both losses and costs τ ln 2."""
+    detector, plain = build(name)
+    _, auxiliary = build(name, uncertainty_weight=0.3, loss_weight=0.5)
+    auxiliary.load_state_dict(plain.state_dict(), strict=False)
+    for key, parameter in auxiliary.named_parameters():
+        if "uncertainty" in key:
+            nn.init.constant_(parameter, math.log(2) if key.endswith("bias") else 0)
+    samples = some_samples(OBJECTS, [])
+    _, expected = supervise(detector, plain, samples)
+    _, found = supervise(detector, auxiliary, samples)
+    for level in ("c2", "c3", "c4"):
+        for kind in ("cls", "bbox"):
+            loss = found[f"aux.loss_{kind}.{level}"]
+            torch.testing.assert_close(loss, expected[f"aux.loss_{kind}.{level}"] / 4)
+            alpha = found[f"aux.alpha_{kind}.{level}"]
+            torch.testing.assert_close(alpha, torch.tensor(math.log(2)))
+            assert not alpha.requires_grad
+            mean = found[f"aux.loss_{kind}_alpha.{level}"]
+            torch.testing.assert_close(mean, torch.tensor(0.15 * math.log(2)))
+            assert mean.requires_grad
+        if name != "retinanet":  # centerness is not weighted: neither class nor box
+            loss = found[f"aux.loss_centerness.{level}"]
+            expected_loss = expected[f"aux.loss_centerness.{level}"]
+            torch.testing.assert_close(loss, expected_loss / 2)
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_alpha_is_predicted_from_what_predicts(name: str) -> None:
+    """Each location's own α, from the resized map; and it learns from the start."""
+    detector, auxiliary = build(name, uncertainty_weight=0.5, levels=["c3"])
+    predictor = auxiliary.predictors["c3"]
+    inputs: dict[str, Any] = {}
+    for key, module in (("head", predictor.head), *predictor.uncertainty.items()):
+        module.register_forward_pre_hook(
+            lambda _m, x, key=key: inputs.setdefault(key, []).append(x[0])
+        )
+    _, losses = supervise(detector, auxiliary, some_samples(OBJECTS, []))
+    (maps,) = inputs["head"]
+    for kind in ("cls", "bbox"):
+        assert len(inputs[kind]) == 3
+        assert all(a is b for a, b in zip(inputs[kind], maps, strict=True))
+    sum(loss for key, loss in losses.items() if "loss" in key).backward()
+    for part in predictor.uncertainty.values():
+        assert part.layer.bias.grad.any() and (part.layer.weight.grad != 0).all()
+
+
+def test_uncertain_retinanet_location_by_location() -> None:
+    """The α of a cell weighs the anchors of that cell, on every level and image."""
+    detector, auxiliary = build("retinanet", uncertainty_weight=0.5, levels=["c3"])
+    predictor = auxiliary.predictors["c3"]
+    kept: dict[str, Any] = {}
+    predictor.head.register_forward_hook(lambda _m, _x, y: kept.update(outputs=y))
+    predictor.head.register_forward_pre_hook(lambda _m, x: kept.update(maps=x[0]))
+    nn.init.normal_(predictor.uncertainty["cls"].layer.weight, std=0.5)
+    samples = some_samples(OBJECTS, OBJECTS[1:])
+    _, found = supervise(detector, auxiliary, samples)
+    plain = MODELS.build(head_config("retinanet") | dict(train_cfg=train_cfg("")))
+    truths, ignored, metas = unpack_gt_instances(samples)
+    sizes = [x.shape[-2:] for x in kept["maps"]]
+    anchors, flags = plain.get_anchors(sizes, metas, device="cpu")
+    labels, weights, _, _, factor = plain.get_targets(
+        anchors, flags, truths, metas, ignored
+    )
+    total, alphas = 0.0, []
+    layer = predictor.uncertainty["cls"].layer
+    for i, scores in enumerate(kept["outputs"][0]):
+        alpha = (kept["maps"][i] * layer.weight).sum(1) + layer.bias  # (N, H, W)
+        alpha = alpha.relu()[:, None].expand(-1, 2, -1, -1)  # (N, anchors, H, W)
+        logits = scores.unflatten(1, (2, NUM_CLASSES)).movedim(2, -1)
+        shape = (2, *sizes[i], 2)
+        label = labels[i].reshape(shape).permute(0, 3, 1, 2)
+        weight = weights[i].reshape(shape).permute(0, 3, 1, 2)
+        truth = nn.functional.one_hot(label, NUM_CLASSES + 1)[..., :-1]
+        p = logits.sigmoid()
+        entropy = -torch.where(
+            truth == 1, 0.25 * (1 - p) ** 2 * p.log(), 0.75 * p**2 * (1 - p).log()
+        )
+        total = total + (entropy.sum(-1) * (-alpha).exp() * weight).sum() / factor
+        alphas.append(alpha[weight > 0])
+    torch.testing.assert_close(found["aux.loss_cls.c3"], total)
+    mean = torch.cat(alphas).mean()
+    torch.testing.assert_close(found["aux.alpha_cls.c3"], mean.detach())
+    torch.testing.assert_close(found["aux.loss_cls_alpha.c3"], 0.5 * mean)
+
+
+# Nothing to learn from, and half precision.
+
+
+@every_head
+@pytest.mark.parametrize("boxes", [([], []), (OBJECTS, [])], ids=["empty", "mixed"])
+def test_every_parameter_gets_a_gradient(name: str, boxes: Any) -> None:
+    tau = None if name == "gfl" else 0.5
+    detector, auxiliary = build(name, uncertainty_weight=tau)
+    features = backbone_maps()
+    _, losses = supervise(detector, auxiliary, some_samples(*boxes), features)
+    _, others = supervise(detector, auxiliary, some_samples(OBJECTS, OBJECTS))
+    assert set(losses) == set(others)
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(loss for key, loss in losses.items() if "loss" in key).backward()
+    for key, parameter in auxiliary.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
+    assert all(x.grad.abs().sum() > 0 for x in features.values())
+    assert all(p.grad is None for p in detector.bbox_head.parameters())
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_mixed_precision(name: str) -> None:
+    detector, auxiliary = build(name, uncertainty_weight=0.5)
+    features = {key: x.detach().bfloat16() for key, x in backbone_maps().items()}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, losses = supervise(detector, auxiliary, some_samples(OBJECTS, []), features)
+    assert all(loss.isfinite() for loss in losses.values())
+    _, exact = supervise(detector, auxiliary, some_samples(OBJECTS, []), features={
+        key: x.float() for key, x in features.items()
+    })  # fmt: skip
+    for key, loss in losses.items():
+        assert loss.item() == pytest.approx(exact[key].item(), rel=0.05), key
+
+
+# What is built.
+
+
+@every_head
+def test_convs_are_one_by_one_and_initialised_as_the_main_heads(name: str) -> None:
+    torch.manual_seed(0)
+    settings = dict(bbox_head=head_config(name), train_cfg=train_cfg(name))
+    prepared = DenseAuxiliary.prepare(settings)
+    detector = StubDetector(prepared)
+    auxiliary = DenseAuxiliary(detector, prepared, feature_channels=64)
+    auxiliary.init_weights()
+    detector.bbox_head.init_weights()
+    main = dict(detector.bbox_head.named_modules())
+    for level, predictor in auxiliary.predictors.items():
+        width = {"c2": 3, "c3": 4, "c4": 5}[level]
+        assert predictor.pre_conv.weight.shape == (64, width, 1, 1)
+        bound = (6 / (64 + width)) ** 0.5
+        assert 0.8 * bound < predictor.pre_conv.weight.abs().max().item() <= bound
+        convs = {
+            key: module
+            for key, module in predictor.head.named_modules()
+            if isinstance(module, nn.Conv2d)
+        }
+        assert len(convs) >= 2
+        for key, conv in convs.items():
+            assert conv.kernel_size == (1, 1) and conv.padding == (0, 0)
+            assert (
+                conv.in_channels == 64 and conv.out_channels == main[key].out_channels
+            )
+            assert torch.equal(conv.bias, main[key].bias)
+            assert conv.weight.std().item() == pytest.approx(0.01, rel=0.25)
+        (scores,) = [conv for key, conv in convs.items() if key.endswith("cls")]
+        prior = torch.full_like(scores.bias, 0.01)
+        torch.testing.assert_close(scores.bias.sigmoid(), prior)
+
+
+def test_every_level_has_its_own_predictor() -> None:
+    _, auxiliary = build("retinanet", uncertainty_weight=0.5)
+    names = {key.split(".")[1] for key in auxiliary.state_dict()}
+    assert names == {"c2", "c3", "c4"}
+    assert auxiliary.loss_weight == 1.0
+    uncertain = [k for k, _ in auxiliary.named_parameters() if ".uncertainty." in k]
+    assert len(uncertain) == 3 * 4
+
+
+def test_prepare_leaves_the_config_as_it_is() -> None:
+    settings = dict(bbox_head=head_config("atss"), train_cfg=train_cfg("atss"))
+    before = copy.deepcopy(settings)
+    prepared = DenseAuxiliary.prepare(settings)
+    assert settings == before
+    kind = prepared["bbox_head"]["type"]
+    assert issubclass(kind, MODELS.get("ATSSHead")) and kind.__name__ == "ATSSHead"
+    # A class in the place of its name, as new-style configs have it.
+    settings["bbox_head"].type = MODELS.get("ATSSHead")
+    assert DenseAuxiliary.prepare(settings)["bbox_head"]["type"] is kind
+
+
+def test_the_main_head_is_not_touched() -> None:
+    """Its losses are those without the form; recording leaves nothing behind."""
+    detector, auxiliary = build("retinanet")
+    maps, samples = tuple(maps_of([4] * 3, STRIDES)), some_samples(OBJECTS, [])
+    plain = detector.bbox_head.loss(maps, samples)
+    main, _ = supervise(detector, auxiliary, samples)
+    for key, loss in plain.items():
+        assert all(torch.equal(a, b) for a, b in zip(loss, main[key], strict=True))
+    assert not detector.bbox_head._forward_hooks
+    with pytest.raises(RuntimeError, match="inside"), auxiliary.recording(detector):
+        raise RuntimeError("inside")
+    assert not detector.bbox_head._forward_hooks
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "two stages": (dict(roi_head={}), "needs a one-stage detector.*RoIAuxiliary is"),
+    "unknown": (dict(bbox_head=dict(type="NoHead")), "the unknown type 'NoHead'"),
+    **{
+        kind: (
+            dict(bbox_head=dict(type=kind)),
+            f"from its get_targets; {kind}'s do not",
+        )
+        for kind in ("FreeAnchorRetinaHead", "YOLOXHead", "DDODHead", "LADHead")
+    },
+    **{
+        kind: (dict(bbox_head=dict(type=kind)), f"stacked_convs, and {kind} has none")
+        for kind in ("YOLOV3Head", "YOLOFHead", "AnchorHead")
+    },
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_detectors_that_are_refused(name: str) -> None:
+    settings, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        DenseAuxiliary.prepare(settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("VFNetHead", "predicts by single convs.*; VFNetHead also has vfnet_reg_conv"),
+        ("RepPointsHead", "by single convs.*RepPointsHead also has reppoints_cls_conv"),
+        ("TOODHead", "can have stacked_convs=0; TOODHead cannot"),
+        ("SABLRetinaHead", "needs a head with a prior_generator, and SABLRetinaHead"),
+    ],
+)
+def test_heads_that_are_refused(kind: str, message: str) -> None:
+    config = ConfigDict(type=kind, num_classes=3, in_channels=4)
+    if kind in ("VFNetHead", "TOODHead"):
+        config.anchor_generator = dict(ONE_ANCHOR, center_offset=0.0)
+        config.loss_cls = FOCAL
+    if kind == "TOODHead":
+        config.loss_bbox = GIOU
+        config.feat_channels = 32
+    if kind == "SABLRetinaHead":
+        config.loss_cls = FOCAL
+    settings = dict(bbox_head=config, train_cfg=None)
+    prepared = DenseAuxiliary.prepare(settings)
+    detector = StubDetector(prepared)
+    with pytest.raises(ValueError, match=message):
+        DenseAuxiliary(detector, prepared)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        ("gfl", dict(uncertainty_weight=0.5), ValueError, "GFLHead's do not"),
+        (
+            "retinanet",
+            dict(uncertainty_weight=-1),
+            ValueError,
+            "uncertainty_weight.*-1",
+        ),
+        ("retinanet", dict(strides=[8, 64]), ValueError, r"\[8, 16, 32\].*\[8, 64\]"),
+        ("retinanet", dict(strides=[]), ValueError, r"strides must be.*got \[\]"),
+        ("retinanet", dict(strides=[8, 8]), ValueError, r"different.*got \[8, 8\]"),
+        ("retinanet", dict(feature_channels=0), ValueError, "feature_channels.*0"),
+        ("retinanet", dict(feature_channels="6"), TypeError, "feature_channels.*'6'"),
+        ("fcos", dict(levels=["c1"]), ValueError, "levels names 'c1'"),
+        ("fcos", dict(levels="laterals"), ValueError, "a Identity without any"),
+        ("fcos", dict(loss_weight=None), TypeError, "loss_weight.*None"),
+        ("fcos", dict(in_channels=[3]), ValueError, "in_channels must have one width"),
+    ],
+)
+def test_wrong_arguments(
+    name: str, arguments: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        build(name, **arguments)
+
+
+def test_a_head_that_asks_for_targets_twice() -> None:
+    detector, auxiliary = build("retinanet")
+    recorded = dict(outputs=[detector.bbox_head(maps_of([4] * 3, STRIDES))])
+    recorded["targets"] = [([],)] * 2
+    with pytest.raises(ValueError, match="one call of get_targets, got 2"):
+        auxiliary.loss(detector, backbone_maps(), recorded, some_samples([], []))

@@ -1,0 +1,340 @@
+"""What users do with a supervised detector, from a config to a copy of the model."""
+
+import argparse
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmdet.models.detectors import DETR, FCOS
+from mmdet.registry import MODELS
+from mmengine.config import Config, DictAction
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner, load_checkpoint
+
+from fpn_necks.auxiliary import AuxiliaryLosses, detectors
+from tests.auxiliary.cases import (
+    BACKBONE,
+    DENSE,
+    LATERALS,
+    ONE_STAGE,
+    batch,
+    build,
+    detector_config,
+    losses_of,
+)
+from tests.tiny_detectors import load_config, make_tiny, shrink
+from tests.tiny_sets import write_coco_set
+
+# Copies and exceptions
+
+
+@pytest.mark.parametrize("name", detectors.TWINS)
+def test_every_twin(name: str) -> None:
+    kind = MODELS.get(name)
+    assert kind is getattr(detectors, name)
+    assert pickle.loads(pickle.dumps(kind)) is kind
+    assert (kind.__module__, kind.__name__) == ("fpn_necks.auxiliary.detectors", name)
+    original = MODELS.get(name.removeprefix("Auxiliary"))
+    assert kind.__mro__[1:3] == (AuxiliaryLosses, original)
+    assert original.__name__ in kind.__doc__
+    # Nothing that testing calls is overridden.
+    own = {key for base in kind.__mro__[:2] for key in vars(base) if key[0] != "_"}
+    assert own == {"loss"}
+    assert not {"_forward", "_load_from_state_dict"} & set(vars(AuxiliaryLosses))
+
+
+def test_the_detectors_of_the_papers_are_among_the_twins() -> None:
+    names = ("RetinaNet", "FCOS", "ATSS", "FasterRCNN", "MaskRCNN", "CascadeRCNN")
+    assert {f"Auxiliary{name}" for name in names} <= set(detectors.TWINS)
+
+
+copied_cases = pytest.mark.parametrize(
+    "name",
+    ["retinanet-dense", "gfl-dense", "fcos-augfpn-roi", "mask-rcnn-augfpn"],
+)
+
+
+@copied_cases
+def test_copies_of_a_model_that_trains(name: str) -> None:
+    """EMA's copy, a deepcopy and a pickled one do what the model does."""
+    model = build(detector_config(name))
+    expected = losses_of(model, "mixed")
+    total, _ = model.parse_losses(expected)
+    total.backward()
+    average = ExponentialMovingAverage(model)
+    copies = [average.module, copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    average.update_parameters(model)
+    for other in copies:
+        found = losses_of(other.train(), "mixed")
+        assert list(found) == list(expected)
+        for key, value in model.parse_losses(found)[1].items():
+            assert value == model.parse_losses(expected)[1][key], key
+        shared = {id(p) for p in other.parameters()} & {
+            id(p) for p in model.parameters()
+        }
+        assert not shared
+    # The copies have branches of their own: training one leaves the model alone.
+    before = copy.deepcopy(model.state_dict())
+    total, _ = copies[1].parse_losses(losses_of(copies[1], "full"))
+    total.backward()
+    torch.optim.SGD(copies[1].parameters(), lr=0.1).step()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(*_args: Any, **_kwargs: Any) -> None:
+    raise Stop
+
+
+@copied_cases
+def test_losses_after_an_exception(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(detector_config(name))
+    expected = model.parse_losses(losses_of(model, "mixed"))[1]
+    auxiliary = model.auxiliary
+    heads = getattr(auxiliary, "bbox_heads", None)
+    if heads is None:
+        last = auxiliary.predictors[auxiliary.levels[-1].name].head
+        places = [(last, "loss_by_feat")]
+    else:
+        places = [(heads[-1], "loss"), (auxiliary.roi_extractor, "pool_level")]
+    main = model.roi_head if hasattr(model, "roi_head") else model.bbox_head
+    for part, method in [*places, (main, "loss"), (main, "forward")]:
+        if method == "forward" and hasattr(model, "roi_head"):
+            continue  # called in testing only
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            patch.setattr(part, method, stop)
+            losses_of(model, "full")
+        found = model.parse_losses(losses_of(model, "mixed"))[1]
+        assert dict(found) == dict(expected)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+# Configs
+
+USER_CONFIG = """
+_base_ = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
+model = dict(type="AuxiliaryFasterRCNN", auxiliary=dict(type="RoIAuxiliary"))
+"""
+
+
+@pytest.fixture
+def user_config(tmp_path: Path) -> Config:
+    path = tmp_path / "mine.py"
+    path.write_text(USER_CONFIG)
+    write_coco_set(tmp_path / "set", empty_last=True)
+    config = make_tiny(Config.fromfile(path), tmp_path / "set")
+    config.work_dir = str(tmp_path / "work")
+    config.log_level = "WARNING"
+    return config
+
+
+def cfg_options(*texts: str) -> dict:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    return parser.parse_args(["--cfg-options", *texts]).cfg_options
+
+
+def test_training_by_the_runner(user_config: Config) -> None:
+    """A run's checkpoint is one of the plain detector, and more."""
+    runner = Runner.from_cfg(user_config)
+    trained = runner.train()
+    assert runner.iter == 2
+    scalars = runner.message_hub.log_scalars
+    assert "train/aux.loss_cls.m2" in scalars
+    [checkpoint] = Path(user_config.work_dir).glob("epoch_*.pth")
+    user_config.merge_from_dict(cfg_options("model.auxiliary=None"))
+    model = MODELS.build(user_config.model)
+    assert model.auxiliary is None
+    plain = copy.deepcopy(user_config.model)
+    plain.type = "FasterRCNN"
+    del plain["auxiliary"]
+    expected = MODELS.build(plain)
+    assert list(model.state_dict()) == list(expected.state_dict())
+    results = []
+    images, samples = batch("full")
+    for detector in (trained, model, expected):
+        if detector is not trained:
+            load_checkpoint(detector, str(checkpoint), map_location="cpu")
+        detector.eval()
+        with torch.no_grad():
+            results.append(detector(images, copy.deepcopy(samples), mode="tensor"))
+    for other in results[1:]:
+        for found, value in zip(other[0], results[0][0], strict=True):
+            assert torch.equal(found, value)
+
+
+def test_without_auxiliary_it_is_the_plain_detector(user_config: Config) -> None:
+    user_config.merge_from_dict(cfg_options("model.auxiliary=None"))
+    model = build(user_config.model)
+    plain = copy.deepcopy(user_config.model)
+    plain.type = "FasterRCNN"
+    del plain["auxiliary"]
+    expected = build(plain)
+    assert all(
+        torch.equal(value, expected.state_dict()[key])
+        for key, value in model.state_dict().items()
+    )
+    found, usual = losses_of(model, "mixed"), losses_of(expected, "mixed")
+    assert model.parse_losses(found)[1] == expected.parse_losses(usual)[1]
+
+
+def test_seeded_runs_have_the_same_main_weights(user_config: Config) -> None:
+    """The random numbers after building and initialising are the plain detector's."""
+    drawn = []
+    for auxiliary in (dict(type="RoIAuxiliary"), None):
+        user_config.model.auxiliary = auxiliary
+        build(user_config.model)
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+
+
+def uncertain_configs() -> list[str]:
+    folder = Path(__file__).parents[2] / "configs"
+    return sorted(
+        path.stem
+        for path in folder.rglob("*.py")
+        if "uncertainty" in path.stem and not path.parts[-2].startswith("_")
+    )
+
+
+@pytest.mark.parametrize("name", uncertain_configs())
+def test_shipped_configs_do_not_decay_the_uncertainty(name: str) -> None:
+    config = shrink(load_config(name))
+    model = MODELS.build(config.model)
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    decay = {
+        id(parameter): group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    found = {
+        key: decay[id(parameter)]
+        for key, parameter in model.named_parameters()
+        if "uncertainty" in key
+    }
+    assert len(found) == 2 * 2 * 3  # weight and bias, of two branches, on three levels
+    assert set(found.values()) == {0.0}
+    assert decay[id(next(model.auxiliary.parameters()))] > 0
+
+
+# Refusals
+
+
+def without_laterals(name: str) -> Any:
+    config = detector_config(name, LATERALS | ONE_STAGE)
+    config.neck = dict(
+        type="ChannelMapper", in_channels=[16, 32, 64, 128], out_channels=32, num_outs=5
+    )
+    return config
+
+
+def without_neck() -> Any:
+    return detector_config("faster-rcnn-dc5", LATERALS)
+
+
+@pytest.mark.parametrize(
+    ("name", "auxiliary", "message"),
+    [
+        ("faster-rcnn-dc5", LATERALS, "'laterals' needs .* the detector has no neck"),
+        ("faster-rcnn-dc5", LATERALS | dict(levels=["m3"]), "'m3' needs .* no neck"),
+        ("retinanet-dense", DENSE | dict(levels=["c2", "c7"]), "names 'c7', .* c2, c3"),
+        (
+            "retinanet-s-alpha-roi",
+            LATERALS | dict(levels=["m2"]),
+            "'m2', .* m3, m4, m5",
+        ),
+        ("faster-rcnn-laterals", DENSE, "DenseAuxiliary needs a one-stage detector"),
+        ("mask-rcnn-augfpn", DENSE, "RoIAuxiliary is for two stages"),
+        ("freeanchor-roi", DENSE, "FreeAnchorRetinaHead's do not"),
+        ("gfl-dense", DENSE | dict(uncertainty_weight=0.5), "GFLHead's do not"),
+        ("retinanet-dense", DENSE | dict(strides=[4]), r"strides must .*\[8, 16, 32"),
+        (
+            "faster-rcnn-laterals",
+            LATERALS | dict(mask_loss=True),
+            "mask_loss=True needs a detector with a mask_head",
+        ),
+        (
+            "faster-rcnn-laterals",
+            BACKBONE | dict(feature_channels=None, shared_head=True),
+            r"shared_head=True needs levels of one width, got \[16, 32, 64\]",
+        ),
+        (
+            "faster-rcnn-laterals",
+            LATERALS | ONE_STAGE,
+            "proposals, .* without RoI head",
+        ),
+        (
+            "retinanet-dense",
+            DENSE | dict(loss_weight=-1),
+            "loss_weight must be at least",
+        ),
+        ("retinanet-dense", dict(type="FocalLoss"), "auxiliary must have type RoIAux"),
+        (
+            "retinanet-dense",
+            dict(levels=["c2"]),
+            "auxiliary must be a config with a typ",
+        ),
+        ("retinanet-dense", "RoIAuxiliary", "auxiliary must be a config .* 'RoIAuxil"),
+    ],
+)
+def test_refusals_at_construction(name: str, auxiliary: Any, message: str) -> None:
+    config = detector_config(name, auxiliary)
+    with pytest.raises((ValueError, TypeError), match=message):
+        MODELS.build(config)
+
+
+def test_a_neck_without_laterals_is_named() -> None:
+    with pytest.raises(ValueError, match="a ChannelMapper without any.*'c3'"):
+        MODELS.build(without_laterals("retinanet-s-alpha-roi"))
+
+
+@MODELS.register_module()
+class AuxiliaryDETRForTests(AuxiliaryLosses, DETR):
+    """What a user may try with a detector of neither one nor two stages."""
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "message"),
+    [
+        (DENSE, "DenseAuxiliary needs a head .*DETRHead"),
+        (BACKBONE, "predict_by_feat takes .*; DETRHead's does not"),
+    ],
+)
+def test_transformers_are_refused(auxiliary: dict, message: str) -> None:
+    config = Config.fromstring(
+        '_base_ = "mmdet::detr/detr_r50_8xb2-150e_coco.py"', ".py"
+    )
+    config.model.backbone.init_cfg = None
+    config.model.update(type="AuxiliaryDETRForTests", auxiliary=auxiliary)
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(config.model)
+
+
+def test_detectors_without_sampling_are_refused() -> None:
+    config = shrink(load_config("sparse-rcnn_r50_cfg-fpn_1x_coco"))
+    config.model.update(type="AuxiliarySparseRCNN", auxiliary=LATERALS)
+    with pytest.raises(ValueError, match="samples RoIs; PseudoSampler takes every"):
+        MODELS.build(config.model)
+
+
+def test_detectors_of_ones_own() -> None:
+    class Mine(FCOS):
+        """A user's detector, which no twin was made for."""
+
+    class AuxiliaryMine(AuxiliaryLosses, Mine):
+        """One line makes it."""
+
+    config = detector_config("fcos-dense")
+    config.type = AuxiliaryMine
+    found = losses_of(build(config), "mixed")
+    expected = losses_of(build(detector_config("fcos-dense")), "mixed")
+    assert list(found) == list(expected)

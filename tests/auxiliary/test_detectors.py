@@ -1,0 +1,353 @@
+"""What a supervised detector must keep of the plain one, and what it must add."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.auxiliary.cases import (
+    CASES,
+    auxiliary_losses,
+    batch,
+    build,
+    detector_config,
+    gradients_of,
+    has_rpn,
+    losses_of,
+    plain,
+    supervised,
+)
+
+all_cases = pytest.mark.parametrize("name", CASES)
+some_cases = pytest.mark.parametrize(
+    "name", ["retinanet-dense", "fcos-augfpn-roi", "mask-rcnn-augfpn", "cascade-rcnn"]
+)
+
+
+def main_part(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the auxiliary supervision adds to parameters or losses."""
+    return {k: v for k, v in values.items() if not k.startswith(("auxiliary.", "aux."))}
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Assert that nested results are equal, bit for bit."""
+    assert type(found) is type(expected)
+    if isinstance(expected, Tensor):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected, strict=True):
+            assert_same(a, b)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, InstanceData):
+        assert_same(dict(found.items()), dict(expected.items()))
+    else:
+        assert found is None and expected is None
+
+
+# Test time
+
+
+class Operators(TorchDispatchMode):
+    """Lists every operator that runs, with the shapes that it returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        parts = result if isinstance(result, list | tuple) else [result]
+        shapes = [tuple(part.shape) for part in parts if isinstance(part, Tensor)]
+        self.calls.append((str(function), shapes))
+        return result
+
+
+def hooks_of(model: nn.Module) -> list[str]:
+    """Name the modules that have a hook."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    return [
+        f"{path}.{kind}"
+        for path, module in model.named_modules()
+        for kind in kinds
+        if getattr(module, kind)
+    ]
+
+
+@all_cases
+def test_testing_is_that_of_the_plain_detector(name: str) -> None:
+    """Same results, bit for bit, by the same operators, after a training step."""
+    model, expected = supervised(name), plain(name)
+    total, _ = model.parse_losses(losses_of(model, "mixed"))
+    gradients_of(model, total)
+    assert hooks_of(model) == hooks_of(expected)
+    # BN has new statistics; a neck's factors are looked at after they were loaded.
+    weights = model.state_dict()
+    model.load_state_dict(weights)
+    expected.load_state_dict(main_part(dict(weights)))
+    results, operators = [], []
+    for detector in (model, expected):
+        detector.eval()
+        images, samples = batch("full")
+        with torch.no_grad(), Operators() as listed:
+            found = detector(images, samples, mode="predict")
+            raw = detector(images, samples, mode="tensor")
+        detector.train()
+        results.append(([sample.pred_instances for sample in found], raw))
+        operators.append(listed.calls)
+    assert len(operators[1]) > 100
+    assert operators[0] == operators[1]
+    assert len(results[1][0][0]) > 0, "The plain detector finds nothing to compare"
+    assert_same(results[0], results[1])
+
+
+def parameters_used(model: nn.Module, outputs: Any) -> set[str]:
+    """Name the parameters that outputs depend on."""
+    tensors: list[Tensor] = []
+
+    def collect(value: Any) -> None:
+        if isinstance(value, Tensor) and value.requires_grad:
+            tensors.append(value)
+        elif isinstance(value, list | tuple):
+            for part in value:
+                collect(part)
+
+    collect(outputs)
+    found = gradients_of(model, sum(x.sum() for x in tensors))
+    return {key for key, gradient in found.items() if gradient is not None}
+
+
+@some_cases
+def test_testing_uses_the_same_parameters(name: str) -> None:
+    used = []
+    for model in (supervised(name), plain(name)):
+        images, samples = batch("full")
+        used.append(parameters_used(model, model(images, samples, mode="tensor")))
+    assert used[0] == used[1]
+    assert any(key.startswith("backbone.layer4") for key in used[0])
+
+
+class Network(nn.Module):
+    """Backbone, neck and the heads at fixed RoIs: what an exporter sees."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple:
+        detector = self.detector
+        maps = detector.extract_feat(images)
+        if not has_rpn(detector):
+            return tuple(chain(*detector.bbox_head(maps)))
+        rois = images.new_tensor([[0, 3, 4, 50, 40], [0, 20, 10, 90, 60]])
+        roi_head = detector.roi_head
+        if isinstance(roi_head.bbox_head, nn.ModuleList):
+            found = [roi_head._bbox_forward(i, maps, rois) for i in range(3)]
+        else:
+            found = [roi_head._bbox_forward(maps, rois)]
+        boxes = [results["bbox_pred"] for results in found]
+        return (*chain(*detector.rpn_head(maps)), *boxes)
+
+
+@some_cases
+def test_traced_graphs_are_the_same(name: str) -> None:
+    graphs = []
+    images, _ = batch("full")
+    for model in (supervised(name), plain(name)):
+        network = Network(model).eval()
+        with torch.no_grad():
+            traced = torch.jit.trace(network, images, check_trace=False)
+        model.train()
+        graphs.append([str(node.kind()) for node in traced.inlined_graph.nodes()])
+    assert graphs[0].count("aten::_convolution") > 20
+    assert graphs[0] == graphs[1]
+
+
+@all_cases
+def test_checkpoints_fit_both_ways(name: str) -> None:
+    """Only auxiliary keys are left over, or missing in the other direction."""
+    weights = supervised(name).state_dict()
+    target = build(detector_config(name, auxiliary=None), seed=1)
+    left_over = target.load_state_dict(weights, strict=False)
+    assert left_over.missing_keys == []
+    assert left_over.unexpected_keys == [
+        k for k in weights if k.startswith("auxiliary.")
+    ]
+    assert left_over.unexpected_keys
+    assert_same(dict(target.state_dict()), main_part(dict(weights)))
+    # Fine-tuning with auxiliary losses from a plain checkpoint.
+    target = build(detector_config(name), seed=1)
+    left_over = target.load_state_dict(plain(name).state_dict(), strict=False)
+    assert left_over.unexpected_keys == []
+    assert all(key.startswith("auxiliary.") for key in left_over.missing_keys)
+
+
+# Training
+
+
+@all_cases
+def test_main_weights_of_a_seed_are_those_of_the_plain_detector(name: str) -> None:
+    found = main_part(dict(supervised(name).state_dict()))
+    assert_same(found, dict(plain(name).state_dict()))
+
+
+@all_cases
+def test_weight_0_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Main losses and all main gradients are the plain detector's, bit for bit."""
+    model, expected = supervised(name), plain(name)
+    monkeypatch.setattr(model.auxiliary, "loss_weight", 0.0)
+    results = []
+    for detector in (model, expected):
+        losses = losses_of(detector, "mixed")
+        total, _ = detector.parse_losses(losses)
+        results.append((main_part(losses), main_part(gradients_of(detector, total))))
+        assert total.requires_grad
+    added = auxiliary_losses(losses_of(model, "mixed"))
+    assert added and all(loss == 0 for loss in added.values())
+    assert_same(results[0], results[1])
+
+
+@all_cases
+def test_main_losses_do_not_depend_on_the_weight(name: str) -> None:
+    losses = losses_of(supervised(name), "mixed")
+    expected = losses_of(plain(name), "mixed")
+    assert_same(main_part(losses), expected)
+    assert sum(auxiliary_losses(losses).values()) > 0.1
+
+
+@all_cases
+def test_auxiliary_gradient_reaches_the_supervised_maps_alone(name: str) -> None:
+    """Each level's losses reach its map; no proposal and no main head gets any."""
+    model = supervised(name)
+    levels = model.auxiliary.levels
+    losses = auxiliary_losses(losses_of(model, "mixed"))
+    laterals = tuple(f"{level.module}." for level in levels if level.is_lateral)
+    for level in levels:
+        own = {k: v for k, v in losses.items() if k.endswith(f".{level.name}")}
+        gradients = gradients_of(model, sum(own.values()))
+        reached = {k for k, v in gradients.items() if v is not None and v.any()}
+        stage = f"backbone.layer{int(level.name[1:]) - 1}."
+        target = f"{level.module}." if level.is_lateral else stage
+        # The tiny images have no RoI for the coarser levels.
+        if getattr(model.auxiliary, "assignment", "all") == "all" or level is levels[0]:
+            assert any(key.startswith(target) for key in reached), level
+            assert any(key.startswith(stage) for key in reached), level
+            assert any(key.startswith("auxiliary.") for key in reached), level
+        connected = {key for key, value in gradients.items() if value is not None}
+        allowed = ("auxiliary.", "backbone.", *laterals)
+        assert all(key.startswith(allowed) for key in connected), connected
+        above = f"backbone.layer{int(level.name[1:])}."
+        assert not any(key.startswith(above) for key in reached)
+
+
+@some_cases
+def test_gradient_is_the_sum_of_main_and_auxiliary(name: str) -> None:
+    model = supervised(name)
+    losses = losses_of(model, "full")
+    total, values = model.parse_losses(losses)
+    added = auxiliary_losses(losses)
+    main, _ = model.parse_losses(main_part(losses))
+    assert values["loss"].item() == pytest.approx(
+        (main + sum(added.values())).item(), rel=1e-5
+    )
+    found = gradients_of(model, total)
+    parts = gradients_of(model, main), gradients_of(model, sum(added.values()))
+    for key, gradient in found.items():
+        expected = sum(part[key] for part in parts if part[key] is not None)
+        scale = 1e-5 * max(1, gradient.abs().max())
+        assert torch.allclose(gradient, expected, atol=scale, rtol=1e-4), key
+
+
+def watched(model: nn.Module) -> Iterator[tuple[str, Any, str]]:
+    """Yield what must be computed once: its name, the object and the method."""
+    yield "backbone", model.backbone, "forward"
+    if model.with_neck:
+        yield "neck", model.neck, "forward"
+    dense = model.rpn_head if has_rpn(model) else model.bbox_head
+    yield "dense head", dense, "forward"
+    yield "proposals", dense, "predict_by_feat"
+    for method in ("get_targets", "loss_by_feat"):
+        if hasattr(dense, method):
+            yield method, dense, method
+    if getattr(dense, "assigner", None):
+        yield "assigner", dense.assigner, "assign"
+    if has_rpn(model):
+        roi_head = model.roi_head
+        for kind, method in (("assigner", "assign"), ("sampler", "sample")):
+            parts = getattr(roi_head, f"bbox_{kind}")
+            for i, part in enumerate(parts if isinstance(parts, list) else [parts]):
+                yield f"second stage's {kind} {i}", part, method
+
+
+@all_cases
+def test_everything_is_computed_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    for model in (supervised(name), plain(name)):
+        calls: Counter = Counter()
+
+        def counting(what: str, function: Any, calls: Counter = calls) -> Any:
+            def count(*args: Any, **kwargs: Any) -> Any:
+                calls[what] += 1
+                return function(*args, **kwargs)
+
+            return count
+
+        for what, part, method in list(watched(model)):
+            function = counting(what, getattr(part, method))
+            monkeypatch.setattr(part, method, function, raising=False)
+        losses_of(model, "full")
+        counts.append(calls)
+    found, expected = counts
+    assert found["backbone"] == found["dense head"] == 1
+    assert found["neck"] == int(supervised(name).with_neck)
+    if "roi" in name:
+        # A one-stage detector has no boxes in training but those for its RoIs.
+        assert found.pop("proposals") == 1
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["retinanet-dense", "faster-rcnn-s-alpha-backbone", "cascade-rcnn"]
+)
+def test_frozen_stages(name: str) -> None:
+    """mmdet's default freezes C2: it gets no gradient, its auxiliary head does."""
+    config = detector_config(name)
+    config.backbone.frozen_stages = 1
+    model = build(config)
+    total, _ = model.parse_losses(losses_of(model, "mixed"))
+    gradients = gradients_of(model, total)
+    assert not any(key.startswith("backbone.layer1.") for key in gradients)
+    assert all(value is not None for value in gradients.values())
+    assert any(value.any() for key, value in gradients.items() if "auxiliary" in key)
+    assert gradients["backbone.layer2.0.downsample.0.weight"].any()
+
+
+@all_cases
+def test_what_is_summed_and_what_is_logged(name: str) -> None:
+    model = supervised(name)
+    losses = losses_of(model, "full")
+    total, values = model.parse_losses(losses)
+    summed = [values[key] for key in values if "loss" in key and key != "loss"]
+    assert total.item() == pytest.approx(float(sum(summed)), rel=1e-6)
+    means = {k: v for k, v in losses.items() if ".alpha_" in k}
+    uncertain = model.auxiliary.uncertainty_weight is not None
+    assert len(means) == (2 * len(model.auxiliary.levels) if uncertain else 0)
+    for key, mean in means.items():
+        kind, level = key.removeprefix("aux.alpha_").split(".")
+        factor = model.auxiliary.loss_weight * model.auxiliary.uncertainty_weight
+        assert not mean.requires_grad
+        assert losses[f"aux.loss_{kind}_alpha.{level}"] == factor * mean
+    levels = {key.rsplit(".", 1)[1] for key in losses if key.startswith("aux.")}
+    assert levels == {level.name for level in model.auxiliary.levels}

@@ -1,0 +1,372 @@
+from typing import Any
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from fpn_necks.auxiliary import SupervisedLevel, find_levels
+from fpn_necks.auxiliary.features import record_features
+from fpn_necks.necks import PyramidNeck
+from tests.neck_cases import CASES, IN_CHANNELS, NeckCase
+
+WIDTHS = [8, 16, 32, 64]
+IMAGE = (64, 96)  # (height, width) in pixels
+FPN = dict(type="FPN", in_channels=WIDTHS, out_channels=12, num_outs=5)
+
+
+class Detector(nn.Module):
+    """A backbone and perhaps a neck, as mmdet's detectors have them."""
+
+    def __init__(self, backbone: Any, neck: Any = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        if neck is not None:
+            self.neck = MODELS.build(neck)
+
+    def forward(self, x: Any) -> Any:
+        x = self.backbone(x)
+        return self.neck(x) if hasattr(self, "neck") else x
+
+
+class MadeUpBackbone(nn.Module):
+    """Returns the given maps; the widths are known to the neck alone."""
+
+    def __init__(self, *out_indices: int) -> None:
+        super().__init__()
+        self.out_indices = out_indices
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        return maps
+
+
+def resnet(**changes: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS.build(dict(type="ResNet", depth=18, base_channels=8) | changes)
+
+
+def record(detector: nn.Module, levels: Any, x: Any = None) -> tuple[Any, Any, Any]:
+    """Return the levels found, the maps recorded and the outputs."""
+    found = find_levels(detector, levels)
+    with record_features(detector, found) as features:
+        outputs = detector(torch.rand(2, 3, *IMAGE) if x is None else x)
+    return found, features, outputs
+
+
+def hooks_of(detector: nn.Module) -> int:
+    return sum(
+        len(module._forward_hooks) + len(module._forward_pre_hooks)
+        for module in detector.modules()
+    )
+
+
+def check_shapes(found: tuple[SupervisedLevel, ...], features: Any) -> None:
+    assert list(features) and set(features) == {level.name for level in found}
+    for level in found:
+        assert level.stride == 2 ** int(level.name[1:])
+        size = tuple(-(-side // level.stride) for side in IMAGE)
+        assert tuple(features[level.name].shape) == (2, level.channels, *size)
+
+
+def test_backbone_outputs_and_laterals_of_a_resnet_with_fpn() -> None:
+    detector = Detector(resnet(), FPN).eval()
+    names = ["m2", "c2", "c5", "m5", "c3"]
+    image = torch.rand(2, 3, *IMAGE)
+    found, features, _ = record(detector, names, image)
+    assert [level.name for level in found] == names
+    assert found[1] == SupervisedLevel("c2", "backbone", 0, 8, 4)
+    assert found[3] == SupervisedLevel("m5", "neck.lateral_convs.3", None, 12, 32)
+    assert [level.is_lateral for level in found] == [True, False, False, True, False]
+    check_shapes(found, features)
+    maps = detector.backbone(image)
+    for name in ("c2", "c3", "c5"):
+        assert torch.equal(features[name], maps[int(name[1:]) - 2])
+    for name in ("m2", "m5"):
+        i = int(name[1:]) - 2
+        assert torch.equal(features[name], detector.neck.lateral_convs[i](maps[i]))
+
+
+@pytest.mark.parametrize("neck", ["FPN", "PAFPN", "SAlphaFPN", "AugFPN", "CFGFPN"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_all_laterals(neck: str, start: int) -> None:
+    changes = dict(type=neck, start_level=start)
+    if neck != "PAFPN":
+        changes["add_extra_convs"] = "on_input"
+    if neck == "SAlphaFPN":
+        changes["fusion_factor"] = 0.5
+    detector = Detector(resnet(), FPN | changes)
+    image = torch.rand(2, 3, *IMAGE)
+    detector.eval()
+    found, features, _ = record(detector, "laterals", image)
+    assert [level.name for level in found] == ["m2", "m3", "m4", "m5"][start:]
+    check_shapes(found, features)
+    used = detector.backbone(image)[start:]
+    for level, conv, x in zip(found, detector.neck.lateral_convs, used, strict=True):
+        assert torch.equal(features[level.name], conv(x)), level
+
+
+class InPlaceNeck(nn.Module):
+    """Adds the top-down path to its laterals in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_channels = WIDTHS
+        self.lateral_convs = nn.ModuleList(nn.Conv2d(width, 4, 1) for width in WIDTHS)
+
+    def forward(self, inputs: list[Tensor]) -> list[Tensor]:
+        convs = zip(self.lateral_convs, inputs, strict=True)
+        laterals = [conv(x) for conv, x in convs]
+        for finer, coarser in zip(laterals[2::-1], laterals[:0:-1], strict=True):
+            finer += nn.functional.interpolate(coarser, scale_factor=2.0)
+        return laterals
+
+
+def test_laterals_that_are_changed_in_place() -> None:
+    detector = Detector(resnet()).eval()
+    detector.neck = InPlaceNeck()
+    image = torch.rand(2, 3, *IMAGE)
+    found, features, outputs = record(detector, "laterals", image)
+    check_shapes(found, features)
+    for i, x in enumerate(detector.backbone(image)):
+        lateral = features[f"m{i + 2}"]
+        assert torch.equal(lateral, detector.neck.lateral_convs[i](x))
+        assert i == 3 or not torch.allclose(lateral, outputs[i])
+    sum(x.sum() for x in features.values()).backward()
+
+
+def test_gradients_reach_laterals_and_backbone() -> None:
+    detector = Detector(resnet(frozen_stages=-1), FPN | dict(type="PAFPN"))
+    _, features, outputs = record(detector, ["c3", "m4"])
+    (features["c3"].sum() + features["m4"].sum()).backward(retain_graph=True)
+    assert detector.backbone.conv1.weight.grad.abs().sum() > 0
+    assert detector.neck.lateral_convs[2].conv.weight.grad.abs().sum() > 0
+    assert detector.neck.lateral_convs[0].conv.weight.grad is None
+    # And the clones are no part of what the neck computes.
+    detector.zero_grad()
+    sum(x.sum() for x in outputs).backward()
+    assert detector.neck.lateral_convs[0].conv.weight.grad.abs().sum() > 0
+
+
+PYRAMID_CASES = [
+    case for case in CASES if issubclass(MODELS.get(case.type), PyramidNeck)
+]
+
+
+@pytest.mark.parametrize("case", PYRAMID_CASES, ids=lambda case: case.name)
+def test_laterals_of_every_neck(case: NeckCase) -> None:
+    """Names, widths and strides; the maps are those that lateral_convs return."""
+    detector = Detector(MadeUpBackbone(0, 1, 2, 3), case.config()).eval()
+    neck = detector.neck
+    maps = [
+        torch.rand(2, width, *(side // 2**i for side in (32, 48)))
+        for i, width in enumerate(IN_CHANNELS)
+    ]
+    used = neck.levels.select(maps)
+    with torch.no_grad():
+        found, features, _ = record(detector, "laterals", maps)
+        expected = neck.lateral_convs(list(used))
+    first = neck.start_level + 2
+    assert [level.name for level in found] == [
+        f"m{first + i}" for i in range(len(used))
+    ]
+    for level, x in zip(found, expected, strict=True):
+        assert level.channels == x.shape[1] and level.stride == 2 ** int(level.name[1])
+        torch.testing.assert_close(features[level.name], x)
+    # Backbone outputs get their widths from the neck.
+    names = ["c2", "c3", "c4", "c5"]
+    assert [c.channels for c in find_levels(detector, names)] == IN_CHANNELS
+
+
+def test_laterals_of_the_first_neck_of_a_list() -> None:
+    neck = [FPN, dict(type="ASFF", in_channels=12, out_channels=12)]
+    found, features, _ = record(Detector(resnet(), neck).eval(), "laterals")
+    assert [level.module for level in found] == [
+        f"neck.0.lateral_convs.{i}" for i in range(4)
+    ]
+    check_shapes(found, features)
+    neck = [dict(type="ChannelMapper", in_channels=WIDTHS, out_channels=8)]
+    neck += [FPN | dict(in_channels=[8] * 4)]
+    detector = Detector(resnet(), neck)
+    assert find_levels(detector, ["m3"])[0].module == "neck.1.lateral_convs.1"
+    assert find_levels(detector, ["c4"])[0].channels == WIDTHS[2]
+
+
+@pytest.mark.parametrize("out_indices", [(0, 1, 2, 3), (1, 2, 3), (1, 3)])
+def test_out_indices_of_a_swin_transformer(out_indices: tuple[int, ...]) -> None:
+    swin = dict(
+        type="SwinTransformer",
+        embed_dims=8,
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 1, 1, 1),
+        window_size=2,
+        out_indices=out_indices,
+    )
+    widths = [WIDTHS[i] for i in out_indices]
+    neck = FPN | dict(in_channels=widths, num_outs=len(widths))
+    detector = Detector(MODELS.build(swin), neck)
+    names = [f"c{i + 2}" for i in out_indices]
+    with torch.no_grad():
+        found, features, _ = record(detector, names)
+    check_shapes(found, features)
+    # The names of laterals are only strides where no level is left out between them.
+    if out_indices != (1, 3):
+        laterals, features, _ = record(detector, "laterals")
+        check_shapes(laterals, features)
+    with pytest.raises(ValueError, match="levels names 'c6'.*it has c"):
+        find_levels(detector, ["c6"])
+
+
+def test_a_backbone_without_out_indices() -> None:
+    """HRNet has none; it returns every stage, and its neck knows the widths."""
+    backbone = MadeUpBackbone()
+    del backbone.out_indices
+    detector = Detector(
+        backbone, dict(type="HRFPN", in_channels=[4, 8], out_channels=8)
+    )
+    found = find_levels(detector, ["c2", "c3"])
+    assert [(level.channels, level.stride) for level in found] == [(4, 4), (8, 8)]
+    with pytest.raises(ValueError, match="levels='laterals'.*a HRFPN without any"):
+        find_levels(detector, "laterals")
+
+
+def test_stages_that_dc5_does_not_return() -> None:
+    base = "mmdet::faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py"
+    config = Config.fromstring(f"_base_ = {base!r}", ".py").model.backbone
+    config.update(depth=18, base_channels=8, init_cfg=None)
+    detector = Detector(MODELS.build(config)).eval()
+    image = torch.rand(2, 3, *IMAGE)
+    found, features, outputs = record(detector, ["c2", "c3", "c4"], image)
+    assert [level.module for level in found] == [
+        f"backbone.layer{i}" for i in (1, 2, 3)
+    ]
+    assert [level.channels for level in found] == WIDTHS[:3]
+    check_shapes(found, features)
+    assert len(outputs) == 1
+    assert torch.equal(detector.backbone.layer4(features["c4"]), outputs[0])
+
+
+@pytest.mark.parametrize(("depth", "widths"), [(18, WIDTHS), (50, [32, 64, 128, 256])])
+def test_widths_of_a_resnet_without_neck(depth: int, widths: list[int]) -> None:
+    detector = Detector(resnet(depth=depth, out_indices=(1, 3))).eval()
+    found, features, _ = record(detector, ["c2", "c3", "c4", "c5"])
+    assert [level.channels for level in found] == widths
+    check_shapes(found, features)
+    three = Detector(
+        resnet(
+            depth=depth,
+            num_stages=3,
+            out_indices=(2,),
+            strides=(1, 2, 2),
+            dilations=(1, 1, 1),
+        )
+    )
+    assert [c.channels for c in find_levels(three, ["c2", "c4"])] == widths[0:3:2]
+
+
+def test_widths_of_a_regnet_do_not_double() -> None:
+    detector = Detector(MODELS.build(dict(type="RegNet", arch="regnetx_400mf"))).eval()
+    found, features, _ = record(detector, ["c2", "c3", "c4", "c5"])
+    assert [level.channels for level in found] == [32, 64, 160, 384]
+    check_shapes(found, features)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_first_level_of_a_darknet(start: int) -> None:
+    """Its stages are counted from another stride than a ResNet's."""
+    backbone = MODELS.build(dict(type="CSPDarknet", widen_factor=0.125))
+    widths = [32, 64, 128]
+    neck = dict(type="FPN", in_channels=widths, out_channels=12, num_outs=3 - start)
+    detector = Detector(backbone, neck | dict(start_level=start))
+    levels = ["c3", "c4", "c5", f"m{3 + start}", "m5"]
+    found = find_levels(detector, levels, first_level=3)
+    with record_features(detector, found) as features:
+        detector(torch.rand(2, 3, *IMAGE))
+    check_shapes(found, features)
+    assert [level.channels for level in found] == [*widths, 12, 12]
+    with pytest.raises(TypeError, match="first_level"):
+        find_levels(detector, levels, first_level="c3")
+
+
+def test_a_width_that_nothing_tells() -> None:
+    detector = Detector(MadeUpBackbone(1, 2))
+    with pytest.raises(ValueError, match="width of c3 is not known; give in_channels"):
+        find_levels(detector, ["c3"])
+    found = find_levels(detector, ["c4", "c3"], in_channels=[5, 7])
+    assert found == (
+        SupervisedLevel("c4", "backbone", 1, 5, 16),
+        SupervisedLevel("c3", "backbone", 0, 7, 8),
+    )
+    for wrong in ([5], [5, 7, 9]):
+        with pytest.raises(ValueError, match="in_channels must have one width per"):
+            find_levels(detector, ["c3", "c4"], in_channels=wrong)
+    with pytest.raises(ValueError, match="the width of c3 is not known"):
+        find_levels(detector, ["c3"], in_channels=[0])
+
+
+@pytest.mark.parametrize(
+    ("levels", "error", "message"),
+    [
+        ("c3", TypeError, "levels must be 'laterals' or a list.*got 'c3'"),
+        (3, TypeError, "levels must be 'laterals' or a list.*got 3"),
+        ([3], ValueError, "levels must name backbone outputs.*got 3"),
+        (["p3"], ValueError, "levels must name backbone outputs.*got 'p3'"),
+        (["c"], ValueError, "levels must name backbone outputs.*got 'c'"),
+        ([], ValueError, "levels must be different and not empty"),
+        (["c3", "c3"], ValueError, "levels must be different and not empty"),
+        (["c3", "c6"], ValueError, "levels names 'c6'.*it has c2, c3, c4, c5, m3"),
+        (["m2"], ValueError, "levels names 'm2', which this detector does not"),
+    ],
+)
+def test_wrong_levels(levels: Any, error: type[Exception], message: str) -> None:
+    detector = Detector(resnet(), FPN | dict(start_level=1))
+    with pytest.raises(error, match=message):
+        find_levels(detector, levels)
+
+
+def test_no_laterals() -> None:
+    without_neck = Detector(resnet())
+    mapper = dict(type="ChannelMapper", in_channels=WIDTHS, out_channels=8)
+    for levels, wanted in (("laterals", "levels='laterals'"), (["m3"], "level 'm3'")):
+        with pytest.raises(ValueError, match=f"{wanted} needs a neck.*has no neck"):
+            find_levels(without_neck, levels)
+        with pytest.raises(ValueError, match=f"{wanted}.*a ChannelMapper without any"):
+            find_levels(Detector(resnet(), mapper), levels)
+
+
+def test_hooks_are_gone_after_the_block() -> None:
+    detector = Detector(resnet(), FPN)
+    found = find_levels(detector, ["c3", "m3"])
+    assert hooks_of(detector) == 0
+    with record_features(detector, found) as features:
+        assert hooks_of(detector) == 2
+    assert hooks_of(detector) == 0
+    detector(torch.rand(1, 3, *IMAGE))
+    assert features == {}, "nothing is recorded behind the block"
+
+    with pytest.raises(RuntimeError, match="inside"), record_features(detector, found):
+        raise RuntimeError("inside")
+    assert hooks_of(detector) == 0
+
+
+def test_a_module_that_does_not_exist_leaves_no_hook() -> None:
+    detector = Detector(resnet())
+    levels = [
+        SupervisedLevel("c3", "backbone", 1, 16, 8),
+        SupervisedLevel("m3", "neck.lateral_convs.0", None, 16, 8),
+    ]
+    with pytest.raises(AttributeError), record_features(detector, levels):
+        pass
+    assert hooks_of(detector) == 0
+
+
+def test_the_first_call_is_supervised() -> None:
+    """Recursive pyramids run their backbone and laterals more than once."""
+    detector = Detector(resnet(), FPN).eval()
+    found = find_levels(detector, ["c2", "m3"])
+    first, second = torch.rand(2, 1, 3, *IMAGE)
+    with record_features(detector, found) as features:
+        detector(first)
+        kept = dict(features)
+        detector(second)
+    assert all(features[name] is kept[name] for name in ("c2", "m3"))

@@ -1,0 +1,466 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from mmdet.models.dense_heads import FCOSHead, RetinaHead
+from mmdet.models.losses import CrossEntropyLoss, FocalLoss, SmoothL1Loss
+from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fpn_necks.auxiliary import Uncertainty
+from fpn_necks.auxiliary.uncertainty import UncertainLoss, UncertaintyRows
+
+NUM_CLASSES = 3
+SIZES = [(4, 6), (2, 3)]  # of two levels, for images of 32 x 48 pixels
+META = dict(img_shape=(32, 48), pad_shape=(32, 48))
+TRUTHS = [
+    InstanceData(
+        bboxes=torch.tensor([[1.0, 2, 17, 19], [20, 4, 47, 30]]),
+        labels=torch.tensor([2, 0]),
+    ),
+    InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long()),
+]
+
+
+def branch(channels: int = 5, dense: bool = False) -> Uncertainty:
+    torch.manual_seed(0)
+    result = Uncertainty(channels, dense)
+    result.init_weights()
+    return result
+
+
+def random_alphas(sizes: list[tuple[int, int]], batch: int = 2) -> list[Tensor]:
+    """Return α of each level, ``(N * H * W,)``, in [0, 2)."""
+    generator = torch.Generator().manual_seed(3)
+    return [
+        (2 * torch.rand(batch * h * w, generator=generator)).double().requires_grad_()
+        for h, w in sizes
+    ]
+
+
+# The branch.
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_initialisation(dense: bool) -> None:
+    layer = branch(4000, dense).layer
+    assert (layer.bias == 0.1).all()
+    assert 0.009 < layer.weight.std() < 0.011
+    assert layer.weight.mean().abs() < 0.001
+
+
+def test_alpha_of_rows_and_maps() -> None:
+    rows = branch()
+    x = torch.randn(7, 5)
+    alpha = rows(x)
+    weight, bias = rows.layer.weight[0], rows.layer.bias[0]
+    expected = [max((x[k] * weight).sum() + bias, torch.zeros(())) for k in range(7)]
+    torch.testing.assert_close(alpha, torch.stack(expected))
+
+    dense = branch(dense=True)
+    x = torch.randn(2, 5, 3, 4)
+    alpha = dense(x)
+    assert alpha.shape == (24,)
+    weight, bias = dense.layer.weight[0, :, 0, 0], dense.layer.bias[0]
+    for n, row, column in ((0, 0, 0), (0, 1, 2), (1, 2, 3)):
+        expected = ((x[n, :, row, column] * weight).sum() + bias).clamp(min=0)
+        torch.testing.assert_close(alpha[n * 12 + row * 4 + column], expected)
+    assert rows(torch.zeros(0, 5)).shape == (0,)
+
+
+def test_mixed_precision() -> None:
+    """α is a float32, so that e^{-α} does not lose what bfloat16 cannot tell."""
+    rows, x = branch(), torch.randn(7, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        alpha = rows(x)
+    assert alpha.dtype == torch.float32 and alpha.isfinite().all()
+    torch.testing.assert_close(alpha, rows(x), atol=2e-2, rtol=2e-2)
+    scores = torch.randn(7, NUM_CLASSES, dtype=torch.bfloat16, requires_grad=True)
+    handed = UncertaintyRows(NUM_CLASSES)
+    handed.start([alpha], [alpha])
+    loss = UncertainLoss(FocalLoss(), handed, "cls")
+    (loss(scores, torch.arange(7) % 4) + handed.mean("cls")).backward()
+    assert scores.grad.isfinite().all() and scores.grad.any()
+    assert rows.layer.weight.grad.isfinite().all()
+
+
+# Eq. 10: e^{-α} L per element, and the mean of α.
+
+
+def plain_focal(score: Tensor, label: int) -> Tensor:
+    """The focal loss of one row, γ = 2 and 0.25, class by class."""
+    total = score.new_zeros(())
+    for c in range(len(score)):
+        p = score[c].sigmoid()
+        if c == label:
+            total = total - 0.25 * (1 - p) ** 2 * p.log()
+        else:
+            total = total - 0.75 * p**2 * (1 - p).log()
+    return total
+
+
+def retina_head(loss_bbox: dict[str, Any]) -> RetinaHead:
+    decoded = loss_bbox["type"] != "SmoothL1Loss"
+    return RetinaHead(
+        num_classes=NUM_CLASSES,
+        in_channels=4,
+        stacked_convs=0,
+        anchor_generator=dict(
+            type="AnchorGenerator",
+            octave_base_scale=2,
+            scales_per_octave=1,
+            ratios=[0.5, 1.0],
+            strides=[8, 16],
+        ),
+        bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+        reg_decoded_bbox=decoded,
+        loss_cls=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25),
+        loss_bbox=loss_bbox,
+        train_cfg=ConfigDict(
+            assigner=dict(
+                type="MaxIoUAssigner", pos_iou_thr=0.4, neg_iou_thr=0.2, min_pos_iou=0
+            ),
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
+    )
+
+
+def weigh(head: Any, rows: UncertaintyRows) -> None:
+    head.loss_cls = UncertainLoss(head.loss_cls, rows, "cls")
+    head.loss_bbox = UncertainLoss(head.loss_bbox, rows, "bbox")
+
+
+def test_rows_of_retinanet() -> None:
+    """A anchors per location share its α; losses come level by level."""
+    head = retina_head(dict(type="SmoothL1Loss", beta=0.5))
+    rows = UncertaintyRows(NUM_CLASSES, num_anchors=2)
+    torch.manual_seed(1)
+    scores = [torch.randn(2, 2 * NUM_CLASSES, h, w).double() for h, w in SIZES]
+    boxes = [torch.randn(2, 2 * 4, h, w).double() for h, w in SIZES]
+    metas = [META] * 2
+    anchors, flags = head.get_anchors(SIZES, metas, device="cpu")
+    *targets, factor = head.get_targets(anchors, flags, TRUTHS, metas)
+    targets = [*([x.double() for x in part] for part in targets), factor]
+    targets[0] = [labels.long() for labels in targets[0]]
+    labels, label_weights, box_targets, box_weights, factor = targets
+    weigh(head, rows)
+    of_scores, of_boxes = random_alphas(SIZES), random_alphas(SIZES)
+    of_boxes = [alpha / 2 for alpha in of_boxes]
+    rows.start(of_scores, of_boxes)
+    head.get_targets = lambda *_, **__: targets
+    losses = head.loss_by_feat(scores, boxes, TRUTHS, metas)
+
+    counted: dict[str, list[Tensor]] = {"cls": [], "bbox": []}
+    for level, (h, w) in enumerate(SIZES):
+        classification = regression = torch.zeros(()).double()
+        for n in range(2):
+            for y in range(h):
+                for x in range(w):
+                    place = (n * h + y) * w + x
+                    for a in range(2):
+                        row = (y * w + x) * 2 + a
+                        score = scores[level][n].reshape(2, NUM_CLASSES, h, w)[
+                            a, :, y, x
+                        ]
+                        box = boxes[level][n].reshape(2, 4, h, w)[a, :, y, x]
+                        label = int(labels[level][n, row])
+                        weight = label_weights[level][n, row].double()
+                        alpha = of_scores[level][place]
+                        if weight > 0:
+                            counted["cls"].append(alpha)
+                        entropy = weight * plain_focal(score, label)
+                        classification = classification + (-alpha).exp() * entropy
+                        if box_weights[level][n, row].sum() == 0:
+                            assert label == NUM_CLASSES
+                            continue
+                        alpha = of_boxes[level][place]
+                        counted["bbox"].append(alpha)
+                        error = (box - box_targets[level][n, row]).abs()
+                        each = torch.where(error < 0.5, error**2, error - 0.25)
+                        regression = regression + (-alpha).exp() * each.sum()
+        found = losses["loss_cls"][level], losses["loss_bbox"][level]
+        torch.testing.assert_close(found[0], classification / factor)
+        torch.testing.assert_close(found[1], regression / factor)
+    num_ignored = sum(int((w == 0).sum()) for w in label_weights)
+    assert num_ignored > 0, "some anchors are neither positive nor negative"
+    assert 2 <= len(counted["bbox"]) < 60
+    for kind, alphas in counted.items():
+        torch.testing.assert_close(rows.mean(kind), torch.stack(alphas).mean())
+    assert len(counted["cls"]) == 120 - num_ignored
+
+
+@pytest.mark.parametrize("kind", ["IoULoss", "GIoULoss", "L1Loss"])
+def test_boxes_of_retinanet_with_other_losses(kind: str) -> None:
+    """α = ln 2 everywhere halves every loss, whatever the weights look like."""
+    torch.manual_seed(1)
+    scores = [torch.randn(2, 2 * NUM_CLASSES, h, w) for h, w in SIZES]
+    boxes = [torch.randn(2, 2 * 4, h, w) / 9 for h, w in SIZES]
+    head = retina_head(dict(type=kind))
+    plain = head.loss_by_feat(scores, boxes, TRUTHS, [META] * 2)
+    rows = UncertaintyRows(NUM_CLASSES, num_anchors=2)
+    weigh(head, rows)
+    half = [torch.full((2 * h * w,), math.log(2)) for h, w in SIZES]
+    rows.start(half, half)
+    found = head.loss_by_feat(scores, boxes, TRUTHS, [META] * 2)
+    assert sum(plain["loss_bbox"]) > 0
+    for name in ("loss_cls", "loss_bbox"):
+        for a, b in zip(found[name], plain[name], strict=True):
+            torch.testing.assert_close(a, b / 2)
+
+
+def test_rows_of_fcos() -> None:
+    """All levels at once; the boxes of positive points alone have a loss."""
+    head = FCOSHead(
+        num_classes=NUM_CLASSES,
+        in_channels=4,
+        stacked_convs=0,
+        strides=[8, 16],
+        regress_ranges=((-1, 20), (20, 1e8)),
+        loss_bbox=dict(type="IoULoss", loss_weight=1.0),
+    )
+    rows = UncertaintyRows(NUM_CLASSES)
+    torch.manual_seed(1)
+    scores = [torch.randn(2, NUM_CLASSES, h, w).double() for h, w in SIZES]
+    boxes = [8 + 8 * torch.rand(2, 4, h, w).double() for h, w in SIZES]
+    centerness = [torch.randn(2, 1, h, w).double() for h, w in SIZES]
+    points = head.prior_generator.grid_priors(SIZES, dtype=torch.double, device="cpu")
+    labels, targets = head.get_targets(points, TRUTHS)
+    weigh(head, rows)
+    of_scores, of_boxes = random_alphas(SIZES), random_alphas(SIZES)
+    of_boxes = [alpha / 2 for alpha in of_boxes]
+    rows.start(of_scores, of_boxes)
+    losses = head.loss_by_feat(scores, boxes, centerness, TRUTHS, [META] * 2)
+
+    classification = regression = torch.zeros(()).double()
+    positive, centers = [], []
+    for level, (h, w) in enumerate(SIZES):
+        for k in range(2 * h * w):
+            n, y, x = k // (h * w), k // w % h, k % w
+            label = int(labels[level][k])
+            entropy = plain_focal(scores[level][n, :, y, x], label)
+            classification = classification + (-of_scores[level][k]).exp() * entropy
+            if label == NUM_CLASSES:
+                continue
+            alpha = of_boxes[level][k]
+            left, top, right, bottom = targets[level][k]
+            center = torch.sqrt(
+                torch.minimum(left, right)
+                / torch.maximum(left, right)
+                * torch.minimum(top, bottom)
+                / torch.maximum(top, bottom)
+            )
+            own = boxes[level][n, :, y, x]
+            inner = torch.minimum(own, targets[level][k])
+            overlap = (inner[0] + inner[2]) * (inner[1] + inner[3])
+            areas = [(d[0] + d[2]) * (d[1] + d[3]) for d in (own, targets[level][k])]
+            iou = overlap / (sum(areas) - overlap)
+            regression = regression - (-alpha).exp() * center * iou.log()
+            positive.append(alpha)
+            centers.append(center)
+    assert 2 < len(positive) < 30
+    torch.testing.assert_close(losses["loss_cls"], classification / len(positive))
+    torch.testing.assert_close(losses["loss_bbox"], regression / sum(centers))
+    torch.testing.assert_close(rows.mean("cls"), torch.cat(of_scores).mean())
+    torch.testing.assert_close(rows.mean("bbox"), torch.stack(positive).mean())
+
+
+def test_rows_of_rois() -> None:
+    """One α per RoI; ignored RoIs count neither in the loss nor in α's mean."""
+    head = Shared2FCBBoxHead(
+        in_channels=2, fc_out_channels=4, roi_feat_size=1, num_classes=NUM_CLASSES
+    )
+    rows = UncertaintyRows(NUM_CLASSES)
+    weigh(head, rows)
+    torch.manual_seed(1)
+    scores = torch.randn(6, NUM_CLASSES + 1).double()
+    boxes = torch.randn(6, 4 * NUM_CLASSES).double()
+    labels = torch.tensor([0, 2, 3, 3, 1, 3])
+    label_weights = torch.tensor([1.0, 1, 1, 0, 0.5, 1]).double()
+    box_targets = torch.randn(6, 4).double()
+    box_weights = torch.tensor([1.0, 1, 0, 0, 0, 0]).double()[:, None].expand(-1, 4)
+    of_scores, of_boxes = (2 * torch.rand(2, 6).double()).unbind()
+    rows.start([of_scores], [of_boxes])
+    rois = torch.zeros(6, 5).double()
+    losses = head.loss(
+        scores, boxes, rois, labels, label_weights, box_targets, box_weights
+    )
+    classification = regression = 0.0
+    for k in range(6):
+        entropy = -label_weights[k] * scores[k].log_softmax(0)[labels[k]]
+        classification += (-of_scores[k]).exp() * entropy
+        if k in (0, 1):
+            first = 4 * int(labels[k])
+            error = (boxes[k, first : first + 4] - box_targets[k]).abs()
+            each = torch.where(error < 1, 0.5 * error**2, error - 0.5)
+            regression += (-of_boxes[k]).exp() * each.sum()
+    torch.testing.assert_close(losses["loss_cls"], classification / 5)
+    torch.testing.assert_close(losses["loss_bbox"], regression / 6)
+    torch.testing.assert_close(rows.mean("cls"), of_scores[[0, 1, 2, 4, 5]].mean())
+    torch.testing.assert_close(rows.mean("bbox"), of_boxes[[0, 1]].mean())
+
+
+def test_nothing_supervised() -> None:
+    """The mean is 0 and has a gradient, which distributed training waits for."""
+    rows = UncertaintyRows(NUM_CLASSES)
+    alpha = torch.rand(4, requires_grad=True)
+    rows.start([alpha], [alpha])
+    loss = UncertainLoss(CrossEntropyLoss(), rows, "cls")
+    value = loss(torch.randn(4, 4), torch.full((4,), 3), torch.zeros(4), avg_factor=1.0)
+    assert value == 0
+    total = value + rows.mean("cls") + rows.mean("bbox")
+    total.backward()
+    assert total == 0 and alpha.grad is not None and not alpha.grad.any()
+    empty = torch.zeros(0, requires_grad=True)
+    rows.start([empty], [empty])
+    assert rows.mean("cls") == 0 and rows.mean("bbox").requires_grad
+
+
+# The gradient of w and b.
+
+
+def weighted_total(
+    rows_of: Uncertainty, x: Tensor, losses: Tensor, tau: float
+) -> Tensor:
+    """Return e^{-α} L + τ mean(α), added up as the forms do, for one-hot boxes."""
+    rows = UncertaintyRows(NUM_CLASSES)
+    alpha = rows_of.layer(x).relu().flatten()
+    rows.start([alpha], [alpha])
+    weigh_loss = UncertainLoss(SmoothL1Loss(beta=1e-9), rows, "bbox")
+    rows.of_scores(torch.zeros(len(x), dtype=torch.long))
+    found = weigh_loss(losses, torch.zeros_like(losses), avg_factor=len(x))
+    return found + tau * rows.mean("bbox")
+
+
+def test_gradient_is_numerically_right() -> None:
+    layer = branch().double()
+    x = torch.randn(6, 5).double() / 10
+    losses = (torch.rand(6, 1).double() + 0.5).requires_grad_()
+
+    def function(weight: Tensor, bias: Tensor, losses: Tensor) -> Tensor:
+        copy = Uncertainty(5, dense=False).double()
+        del copy.layer.weight, copy.layer.bias
+        copy.layer.weight, copy.layer.bias = weight, bias
+        return weighted_total(copy, x, losses, 0.5)
+
+    weight, bias = layer.layer.weight.detach(), layer.layer.bias.detach()
+    inputs = (weight.requires_grad_(), bias.requires_grad_(), losses)
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+def test_gradient_is_not_zero_at_initialisation() -> None:
+    """Without the bias of 0.1 about half of the rows would be dead."""
+    layer = branch(256)
+    x = torch.randn(64, 256)
+    total = weighted_total(layer, x, torch.full((64, 1), 3.0), 0.5)
+    total.backward()
+    assert (layer.layer.weight.grad != 0).all()
+    # L e^{-α} - τ per live row is far from 0, and pulls the bias up.
+    assert layer.layer.bias.grad < -0.5
+    assert (layer(x) > 0).float().mean() > 0.5
+
+
+def train_branch(loss: float, tau: float, steps: int = 250) -> list[float]:
+    """Train α alone on a fixed batch; return its mean after each step."""
+    layer = branch(5)
+    x = torch.randn(16, 5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.03 / tau)
+    values = torch.full((16, 1), loss)
+    means = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        weighted_total(layer, x, values, tau).backward()
+        optimizer.step()
+        means.append(layer(x).mean().item())
+    return means
+
+
+@pytest.mark.parametrize(("loss", "tau"), [(3.0, 0.5), (1.0, 0.7), (1.0, 0.1)])
+def test_alpha_rises_to_the_logarithm(loss: float, tau: float) -> None:
+    """dL/dα = 0 at α = ln(L / τ), where L is above τ."""
+    means = train_branch(loss, tau)
+    assert means[0] > 0.1 and means[0] < means[5] < means[20]
+    assert means[-1] == pytest.approx(math.log(loss / tau), abs=0.01)
+
+
+def test_alpha_stays_at_zero_where_the_loss_is_small() -> None:
+    means = train_branch(loss=0.2, tau=0.5)
+    assert min(means) >= 0 and means[-1] < means[0] and means[-1] < 0.02
+
+
+# What can go wrong.
+
+
+def test_rows_that_do_not_fit() -> None:
+    rows = UncertaintyRows(NUM_CLASSES, num_anchors=2)
+    alphas = [torch.rand(4), torch.rand(1)]
+    rows.start(alphas, alphas)
+    with pytest.raises(ValueError, match="a box loss came before its classification"):
+        rows.of_boxes(3)
+    with pytest.raises(
+        ValueError, match=r"losses of \[8, 2\] rows.*got 7; uncertainty"
+    ):
+        rows.of_scores(torch.zeros(7))
+    assert len(rows.of_scores(torch.zeros(8))) == 8
+    with pytest.raises(ValueError, match="expected 8 box rows or the 8 positive"):
+        rows.of_boxes(3)
+    with pytest.raises(ValueError, match="got 8"):  # the next level has 2
+        rows.of_scores(torch.zeros(8))
+    with pytest.raises(ValueError, match="got 10"):  # and it is too late for all
+        rows.of_scores(torch.zeros(10))
+    assert len(rows.of_scores(torch.tensor([3, 1]))) == 2
+    assert torch.equal(rows.of_boxes(1), alphas[1])
+    with pytest.raises(ValueError, match="got 2"):
+        rows.of_scores(torch.zeros(2))
+    rows.start(alphas, alphas)
+    assert len(rows.of_scores(torch.zeros(10))) == 10
+    with pytest.raises(ValueError, match="got 8"):
+        rows.of_scores(torch.zeros(8))
+
+
+def test_labels_that_are_no_objects() -> None:
+    """Some heads mark ignored rows by -1; the background is the last class."""
+    rows = UncertaintyRows(NUM_CLASSES)
+    alpha = torch.arange(5.0)
+    rows.start([alpha], [10 * alpha])
+    rows.of_scores(torch.tensor([-1, 0, NUM_CLASSES, 2, NUM_CLASSES]))
+    assert rows.of_boxes(2).tolist() == [10.0, 30.0]
+    assert rows.of_boxes(5).tolist() == [0.0, 10.0, 20.0, 30.0, 40.0]
+
+
+def test_weights_of_other_rows() -> None:
+    """FSAF has one weight per class of a row."""
+    rows = UncertaintyRows(NUM_CLASSES)
+    rows.start([torch.rand(4)], [torch.rand(4)])
+    loss = UncertainLoss(FocalLoss(), rows, "cls")
+    with pytest.raises(ValueError, match="a weight for each of 4 rows, got 12"):
+        loss(torch.randn(4, 3), torch.zeros(4).long(), torch.ones(12))
+
+
+def test_attributes_of_the_wrapped_loss() -> None:
+    rows = UncertaintyRows(NUM_CLASSES)
+    wrapped = FocalLoss(use_sigmoid=True, loss_weight=0.7)
+    loss = UncertainLoss(wrapped, rows, "cls")
+    assert loss.use_sigmoid is True and loss.loss_weight == 0.7
+    assert loss.gamma == wrapped.gamma
+    assert not hasattr(loss, "custom_accuracy")
+    assert getattr(CrossEntropyLoss(), "custom_cls_channels", 1) == getattr(
+        UncertainLoss(CrossEntropyLoss(), rows, "cls"), "custom_cls_channels", 1
+    )
+    assert isinstance(loss.loss, nn.Module) and list(loss.children()) == [wrapped]
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+def test_further_arguments_reach_the_wrapped_loss(reduction: str) -> None:
+    rows = UncertaintyRows(NUM_CLASSES)
+    alpha = torch.rand(4)
+    rows.start([alpha], [alpha])
+    loss = UncertainLoss(CrossEntropyLoss(loss_weight=2.0), rows, "cls")
+    scores, labels = torch.randn(4, 4), torch.tensor([0, 3, 1, 2])
+    found = loss(scores, labels, reduction_override=reduction)
+    each = 2 * (-alpha).exp() * F.cross_entropy(scores, labels, reduction="none")
+    torch.testing.assert_close(found, each if reduction == "none" else each.sum())
