@@ -41,7 +41,8 @@ def test_wheel_holds_the_package(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     sources = {
         path.relative_to(CLONE).as_posix()
-        for path in (CLONE / "fpn_necks").rglob("*.py")
+        for kind in ("*.py", "*.yaml")
+        for path in (CLONE / "fpn_necks").rglob(kind)
         if ".mim" not in path.parts
     }
     assert sources - names == set()

@@ -17,6 +17,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, DictAction
 
+import fpn_necks.auxiliary
 import fpn_necks.necks
 import fpn_necks.roi_extractors
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
@@ -130,6 +131,8 @@ def test_row_trains(row: Row, tiny_set: Path) -> None:
 
 def modules_of(config: Config) -> str:
     """Return what the model consists of, in full size."""
+    if config.model.backbone.type == "SwinTransformer":
+        shrink(config)  # its constructor reads numbers, which meta tensors lack
     with torch.device("meta"):
         return repr(MODELS.build(config.model))
 
@@ -154,6 +157,8 @@ def modules_without_options(config: str) -> str:
 def test_options_of_a_row_take_effect(row: Row) -> None:
     config = row.load()
     for key, value in row.changes.items():
+        if key.endswith("._delete_"):  # mmengine's word, which is gone after merging
+            continue
         found = config
         for part in key.split("."):
             found = found[int(part)] if isinstance(found, list) else found[part]
@@ -224,8 +229,11 @@ def resolve(path: str) -> Any:
     raise ModuleNotFoundError(path)
 
 
+REGISTERING = (fpn_necks.necks, fpn_necks.roi_extractors, fpn_necks.auxiliary)
+
+
 def public_classes() -> dict[str, type]:
-    modules = (fpn_necks.layers, fpn_necks.necks, fpn_necks.roi_extractors)
+    modules = (fpn_necks.layers, *REGISTERING)
     return {
         name: getattr(module, name)
         for module in modules
@@ -244,10 +252,11 @@ def arguments_of(cls: type) -> set[str]:
     }
 
 
-def test_every_neck_and_extractor_has_its_page() -> None:
+def test_every_neck_extractor_and_loss_has_its_page() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    for module in (fpn_necks.necks, fpn_necks.roi_extractors):
-        for name in set(module.__all__) - {"PyramidNeck"}:
+    bases = {"PyramidNeck", "AuxiliaryForm", "RecordingSampler"}
+    for module in REGISTERING:
+        for name in set(module.__all__) - bases:
             assert f"`{module.__name__}.{name}`" in text, name
 
 
@@ -281,5 +290,5 @@ def test_page_names_configs_files_and_links_that_exist(page: Path) -> None:
         assert "://" in link or (page.parent / link).exists(), link
     for path in quoted(text):
         if re.match(r"(fpn_necks|configs|tests|tools|docs)/", path):
-            assert (ROOT / path).exists(), path
+            assert (ROOT / path.split()[0]).exists(), path  # or a command line
     assert not re.search("TODO|FIXME", text)

@@ -421,7 +421,7 @@ begin "installing mmengine $MMENGINE_VERSION, mmdet $MMDET_VERSION and the tools
 printf 'torch==%s\ntorchvision==%s\nsetuptools<81\n' "$TORCH_VERSION" "$TORCHVISION_VERSION" >"$state/constraints.txt"
 packages=("mmengine==$MMENGINE_VERSION" "mmdet==$MMDET_VERSION"
   addict packaging pillow pyyaml yapf numpy 'matplotlib' pycocotools scipy shapely six terminaltables tqdm
-  pytest pytest-timeout hypothesis ruff onnx onnxruntime)
+  pytest pytest-timeout pytest-xdist hypothesis ruff onnx onnxruntime)
 # opencv is left alone where it works: it may be the headless one, see below.
 if ! "$venv_python" -c 'import cv2' >/dev/null 2>&1; then packages+=(opencv-python); fi
 pip_install packages 'mmengine, mmdet and the tools' --constraint "$state/constraints.txt" "${packages[@]}"

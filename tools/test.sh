@@ -6,7 +6,8 @@ usage() {
   cat <<'HELP'
 usage: bash tools/test.sh [--full] [--help] [pytest arguments]
 
-Runs the core suite (everything but the tests marked "long").
+Runs the core suite (everything but the tests marked "long"), one process per core,
+at most four. With pytest arguments, which choose some of the tests, it is one process.
 
   --full  the long tests as well
   --help  this text
@@ -27,6 +28,7 @@ for argument in "$@"; do
     *) arguments+=("$argument") ;;
   esac
 done
+chosen=${#arguments[@]}
 # A -m of the caller's own takes the place of ours.
 if [[ $full == no && $selects_marks == no ]]; then arguments=(-m 'not long' ${arguments[@]+"${arguments[@]}"}); fi
 
@@ -37,6 +39,11 @@ bash "$clone/tools/setup.sh" --quiet
 # The tests use small tensors: more threads than cores only wait for each other.
 cores=$(nproc 2>/dev/null || echo 2)
 threads=$((cores < 2 ? cores : 2))
+if [[ $chosen == 0 ]]; then
+  arguments+=(-n "$((cores < 4 ? cores : 4))" --dist worksteal)
+  threads=1
+  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads} MKL_NUM_THREADS=${MKL_NUM_THREADS:-$threads}
 export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-$threads}
 export MPLBACKEND=${MPLBACKEND:-Agg}  # no window from matplotlib

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 CLONE = Path(__file__).parents[2]
+PARALLEL = f"-n {min(len(os.sched_getaffinity(0)), 4)} --dist worksteal"
 SCRIPTS = ["tools/setup.sh", "tools/test.sh", ".ci/run"]
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None, reason="the scripts need bash"
@@ -377,8 +378,8 @@ def test_unknown_option_of_set_up(clone: Clone) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "-m pytest -m not long"),
-        (["--full"], "-m pytest"),
+        ([], f"-m pytest -m not long {PARALLEL}"),
+        (["--full"], f"-m pytest {PARALLEL}"),
         (["-k", "asff", "-x"], "-m pytest -m not long -k asff -x"),
         (["--full", "tests/necks"], "-m pytest tests/necks"),
         (["-m", "long"], "-m pytest -m long"),

@@ -1,0 +1,262 @@
+"""The papers' tables: numbers as printed, configs that exist, models that build."""
+
+import copy
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+
+from fpn_necks.reproduction import (
+    Paper,
+    Row,
+    Table,
+    load_papers,
+    load_tables,
+)
+from fpn_necks.reproduction.configs import find_config
+from tests.reproduction.paper_text import (
+    is_row,
+    lines_of_table,
+    numbers_of,
+    numbers_of_row,
+    stands_in,
+)
+from tests.shared_data import shared
+from tests.test_paper_pages import READMES, rows_of
+from tests.tiny_detectors import load_config
+
+register_all_modules()
+PAPERS = load_papers()
+TABLES = load_tables()
+EXPECTED = {
+    **{f"s-alpha-table-{n}": rows for n, rows in enumerate([6, 3, 17, 17, 4, 3, 3], 1)},
+    "s-alpha-figure-1-tinyperson": 6,
+    "s-alpha-figure-1-tinycitypersons": 6,
+    **{
+        f"s-alpha-figure-2-{data}": 6
+        for data in ("tinyperson", "tinycitypersons", "citypersons", "voc", "coco")
+    },
+    **{f"s-alpha-figure-3-x{size}": 6 for size in (1, 2, 4)},
+    **{f"s-alpha-figure-5-coco{size}": 6 for size in (100, 200, 800)},
+    "s-alpha-figure-7": 6,
+    "yslao-figure-1": 4,
+    "yslao-figure-3": 4,
+    **{f"yslao-table-{n}": rows for n, rows in enumerate([6, 8, 24, 6], 1)},
+    **{f"asff-table-{n}": None for n in range(1, 6)},
+    **{f"augfpn-table-{n}": None for n in range(1, 6)},
+    **{f"drfpn-table-{n}": None for n in range(1, 8)},
+}
+
+
+def test_every_table_is_there() -> None:
+    assert set(EXPECTED) <= set(TABLES)
+    for table_id, rows in EXPECTED.items():
+        assert rows in (None, len(TABLES[table_id].rows)), table_id
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
+def test_numbers_are_those_of_the_paper(paper: Paper) -> None:
+    """Row by row in order, each on a line of its own, and no row is left out."""
+    text = shared(f"papers/{paper.text}").read_text().splitlines()
+    used: set[int] = set()
+    for table in paper.tables:
+        for lines in lines_of_table(table, text).values():
+            used.update(lines)
+        for row in table.rows:
+            if row.layout == "scattered":
+                for number in numbers_of_row(row):
+                    lines = [i for i, x in enumerate(text) if number in numbers_of(x)]
+                    assert lines, f"{table.id}, {row.name}: {number}"
+                    used.update(lines)
+    forgotten = [x for i, x in enumerate(text) if is_row(x) and i not in used]
+    assert forgotten == []
+
+
+def test_few_rows_are_scattered_or_illegible() -> None:
+    rows = [row for table in TABLES.values() for row in table.rows]
+    scattered = [row for row in rows if row.layout == "scattered"]
+    assert len(scattered) <= 5
+    lost = Counter(
+        table.id for table in TABLES.values() for row in table.rows if row.illegible
+    )
+    tables = {table_id: n for table_id, n in lost.items() if "-figure-" not in table_id}
+    # The text of this table tears numbers apart and loses some digits.
+    assert tables == {"yslao-table-3": 5}
+
+
+def test_the_matcher_finds_what_is_wrong() -> None:
+    rows = {"A": (41.0, 21.7), "B": (40.3, 24.2), "C": (42.0, None)}
+    text = [
+        "prose 41.0",
+        "A [1]\t$41.0$\t57.6 21.\t7 42.8",
+        "B\t40.3\t24.2\t2 45",
+        "C\t42.0\t-",
+    ]
+    find = functools.partial(lines_of_table, text=text)
+    assert find(small_table(rows)) == {"A": [1], "B": [2], "C": [3]}
+    for name, wrong in {
+        "A": (41.0, 21.8),
+        "B": (24.2, 40.3),
+        "C": (42.1, None),
+    }.items():
+        with pytest.raises(AssertionError, match=f"no line has the numbers of {name}"):
+            find(small_table(rows | {name: wrong}))
+    with pytest.raises(AssertionError, match="nowhere in this order"):
+        find(small_table({"B": rows["B"], "A": rows["A"]}))
+    far = [*text[:3], *["prose"] * 60, text[3]]
+    with pytest.raises(AssertionError, match="nowhere in this order"):
+        lines_of_table(small_table(rows), far)
+    assert [is_row(line) for line in text] == [False, True, True, False]
+    assert stands_in([1, 3], [1, 2, 3]) and not stands_in([3, 1], [1, 2, 3])
+
+
+def small_table(rows: dict[str, tuple[float | None, ...]]) -> Table:
+    made = [
+        Row(name, "fpn", None, None, None, {"AP": values[0], "AP_S": values[1]})
+        for name, values in rows.items()
+    ]
+    return Table("neck-table-1", "", "", (), tuple(made))
+
+
+# ------------------------------------------------------------ configs and their options
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows of one training: RetinaNet† stands in six tables."""
+
+    name: str
+    row: Row
+    logs: frozenset[str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def runs_of(tables: Iterable[Table]) -> list[Run]:
+    runs: dict[str, Run] = {}
+    for table in tables:
+        for row in table.rows:
+            if row.kind != "trainable":
+                continue
+            logs = {
+                metric.log
+                for metric in table.metrics
+                if metric.log is not None
+                and (
+                    row.values[metric.name] is not None or metric.name in row.illegible
+                )
+            }
+            key = repr((row.config, sorted(row.options.items()), row.pretraining))
+            first = runs.get(key, Run(f"{table.id}: {row.slug}", row, frozenset()))
+            runs[key] = replace(first, logs=first.logs | logs)
+    return list(runs.values())
+
+
+RUNS = runs_of(TABLES.values())
+
+
+@functools.cache
+def read_mmdet(name: str) -> Config:
+    return Config.fromfile(find_config(name))
+
+
+def load(name: str, options: Mapping[str, Any]) -> Config:
+    """Read a config, a shipped one through the cache that other tests have filled."""
+    if name.startswith("mmdet::"):
+        config = copy.deepcopy(read_mmdet(name))
+    else:
+        config = load_config(f"{name}.py")
+    config.merge_from_dict(dict(options))
+    return config
+
+
+@pytest.mark.parametrize("run", RUNS, ids=str)
+def test_config_has_the_options_and_logs_the_metrics(run: Run) -> None:
+    row = run.row
+    assert row.config is not None
+    config = load(row.config, row.options)
+    check_options(config, row.options)
+    evaluators = config.val_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    logged = [key for evaluator in evaluators for key in logged_by(evaluator)]
+    for log in run.logs:
+        assert any(re.fullmatch(key, log) for key in logged), log
+    if row.pretraining is not None:
+        first = load(row.pretraining.config, row.pretraining.options)
+        check_options(first, row.pretraining.options)
+        assert row.pretraining.checkpoint == f"iter_{first.train_cfg.max_iters}.pth"
+        assert first.model.neck == config.model.neck
+
+
+def check_options(config: Config, options: Mapping[str, Any]) -> None:
+    for key, value in options.items():
+        if key.endswith("._delete_"):
+            continue
+        found = config
+        for part in key.split("."):
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        assert found == value, key
+
+
+def written(config: str, options: Mapping[str, Any]) -> tuple[str, str]:
+    """Return config and options in a form that README and data share."""
+    options = {
+        key: float(value) if type(value) is int else value
+        for key, value in options.items()
+        if key not in ("work_dir", "load_from")  # of runs after a pre-training
+    }
+    return config.split("/")[-1], repr(sorted(options.items()))
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_data_have_every_row_of_the_readmes(readme: Path) -> None:
+    """Their labels start with the number of the paper's table."""
+    known = {written(run.row.config or "", run.row.options) for run in RUNS}
+    firsts = [run.row.pretraining for run in RUNS if run.row.pretraining is not None]
+    known |= {written(first.config, first.options) for first in firsts}
+    rows = [row for row in rows_of(readme) if row.label[0].isdigit()]
+    assert rows
+    unknown = [r.label for r in rows if written(r.config, r.changes) not in known]
+    assert unknown == []
+
+
+def logged_by(evaluator: Any) -> list[str]:
+    """Return patterns of what a metric's configuration writes into the logs."""
+    if evaluator.type == "TinyPersonMetric":
+        return [r"tiny_person/(AP|MR)(25|50|75)_(all|tiny[123]?|small)"]
+    if evaluator.type == "VOCMetric":
+        return ["pascal_voc/(mAP|AP50)"]
+    if evaluator.type == "CityScapesMetric":
+        return []
+    metric = evaluator.metric
+    kinds = "|".join([metric] if isinstance(metric, str) else metric)
+    names = [rf"coco/({kinds})_mAP(_50|_75|_s|_m|_l)?"]
+    return names + ["coco/(clock|person)_precision"] * evaluator.get("classwise", False)
+
+
+@pytest.mark.long  # a minute in all; tests/test_paper_pages.py has most in the core
+@pytest.mark.parametrize("run", RUNS, ids=str)
+def test_model_of_a_row_is_built(run: Run) -> None:
+    row = run.row
+    assert row.config is not None
+    model = load(row.config, row.options).model
+    changed = any(key.startswith("model.") for key in row.options)
+    assert changed == (model.to_dict() != load(row.config, {}).model.to_dict())
+    if model.backbone.type == "SwinTransformer":  # reads numbers when it is built
+        model.backbone = dict(type="ResNet", depth=18)
+    with torch.device("meta"):
+        built = MODELS.build(model)
+    stages = model.get("neck") or []
+    stages = stages if isinstance(stages, list) else [stages]
+    names = {type(module).__name__ for module in built.modules()}
+    assert {stage.type for stage in stages} <= names

@@ -1,0 +1,209 @@
+"""Reproduce a table of the papers: train its rows, compare with the printed numbers.
+
+`list` and `show` print the tables, `run` trains and tests rows, one after the other,
+and `report` writes what was measured beside what the paper printed. An interrupted
+`run` goes on when it is started again. The exit status is 0, 1 if a row failed, 2 if
+the command line or the data are wrong and 130 if the run was interrupted.
+docs/reproduce.md shows it from the download to the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+
+from fpn_necks.reproduction import Table, find_table, load_tables
+from fpn_necks.reproduction.data_files import missing_data
+from fpn_necks.reproduction.drawing import draw_report
+from fpn_necks.reproduction.planning import (
+    LAUNCHERS,
+    Launch,
+    Request,
+    choose_rows,
+    plan_runs,
+)
+from fpn_necks.reproduction.reporting import (
+    gather,
+    json_report,
+    markdown_report,
+    markdown_table,
+)
+from fpn_necks.reproduction.results import write_json, write_text
+from fpn_necks.reproduction.running import describe, run_all
+
+WORK_DIR = Path("work_dirs/reproduction")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--tables", type=Path, help="folder of table files (default: the shipped ones)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print all tables")
+    show = commands.add_parser("show", help="print a table in Markdown")
+    run = commands.add_parser("run", help="train and test the rows of a table")
+    report = commands.add_parser("report", help="compare with the paper's numbers")
+    for command in (show, run, report):
+        command.add_argument("table", help="such as augfpn-table-2")
+    for command in (run, report):
+        command.add_argument(
+            "--work-dir",
+            type=Path,
+            default=WORK_DIR,
+            help=f"folder of all runs (default: {WORK_DIR})",
+        )
+    report.add_argument(
+        "--out", type=Path, help="folder of the report (default: WORK_DIR/TABLE)"
+    )
+    add_run_options(run)
+    return parser.parse_args(arguments)
+
+
+def add_run_options(run: argparse.ArgumentParser) -> None:
+    """Add what only `run` has."""
+    add = run.add_argument
+    add("--rows", nargs="+", metavar="ROW", help="names or slugs (default: all)")
+    add("--launcher", choices=LAUNCHERS, default="none", help="(default: none)")
+    add("--gpus", type=int, default=1, metavar="N", help="per node (default: 1)")
+    add("--nodes", type=int, default=1, metavar="N", help="(default: 1)")
+    add("--srun-args", default="", help="for srun, such as '-p PARTITION -t 24:00:00'")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="K", help="(default: 0)")
+    add("--data-root", metavar="FOLDER", help="in the place of data/coco or the like")
+    add(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="overrides of config values, for all rows",
+    )
+    add(
+        "--pretraining-cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="the same for the trainings that rows start from",
+    )
+    add("--dry-run", action="store_true", help="print what would be run")
+
+
+def list_tables(tables: dict[str, Table]) -> None:
+    """Print a line per table."""
+    width = max(len(name) for name in tables)
+    print(f"{'table':<{width}}  trainable  quoted  untrainable  title")
+    for name, table in tables.items():
+        count = Counter(row.kind for row in table.rows)
+        print(
+            f"{name:<{width}}  {count['trainable']:>9}  {count['quoted']:>6}  "
+            f"{count['untrainable']:>11}  {table.title}"
+        )
+
+
+def run_table(options: argparse.Namespace, table: Table) -> int:
+    """Train and test rows; return the exit status."""
+    if any(seed < 0 for seed in options.seeds):
+        raise ValueError(f"--seeds must be at least 0, got {min(options.seeds)}")
+    launch = Launch(options.launcher, options.gpus, options.nodes, options.srun_args)
+    request = Request(
+        work_dir=options.work_dir,
+        seeds=tuple(dict.fromkeys(options.seeds)),
+        overrides=options.cfg_options,
+        pretraining_overrides=options.pretraining_cfg_options,
+        data_root=options.data_root,
+        launch=launch,
+    )
+    runs = plan_runs(table, choose_rows(table, options.rows), request)
+    missing = {
+        run: text for run in range(len(runs)) if (text := missing_data(runs[run]))
+    }
+    if options.dry_run:
+        if options.data_root:
+            print(f"for all rows: data in {options.data_root}")
+        for key, value in options.cfg_options.items():
+            print(f"for all rows: {key}={value!r}")
+        for number, run in enumerate(runs, 1):
+            print(f"row {number} of {len(runs)}: {run.label}, seed {run.facts['seed']}")
+            lines = describe(run, launch)
+            if number - 1 in missing:
+                lines.append(f"data: {missing[number - 1]}")
+            print("".join(f"  {line}\n" for line in lines), end="")
+            run.check_folder()
+        return 0
+    for number, text in missing.items():
+        raise ValueError(f"row '{runs[number].label}': {text}")
+    outcome = run_all(runs, launch, say=lambda line: print(line, flush=True))
+    if outcome.interrupted:
+        print(
+            f"interrupted in '{outcome.interrupted}'; the same command goes on from "
+            "the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    print(f"{len(outcome.finished)} finished, {len(outcome.failed)} failed")
+    for name, reason in outcome.failed:
+        print(f"error: {name}: {reason}", file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+def report_table(options: argparse.Namespace, table: Table) -> None:
+    """Write the report of a table and print its Markdown."""
+    reports = gather(table, options.work_dir)
+    out = options.out or options.work_dir / table.id
+    text = markdown_report(table, reports)
+    files = [out / "report.md", out / "report.json"]
+    write_text(files[0], text)
+    write_json(files[1], json_report(table, reports))
+    picture = out / "report.png"
+    if draw_report(table, reports, picture):
+        files.append(picture)
+    print(text)
+    print("written:", ", ".join(map(str, files)))
+
+
+def interrupt(*_: Any) -> None:
+    """End as by Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = parse_arguments(arguments)
+    # mmengine imports it whenever a config inherits one of mmdet's.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    try:
+        if options.command == "list":
+            list_tables(load_tables(options.tables))
+            return 0
+        table = find_table(options.table, options.tables)
+        if options.command == "show":
+            print(markdown_table(table), end="")
+        elif options.command == "report":
+            report_table(options, table)
+        else:
+            # Clusters end jobs so; the running row must not go on alone.
+            signal.signal(signal.SIGTERM, interrupt)
+            return run_table(options, table)
+    except (ValueError, LookupError, OSError) as error:
+        words = error.args[0] if isinstance(error, LookupError) else error
+        print(f"error: {' '.join(str(words).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
