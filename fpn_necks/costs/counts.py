@@ -36,7 +36,8 @@ def count_multiply_adds(
         NotImplementedError: an operation does not exist on the meta device.
     """
     # Deep copies keep buffers and hooks; to_empty moves without copying values.
-    twin = copy.deepcopy(module).to_empty(device="meta").eval()
+    twin = copy.deepcopy(module).to_empty(device="meta")
+    twin.eval()  # mmdet's backbones return nothing here
     arguments = [_to_meta(value) for value in inputs]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         if call is None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
+
+_CUT = "fpn_necks.costs.memory: cut"
 
 
 def peak_memory(function: Callable[[], Any], device: str | torch.device = "cpu") -> int:
@@ -20,21 +22,65 @@ def peak_memory(function: Callable[[], Any], device: str | torch.device = "cpu")
             a first call may allocate what later ones reuse.
         device: where it computes.
     """
-    function()
+    return max(peaks_of_segments(lambda cut: function(), device))
+
+
+def peaks_of_segments(
+    function: Callable[[Callable[[], None]], Any], device: str | torch.device = "cpu"
+) -> list[int]:
+    """Return the peak memory of each part of a computation.
+
+    Args:
+        function: gets a function ``cut`` to call wherever a part ends and the next
+            begins; called twice, as by ``peak_memory``.
+        device: where it computes.
+
+    Returns:
+        For each part the bytes that are held at most while it runs, beyond what was
+        held before the first part: what earlier parts hand over counts. One more than
+        there are cuts.
+    """
+    function(lambda: None)
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        function()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return _peaks_on_gpu(function, device)
     with profile(
         activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
     ) as profiler:
-        function()
-    held = peak = 0
-    for event in profiler.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()  # negative where memory is given back
-            peak = max(peak, held)
-    return peak
+        function(_mark)
+    events = profiler.profiler.kineto_results.events()
+    changes = [
+        (event.start_ns(), event.nbytes() if event.name() == "[memory]" else None)
+        for event in events
+        if event.name() in ("[memory]", _CUT)
+    ]
+    held, peaks = 0, [0]
+    for _, change in sorted(changes, key=lambda pair: pair[0]):
+        if change is None:
+            peaks.append(held)
+        else:
+            held += change  # negative where memory is given back
+            peaks[-1] = max(peaks[-1], held)
+    return peaks
+
+
+def _mark() -> None:
+    with record_function(_CUT):
+        pass
+
+
+def _peaks_on_gpu(
+    function: Callable[[Callable[[], None]], Any], device: str | torch.device
+) -> list[int]:
+    # The allocator counts when work is queued, not when it is done: no waiting needed.
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    peaks: list[int] = []
+
+    def cut() -> None:
+        peaks.append(torch.cuda.max_memory_allocated(device) - before)
+        torch.cuda.reset_peak_memory_stats(device)
+
+    function(cut)
+    cut()
+    torch.cuda.synchronize(device)
+    return peaks

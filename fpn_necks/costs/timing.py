@@ -7,9 +7,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True)
@@ -80,21 +82,42 @@ def compare_times(
         clock: returns seconds. ``time.process_time`` leaves out the time that other
             processes take; it is for one thread on a processor, since it adds threads.
     """
-    functions = (base, other)
-    for function in functions:
+    for function in (base, other):
         function()
-    times: tuple[list[float], list[float]] = ([], [])
-    for pair in range(pairs):
-        for which in ((0, 1), (1, 0))[pair % 2]:
-            times[which].append(_seconds(functions[which], device, clock))
-    return PairedTimes(tuple(times[0]), tuple(times[1]))
+    times = measure_in_turns(
+        [lambda f=f: seconds_of(f, device, clock) for f in (base, other)], pairs
+    )
+    return PairedTimes(*map(tuple, times))
 
 
-def _seconds(
+def measure_in_turns(
+    measurements: Sequence[Callable[[], Measured]], rounds: int
+) -> list[list[Measured]]:
+    """Take several measurements in turns.
+
+    Args:
+        measurements: what to measure. Each round begins with another one, so that a
+            slow drift of the machine favours none.
+        rounds: how often.
+
+    Returns:
+        For each measurement what it returned, in the order of the rounds.
+    """
+    results: list[list[Measured]] = [[] for _ in measurements]
+    number = len(measurements)
+    for turn in range(rounds):
+        for place in range(number):
+            which = (turn + place) % number
+            results[which].append(measurements[which]())
+    return results
+
+
+def seconds_of(
     function: Callable[[], Any],
     device: str | torch.device,
     clock: Callable[[], float],
 ) -> float:
+    """Return the seconds of one call; arguments as of ``compare_times``."""
     synchronise = torch.device(device).type == "cuda"
     if synchronise:
         torch.cuda.synchronize(device)

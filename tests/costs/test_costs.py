@@ -9,6 +9,7 @@ from fpn_necks.costs import (
     count_parameters,
     peak_memory,
 )
+from fpn_necks.costs.memory import peaks_of_segments
 from fpn_necks.costs.timing import median_interval
 
 
@@ -47,6 +48,18 @@ def test_peak_memory_sees_what_autograd_keeps() -> None:
 
     assert peak_memory(lambda: forward(False)) == pytest.approx(2e6, rel=0.01)
     assert peak_memory(lambda: forward(True)) == pytest.approx(4e6, rel=0.01)
+
+
+def test_peaks_of_parts_count_what_earlier_parts_hand_over() -> None:
+    def run(cut):
+        first = torch.zeros(1000, 250)
+        cut()
+        second = torch.zeros(2000, 250)
+        del second
+        cut()
+        return first + 1
+
+    assert peaks_of_segments(run) == pytest.approx([1e6, 3e6, 2e6], rel=0.01)
 
 
 def test_times_are_taken_in_turns() -> None:

@@ -1,0 +1,290 @@
+"""A detector that can be measured: without weights and without a data set."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fpn_necks.layers import StatisticFusionFactor
+
+from .counts import count_parameters
+from .memory import peak_memory, peaks_of_segments
+from .stages import (
+    BACKBONE,
+    HEAD,
+    NECK,
+    STAGES,
+    cut_by_stage,
+)
+from .synthetic_batch import synthetic_batch
+from .timing import seconds_of
+
+AUXILIARY = "auxiliary losses"
+"""Parameters of training only: of a detector ``Auxiliary<Name>``."""
+
+
+class MeasuredDetector:
+    """A detector of mmdet with random weights, on random images.
+
+    Args:
+        config: of a whole run; nothing of it is changed, and no data set of it read.
+            Weights named by ``init_cfg`` or ``load_from`` are not loaded.
+        size: (height, width) of the images in pixels; padded as the config says.
+        images: number of images per batch.
+        device: where it computes.
+        train: prepare for steps of training.
+        seed: of weights and images; equal configs get equal ones.
+
+    Raises:
+        ValueError: the config has no detector, or no optimiser to ``train`` it with.
+        Exception: whatever the detector's constructor raises.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        size: tuple[int, int],
+        images: int = 1,
+        device: str | torch.device = "cpu",
+        train: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if not config.get("model"):
+            raise ValueError("the config has no model")
+        if train and not config.get("optim_wrapper"):
+            raise ValueError("the config has no optim_wrapper to train with")
+        self.device = torch.device(device)
+        self.seed = seed
+        with _seeded(seed, self.device):
+            self.model = _build(config.model).to(self.device)
+        if not isinstance(getattr(self.model, BACKBONE, None), nn.Module):
+            raise ValueError(
+                f"a {type(self.model).__name__} has no backbone to measure"
+            )
+        batch = synthetic_batch(
+            size,
+            images,
+            _num_classes(self.model),
+            masks=_needs_masks(config, self.model),
+        )
+        # As in training, since truths are padded then; padding of images is the same.
+        prepared = self.model.data_preprocessor(batch, True)
+        self.inputs: torch.Tensor = prepared["inputs"]
+        self.samples: list[DetDataSample] = prepared["data_samples"]
+        self.optim_wrapper = None
+        if train:
+            settings = _optimiser(config.optim_wrapper, self.device)
+            self.optim_wrapper = build_optim_wrapper(self.model, settings)
+        self.model.eval()
+
+    def infer(self) -> list[DetDataSample]:
+        """Find boxes: from normalised images to boxes of the images' own size."""
+        self.model.eval()
+        samples = [
+            DetDataSample(metainfo=sample.metainfo.copy()) for sample in self.samples
+        ]
+        with _seeded(self.seed, self.device), torch.no_grad():
+            return self.model(self.inputs, samples, mode="predict")
+
+    def train_step(self) -> None:
+        """Do an iteration of training: losses, gradients and the optimiser's step.
+
+        The rate of learning is 0: the same work, but the weights stay.
+        """
+        self.model.train()
+        # What is sampled at random must not differ from step to step.
+        precision = self.optim_wrapper.optim_context(self.model)
+        with _seeded(self.seed, self.device), precision:
+            losses = self.model(self.inputs, self.samples, mode="loss")
+            total, _ = self.model.parse_losses(losses)
+        if not total.isfinite():
+            raise ValueError(f"the losses of an untrained detector are {total.item()}")
+        self.optim_wrapper.update_params(total)
+
+    @cached_property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that an inference really has.
+
+        Not every detector has a neck, and Sparse R-CNN's head, for example, turns
+        scores into boxes itself.
+        """
+        with cut_by_stage(self.model, lambda: None) as segments:
+            self.infer()
+        return tuple(stage for stage in STAGES if stage in segments.owners)
+
+    def parameters(self) -> dict[str, int]:
+        """Count the parameters of backbone, neck, head, and of training only."""
+        parts = {BACKBONE: BACKBONE, NECK: NECK, "auxiliary": AUXILIARY}
+        counts = {
+            stage: count_parameters(module)
+            for name, stage in parts.items()
+            if isinstance(module := getattr(self.model, name, None), nn.Module)
+        }
+        counts[HEAD] = count_parameters(self.model) - sum(counts.values())
+        return counts
+
+    def multiply_adds(self) -> dict[str, int]:
+        """Count the multiply-adds of each stage of inference.
+
+        As ``count_multiply_adds`` counts them, but of a real run, since the boxes that
+        a detector finds decide what a second stage has to do. Compiled operators
+        (deformable convs, RoI pooling, NMS) are left out.
+        """
+        with FlopCounterMode(display=False) as counter:
+            with cut_by_stage(self.model, counter.get_total_flops) as segments:
+                self.infer()
+        totals = segments.add_up(lambda start, end: end - start)
+        return {stage: int(totals[stage]) // 2 for stage in self.stages}
+
+    def time_inference(self, clock: Callable[[], float]) -> dict[str, float]:
+        """Return the seconds of each stage in one inference.
+
+        Args:
+            clock: returns seconds; on a GPU its own clock is used instead.
+        """
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.synchronize(self.device)
+        with cut_by_stage(self.model, self._event if on_gpu else clock) as segments:
+            self.infer()
+        if on_gpu:
+            torch.cuda.synchronize(self.device)
+            totals = segments.add_up(lambda start, end: start.elapsed_time(end) / 1e3)
+        else:
+            totals = segments.add_up(lambda start, end: end - start)
+        return {stage: totals[stage] for stage in self.stages}
+
+    def time_train_step(self, clock: Callable[[], float]) -> float:
+        """Return the seconds of a step of training, by a clock; a GPU is waited for."""
+        return seconds_of(self.train_step, self.device, clock)
+
+    def inference_memory(self) -> dict[str, int]:
+        """Return the most bytes held while each stage is at work.
+
+        Beyond what was held before the inference; what earlier stages hand over counts,
+        so that the largest number is that of the inference.
+        """
+        owners: list[str] = []
+
+        def run(cut: Callable[[], None]) -> None:
+            with cut_by_stage(self.model, cut) as segments:
+                self.infer()
+            owners[:] = segments.owners
+
+        peaks = peaks_of_segments(run, self.device)
+        # The first cut is the beginning of the first segment, the last its end.
+        peaks = peaks[1:-1]
+        return {
+            stage: max(
+                (p for p, o in zip(peaks, owners, strict=True) if o == stage), default=0
+            )
+            for stage in self.stages
+        }
+
+    def training_memory(self) -> int:
+        """Return the most bytes that a step of training holds.
+
+        Weights, images and the optimiser's state are held before; gradients count.
+        """
+        return peak_memory(self.train_step, self.device)
+
+    def _event(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    settings = copy.deepcopy(config)
+    _forget_weights(settings)
+    preprocessor = settings.get("data_preprocessor")
+    if preprocessor:
+        # They would change the size of the images, or need other images.
+        preprocessor["batch_augments"] = None
+    model = MODELS.build(settings)
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, StatisticFusionFactor):
+            # As if the hook had counted.
+            module.set([1.0] * module.num_connections)
+    return model
+
+
+def _forget_weights(node: Any) -> None:
+    """Take every file of weights out of a nested config."""
+    if isinstance(node, list | tuple):
+        for item in node:
+            _forget_weights(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "pretrained" and isinstance(value, str):
+                node[key] = None
+            elif key == "init_cfg" and _is_pretrained(value):
+                node[key] = None
+            elif key == "init_cfg" and isinstance(value, list | tuple):
+                node[key] = [item for item in value if not _is_pretrained(item)]
+            else:
+                _forget_weights(value)
+
+
+def _is_pretrained(init_cfg: Any) -> bool:
+    return isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained"
+
+
+def _num_classes(model: nn.Module) -> int:
+    counts = [
+        module.num_classes
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "num_classes", None), int)
+        and not name.startswith("rpn_head")
+    ]
+    return max(min(counts, default=1), 1)
+
+
+def _needs_masks(config: Config, model: nn.Module) -> bool:
+    if getattr(model, "with_mask", False):
+        return True
+    return any(_loads_masks(config.get("train_dataloader")))
+
+
+def _loads_masks(node: Any) -> Iterator[bool]:
+    if isinstance(node, dict):
+        yield bool(node.get("with_mask", False))
+        node = list(node.values())
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        for item in node:
+            yield from _loads_masks(item)
+
+
+def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    settings = copy.deepcopy(dict(config))
+    settings["optimizer"]["lr"] = 0.0
+    # Every step is to be a whole one.
+    settings.pop("accumulative_counts", None)
+    if settings.get("type") == "AmpOptimWrapper" and device.type == "cpu":
+        # mmengine's mixed precision is for GPUs.
+        settings = {k: v for k, v in settings.items() if k not in _AMP_ARGUMENTS}
+        settings["type"] = "OptimWrapper"
+    return settings
+
+
+_AMP_ARGUMENTS = ("loss_scale", "dtype", "use_fsdp")
