@@ -1,0 +1,1 @@
+"""Experiments of this library's own: trained necks compared on small data sets."""
