@@ -1,0 +1,89 @@
+"""What detectors find on an image, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.structures import InstanceData
+from torch import nn
+
+from fpn_necks.inference.drawing import draw_detections
+
+from .heat_maps import new_figure, panel_size, save, wrap
+from .views import View, run
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections of an image.
+
+    Attributes:
+        view: the image.
+        sample: with ``pred_instances``, boxes in pixels of the original.
+        meta: the model's ``dataset_meta``.
+        score_threshold: detections below are left out.
+    """
+
+    view: View
+    sample: DetDataSample
+    meta: Mapping[str, Any]
+    score_threshold: float
+
+
+def collect_detections(
+    model: nn.Module, view: View, score_threshold: float = 0.3
+) -> Found:
+    """Detect on an image.
+
+    Args:
+        model: any detector of horizontal boxes.
+        view: image.
+        score_threshold: detections below are left out, in [0, 1].
+
+    Raises:
+        ValueError: the threshold is out of range, or the model gives no boxes.
+    """
+    if not 0 <= score_threshold <= 1:
+        raise ValueError(f"score_threshold must be in [0, 1], got {score_threshold}")
+    sample = run(model, view)
+    if "pred_instances" not in sample or "bboxes" not in sample.pred_instances:
+        raise ValueError(f"the {type(model).__name__} gives no boxes")
+    found = sample.pred_instances
+    boxes = get_box_tensor(found.bboxes)
+    if boxes.shape[1] != 4:
+        raise ValueError(f"boxes must be 4 numbers, got {boxes.shape[1]}")
+    kept = found.scores >= score_threshold
+    chosen = InstanceData(
+        bboxes=boxes[kept], scores=found.scores[kept], labels=found.labels[kept]
+    )
+    meta = getattr(model, "dataset_meta", {})
+    return Found(view, DetDataSample(pred_instances=chosen), meta, score_threshold)
+
+
+def draw_found(entries: Sequence[tuple[str, Found]], path: str | Path) -> None:
+    """Write a picture of detections; two detectors stand side by side."""
+    first = entries[0][1].view
+    height, width = first.original.shape[:2]
+    panel_height, panel_width = (2.2 * side for side in panel_size(height / width))
+    figure, grid = new_figure(
+        f"{first.name}: detections with a score of at least "
+        f"{entries[0][1].score_threshold:g}",
+        1,
+        len(entries),
+        (panel_width, panel_height + 0.55),
+        margins=(0.2, 0.2),
+    )
+    for axes, (label, found) in zip(grid[0], entries, strict=True):
+        pixels = found.view.original[..., ::-1].copy()
+        drawn = draw_detections(pixels, found.sample, found.meta)
+        axes.imshow(drawn[..., ::-1], extent=(0, width, height, 0))
+        count = len(found.sample.pred_instances)
+        title = f"{wrap(label, 50)}\n{count} found" if label else f"{count} found"
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    save(figure, path)

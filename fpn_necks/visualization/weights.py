@@ -1,0 +1,208 @@
+"""The weights that necks and RoI extractors give to levels, as a pass used them.
+
+What is recorded is the result of the model's own forward: nothing is computed twice, no
+statistics of a normalisation are updated, and nothing carries a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fpn_necks.layers import (
+    AdaptiveChannelFusion,
+    AdaptiveSpatialFusion,
+    FusionFactor,
+    softmax_over_levels,
+)
+from fpn_necks.necks.asff import ASFF
+
+from .recording import find_modules, level_numbers, observe
+
+try:
+    from fpn_necks.roi_extractors import SoftRoIExtractor, level_shares
+except ImportError:  # without mmcv's compiled ops there are none
+
+    class SoftRoIExtractor(nn.Module):  # type: ignore[no-redef]
+        """Stands for what no model can have."""
+
+
+@contextmanager
+def record_attention_factors(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Collect the α of S-α FPN that depend on the image.
+
+    Yields:
+        A dict that is filled: ``<path of the factor>.<connection>`` -> ``(N,)``, from
+        the first pass inside the block. Factors with numbers of their own are read by
+        ``stored_factors`` instead.
+    """
+    factors = {
+        path: factor
+        for path, factor in find_modules(model, FusionFactor).items()
+        if not hasattr(factor, "alpha")
+    }
+    found: dict[str, Tensor] = {}
+
+    def look(path: str, inputs: tuple, _output: Any) -> None:
+        connection, upper = inputs
+        with torch.no_grad():
+            alpha = factors[path].alpha_of(connection, upper.detach())
+        found.setdefault(f"{path}.{connection}", alpha.flatten().float())
+
+    with observe(factors, look):
+        yield found
+
+
+def stored_factors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the α that are parameters or buffers, ``<path>.<connection>`` -> scalar.
+
+    A factor that all connections share is there once, as connection 0.
+    """
+    found = {}
+    for path, factor in find_modules(model, FusionFactor).items():
+        if hasattr(factor, "alpha"):
+            values = factor.alpha.detach().float()
+            found |= {f"{path}.{i}": value for i, value in enumerate(values)}
+    return found
+
+
+@contextmanager
+def record_asff_weights(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect α, β, γ ... of ASFF's Eq. 1.
+
+    Yields:
+        A dict that is filled: path of the ASFF -> ``(N, levels, H_l, W_l)`` per fused
+        level l, both in the order of its maps, from the first pass inside the block.
+    """
+    scores = _asff_scores(model)
+    found: dict[str, list[Tensor]] = {}
+
+    def look(name: str, _inputs: tuple, output: Tensor) -> None:
+        path, level = name.rsplit(":", 1)
+        maps = found.setdefault(path, [])
+        if len(maps) == int(level):
+            maps.append(softmax_over_levels(output.detach()))
+
+    with observe(scores, look):
+        yield found
+
+
+@dataclass(frozen=True)
+class RoIWeights:
+    """What a Soft-RoI extractor did with some RoIs.
+
+    Attributes:
+        strides: of the levels, in pixels.
+        rois: ``(K, 5)``: image index, x1, y1, x2, y2 in pixels of the network's image.
+        weights: ``(K, levels, h, w)`` in (0, 1), as ``SoftRoIExtractor.level_weights``
+            returns them; h = w = 1 for weights that are the same everywhere.
+    """
+
+    strides: tuple[int, ...]
+    rois: Tensor
+    weights: Tensor
+
+    def add(self, other: RoIWeights) -> RoIWeights:
+        """Return the RoIs of both."""
+        return RoIWeights(
+            self.strides,
+            torch.cat([self.rois, other.rois]),
+            torch.cat([self.weights, other.weights]),
+        )
+
+
+@contextmanager
+def record_soft_roi_weights(model: nn.Module) -> Iterator[dict[str, RoIWeights]]:
+    """Collect the weights of Soft-RoI extractors with ``fusion`` asf or acf.
+
+    Yields:
+        A dict that is filled: path of the extractor -> the RoIs of all its calls.
+    """
+    extractors = _weighing_extractors(model)
+    convs = {path: extractors[path].fusion.weigh for path in extractors}
+    weights: dict[str, Tensor] = {}
+    found: dict[str, RoIWeights] = {}
+
+    def keep_weights(path: str, _inputs: tuple, output: Tensor) -> None:
+        weights[path] = torch.sigmoid(output.detach())
+
+    def keep_rois(path: str, inputs: tuple, _output: Tensor) -> None:
+        extractor, rois = extractors[path], inputs[1].detach()
+        used = weights.pop(path).float()
+        if isinstance(extractor.fusion, AdaptiveChannelFusion):
+            used = used.view(len(rois), extractor.num_inputs, -1).mean(2)
+            used = used[..., None, None]
+        strides = tuple(extractor.featmap_strides)
+        new = RoIWeights(strides, rois.float(), used)
+        found[path] = found[path].add(new) if path in found else new
+
+    with observe(convs, keep_weights), observe(extractors, keep_rois):
+        yield found
+
+
+def has_weights(model: nn.Module) -> bool:
+    """Whether a model has anything that this module records."""
+    factors = find_modules(model, FusionFactor)
+    return bool(factors or _asff_scores(model) or _weighing_extractors(model))
+
+
+def mean_asff_weights(
+    maps: Sequence[Tensor], image_size: tuple[int, int] | None
+) -> dict[str, Tensor]:
+    """Average the weights of an ASFF over images and places.
+
+    Args:
+        maps: of ``record_asff_weights``, of one ASFF.
+        image_size: height and width in pixels of what the network sees; without it
+            levels are numbered by their place, from 0.
+
+    Returns:
+        Such as ``"p3_from_p4"`` -> scalar.
+    """
+    numbers = list(range(len(maps)))
+    if image_size is not None:
+        numbers = level_numbers(image_size, [tuple(x.shape[-2:]) for x in maps])
+    return {
+        f"p{target}_from_p{source}": mean
+        for target, weights in zip(numbers, maps, strict=True)
+        for source, mean in zip(numbers, weights.mean((0, 2, 3)), strict=True)
+    }
+
+
+def mean_soft_roi_shares(weights: RoIWeights) -> dict[str, Tensor]:
+    """Return the share of each level in the features of RoIs.
+
+    Returns:
+        Such as ``"p2"`` -> scalar, nothing if there is no RoI.
+    """
+    if len(weights.rois) == 0:
+        return {}
+    shares = level_shares(weights.weights)
+    return {
+        f"p{round(math.log2(stride))}": share
+        for stride, share in zip(weights.strides, shares, strict=True)
+    }
+
+
+def _asff_scores(model: nn.Module) -> dict[str, nn.Module]:
+    return {
+        f"{path}:{level}": fusion.scores
+        for path, asff in find_modules(model, ASFF).items()
+        for level, fusion in enumerate(asff.fusions)
+        if fusion.fusion == "asff"
+    }
+
+
+def _weighing_extractors(model: nn.Module) -> dict[str, SoftRoIExtractor]:
+    kinds = AdaptiveSpatialFusion | AdaptiveChannelFusion
+    return {
+        path: extractor
+        for path, extractor in find_modules(model, SoftRoIExtractor).items()
+        if isinstance(extractor.fusion, kinds)
+    }
