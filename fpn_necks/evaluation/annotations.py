@@ -265,7 +265,11 @@ def _visibilities(annotations: Sequence[Record], boxes: np.ndarray) -> np.ndarra
     otherwise = np.full(len(boxes), _FULLY_VISIBLE)
     for i, visible in enumerate(column(annotations, "vis", "annotation", None)):
         if visible is not None and boxes[i, 2:].all():
-            sides = np.array(visible, dtype=np.float64)[-2:]
+            if not json_fields.is_box(visible):
+                raise ValueError(
+                    f"the vis of annotation {i} must be 4 numbers, got {visible!r}"
+                )
+            sides = np.array(visible[-2:], dtype=np.float64)
             otherwise[i] = (sides / boxes[i, 2:]).prod()
     return json_fields.numbers(annotations, "vis_ratio", "annotation", otherwise)
 

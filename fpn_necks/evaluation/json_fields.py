@@ -33,7 +33,7 @@ def load_json(source: Source, name: str) -> Json:
     try:
         with _without_garbage_collection():
             return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(
             f"the file of the {name}, {path}, is no JSON: {error}"
         ) from error
@@ -143,10 +143,10 @@ def boxes(records: Sequence[Record], what: str) -> np.ndarray:
         return np.zeros((0, 4))
     try:
         result = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         result = np.zeros(0)
     if result.shape != (len(values), 4):
-        wrong = [i for i, value in enumerate(values) if not _is_box(value)]
+        wrong = [i for i, value in enumerate(values) if not is_box(value)]
         first = wrong[0]
         raise ValueError(
             f"the bbox of {what} {first} must be 4 numbers, got {values[first]!r} "
@@ -183,7 +183,7 @@ def numbers(
         ]
     try:
         result = np.array(given, dtype=np.float64).reshape(len(given))
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"the {key} of every {what} must be a number") from None
     refuse(~np.isfinite(result), records, what, f"a {key} that is not finite")
     return result
@@ -224,8 +224,9 @@ def _is_key(value: Any, index: Mapping[Any, int]) -> bool:
         return False
 
 
-def _is_box(value: Any) -> bool:
+def is_box(value: Any) -> bool:
+    """Say whether this is a list of four numbers."""
     try:
         return np.array(value, dtype=np.float64).shape == (4,)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False

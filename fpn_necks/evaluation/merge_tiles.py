@@ -109,8 +109,10 @@ def _read_tiles(
     corners = column(records, "corner", "tile")
     try:
         origins = np.array(corners, dtype=np.float64).reshape(-1, 4)[:, :2]
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError("the corner of every tile must be 4 numbers") from None
+    if not np.isfinite(origins).all():
+        raise ValueError("the corner of every tile must be finite")
     return tile_ids, places, origins
 
 

@@ -6,6 +6,7 @@ from .adaptive_spatial_fusion import AdaptiveSpatialFusion
 from .channel_refinement import ChannelRefinement
 from .choices import check_choice
 from .context import DenseASPPContext, NonLocalContext, PyramidPooling
+from .conv_block import conv_block
 from .feature_grouping import (
     GROUP_UPSAMPLING,
     CascadeFeatureGrouping,
@@ -28,7 +29,7 @@ from .level_fusion import (
     weighted_sum,
 )
 from .level_resizing import LevelResizing, check_level_order
-from .levels import LevelRange, check_channels
+from .levels import LevelRange, check_channels, check_maps
 from .narrow_conv import NarrowConv
 from .pyramid import (
     ExtraLevels,
@@ -75,6 +76,8 @@ __all__ = [
     "check_choice",
     "check_factors",
     "check_level_order",
+    "check_maps",
+    "conv_block",
     "fit_to",
     "resize_to",
     "softmax_over_levels",

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from .choices import check_choice
+from .conv_block import conv_block
 from .levels import check_channels
 from .spatial_refinement import PATHS
 
@@ -66,8 +66,8 @@ class ChannelRefinement(nn.Module):
         if not isinstance(norm_cfg, Mapping | None):
             raise TypeError(f"norm_cfg must be a dict or None, got {norm_cfg!r}")
         norm_cfg = None if norm_cfg is None else dict(norm_cfg)
-        self.weight_conv = ConvModule(channels, channels, 1, norm_cfg=norm_cfg)
-        self.feature_conv = ConvModule(
+        self.weight_conv = conv_block(channels, channels, 1, norm_cfg=norm_cfg)
+        self.feature_conv = conv_block(
             channels, channels, 3, padding=1, norm_cfg=norm_cfg
         )
         self.downsample = self.reduce = None

@@ -197,7 +197,10 @@ class LearnableFusionFactor(FusionFactor):
             raise TypeError(f"shared must be True or False, got {shared!r}")
         self.shared = shared
         size = min(1, num_connections) if shared else num_connections
-        self.alpha = nn.Parameter(torch.tensor(check_factors(init, size, "init")))
+        factors = check_factors(init, size, "init")
+        # A parameter without entries gets no gradient, for which distributed training
+        # would wait.
+        self.alpha = nn.Parameter(torch.tensor(factors)) if factors else None
 
     def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
         """Return the learned α, a scalar."""
@@ -270,7 +273,7 @@ def check_factors(
             f"(the used levels less one), got {len(factors)}: {factor!r}"
         )
     for value in [factor] if _is_number(factor) else factors:
-        if not (math.isfinite(value) and value >= 0):
+        if not 0 <= value <= torch.finfo(torch.float32).max:
             raise ValueError(f"{name} must be finite and at least 0, got {factor!r}")
     return [float(value) for value in factors]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from .choices import check_choice
+from .conv_block import ConvSettings, conv_block
 from .level_resizing import LevelResizing
-from .pyramid import ConvSettings
 
 FUSIONS = ("asff", "sum", "concat")
 LEVEL_WEIGHTS = ("compressed", "direct")
@@ -38,7 +37,7 @@ class CompressedLevelScores(nn.Module):
     ) -> None:
         super().__init__()
         self.compress = nn.ModuleList(
-            ConvModule(channels, compress_channels, 1, **settings)
+            conv_block(channels, compress_channels, 1, **settings)
             for _ in range(num_levels)
         )
         self.score = nn.Conv2d(num_levels * compress_channels, num_levels, 1)
@@ -119,7 +118,7 @@ class LevelFusion(nn.Module):
                 )
             )
         fused_width = num_levels * width if fusion == "concat" else width
-        self.expand = ConvModule(fused_width, out_channels, 3, padding=1, **settings)
+        self.expand = conv_block(fused_width, out_channels, 3, padding=1, **settings)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Map all levels ``(N, C_i, H_i, W_i)`` to ``(N, out_channels, H, W)``."""

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from .choices import check_choice
-from .pyramid import ConvSettings, fit_to
+from .conv_block import ConvSettings, conv_block
+from .pyramid import fit_to
 
 LEVEL_ORDERS = ("fine_to_coarse", "coarse_to_fine")
 
@@ -96,7 +96,7 @@ def _resizing_conv(
     channels: int, width: int, halvings: int, settings: ConvSettings
 ) -> nn.Module:
     if halvings > 0:
-        return ConvModule(channels, width, 3, stride=2, padding=1, **settings)
+        return conv_block(channels, width, 3, stride=2, padding=1, **settings)
     if channels != width:
-        return ConvModule(channels, width, 1, **settings)
+        return conv_block(channels, width, 1, **settings)
     return nn.Identity()

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
+from torch import Tensor
+
 T = TypeVar("T")
 
 
@@ -108,3 +111,52 @@ def check_channels(name: str, channels: object) -> int:
     if channels < 1:
         raise ValueError(f"{name} must be at least 1, got {channels}")
     return channels
+
+
+def check_maps(maps: Sequence[Tensor], channels: Sequence[int] = ()) -> list[Tensor]:
+    """Return maps as a list, if they are what a pyramid can be made of.
+
+    Without this a map of one image would be added to those of all images of the batch,
+    and a tensor in the place of the list would be taken for a list of unbatched maps:
+    PyTorch has no objection to either. A trace holds no such test: sizes are tensors
+    there.
+
+    Args:
+        maps: one ``(N, C_i, H_i, W_i)`` map per level.
+        channels: C_i of each map; empty, if they may be any.
+
+    Raises:
+        TypeError: they are no list of floating-point tensors.
+        ValueError: a map has no image or no pixel, or other dimensions than four;
+            their widths are not ``channels``, or their numbers of images differ.
+    """
+    if not isinstance(maps, list | tuple):
+        raise TypeError(
+            f"inputs must be a list of feature maps, got {type(maps).__name__}"
+        )
+    for i, x in enumerate(maps):
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(
+                f"feature map {i} must be a tensor of floating-point numbers, got "
+                f"{found}"
+            )
+    if torch.jit.is_tracing():
+        return list(maps)
+    for i, x in enumerate(maps):
+        if x.dim() != 4 or 0 in x.shape:
+            raise ValueError(
+                f"feature map {i} must have the shape (N, C, H, W), none of them 0, "
+                f"got {tuple(x.shape)}"
+            )
+        if channels and x.shape[1] != channels[i]:
+            raise ValueError(
+                f"feature map {i} must have {channels[i]} channels, as in_channels "
+                f"says, got the shape {tuple(x.shape)}"
+            )
+        if x.shape[0] != maps[0].shape[0]:
+            raise ValueError(
+                f"feature map {i} has {x.shape[0]} images, but feature map 0 has "
+                f"{maps[0].shape[0]}"
+            )
+    return list(maps)

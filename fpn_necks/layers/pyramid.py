@@ -12,11 +12,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-ConvSettings = Mapping[str, Any]
-"""``conv_cfg``, ``norm_cfg`` and ``act_cfg`` as mmcv's ``ConvModule`` takes them."""
+from .conv_block import ConvSettings, conv_block
 
 EXTRA_LEVEL_SOURCES = ("on_input", "on_lateral", "on_output")
 
@@ -34,7 +32,7 @@ class LateralConvs(nn.ModuleList):
         self, in_channels: Sequence[int], out_channels: int, settings: ConvSettings
     ) -> None:
         super().__init__(
-            ConvModule(channels, out_channels, 1, inplace=False, **settings)
+            conv_block(channels, out_channels, 1, inplace=False, **settings)
             for channels in in_channels
         )
 
@@ -68,7 +66,7 @@ class OutputConvs(nn.ModuleList):
         strides_and_inputs = [(1, in_channels)] * num_levels
         strides_and_inputs += [(2, channels_in) for channels_in in extra_in_channels]
         super().__init__(
-            ConvModule(
+            conv_block(
                 channels_in,
                 out_channels,
                 3,

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from fpn_necks.layers import LevelFusion, check_channels, check_level_order
+from fpn_necks.layers import (
+    LevelFusion,
+    check_channels,
+    check_level_order,
+    check_maps,
+    conv_block,
+)
 
 Settings = Mapping[str, Any]
 
@@ -104,7 +109,7 @@ class ASFF(BaseModule):
         self.lead_convs = nn.ModuleList(
             nn.Identity()
             if c_out is None
-            else ConvModule(c, c_out, 3, padding=1, **settings)
+            else conv_block(c, c_out, 3, padding=1, **settings)
             for c, c_out in zip(self.in_channels, leads, strict=True)
         )
         widths = [
@@ -135,7 +140,10 @@ class ASFF(BaseModule):
             As many maps, in the same order and of the same sizes.
 
         Raises:
-            ValueError: there are too few maps, or their sizes contradict ``order``.
+            TypeError: the maps are no list of tensors.
+            ValueError: there are too few maps, a map has another width than
+                ``in_channels`` says or another number of images than the others, or
+                the sizes contradict ``order``.
         """
         fused, others = self._split(inputs)
         maps = self._lead(fused)
@@ -164,7 +172,7 @@ class ASFF(BaseModule):
 
     def _split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Separate the maps that are fused from the others."""
-        maps = list(inputs)
+        maps = check_maps(inputs)
         if len(maps) < self.num_fused:
             raise ValueError(
                 f"num_fused is {self.num_fused}, but there are {len(maps)} maps"
@@ -172,8 +180,10 @@ class ASFF(BaseModule):
         check_level_order(maps, self.order)
         if self.order == "coarse_to_fine":
             first = len(maps) - self.num_fused
-            return maps[first:], maps[:first]
-        return maps[: self.num_fused], maps[self.num_fused :]
+            fused, others = maps[first:], maps[:first]
+        else:
+            fused, others = maps[: self.num_fused], maps[self.num_fused :]
+        return check_maps(fused, self.in_channels), others
 
     def _lead(self, maps: list[Tensor]) -> list[Tensor]:
         return [conv(x) for conv, x in zip(self.lead_convs, maps, strict=True)]

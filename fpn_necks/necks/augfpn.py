@@ -110,7 +110,7 @@ class AugFPN(PyramidNeck):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Turn backbone maps into pyramid maps; see ``PyramidNeck.forward``."""
-        used = self.levels.select(inputs)
+        used = self._select(inputs)
         raw_laterals = self.lateral_convs(used)
         residual = self.residual_features(used[-1])
         # A new list: a hook may hold the raw one.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from fpn_necks.layers import (
     PyramidPooling,
     SpatialRefinement,
     check_choice,
+    conv_block,
     fit_to,
     resize_to,
 )
@@ -125,7 +125,7 @@ class DRFPN(PyramidNeck):
             for _ in range(connections)
         )
         self.bottom_up_convs = nn.ModuleList(
-            ConvModule(channels, channels, 3, padding=1, inplace=False, **settings)
+            conv_block(channels, channels, 3, padding=1, inplace=False, **settings)
             for _ in range(connections)
         )
 
@@ -177,7 +177,7 @@ class RefinedConnection(nn.Module):
         if "srb" in kinds:
             self.spatial_refinement = SpatialRefinement(channels, path, **blocks["srb"])
         elif path == "bottom-up":
-            self.downsample = ConvModule(
+            self.downsample = conv_block(
                 channels, channels, 3, 2, 1, inplace=False, **settings
             )
         if "crb" in kinds:

@@ -15,6 +15,7 @@ from fpn_necks.layers import (
     LevelRange,
     OutputConvs,
     check_channels,
+    check_maps,
 )
 
 Settings = Mapping[str, Any]
@@ -81,6 +82,10 @@ class PyramidNeck(BaseModule):
         self.upsample_cfg = _check_upsample_cfg(upsample_cfg)
         self.lateral_channels = self._choose_lateral_channels()
 
+        if not isinstance(no_norm_on_lateral, bool):
+            raise TypeError(
+                f"no_norm_on_lateral must be True or False, got {no_norm_on_lateral!r}"
+            )
         used_channels = self.levels.select(self.in_channels)
         self.extra_levels = ExtraLevels(
             self.levels.num_extra, add_extra_convs, relu_before_extra_convs
@@ -108,6 +113,11 @@ class PyramidNeck(BaseModule):
         """Index of the first used backbone level, as mmdet's ``FPN`` has it."""
         return self.levels.start_level
 
+    def _select(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the used maps, checked."""
+        used = self.levels.select(check_maps(inputs))
+        return check_maps(used, self.levels.select(self.in_channels))
+
     def _choose_lateral_channels(self) -> int:
         """Return the width of laterals and fused maps, from ``levels`` and widths."""
         return self.out_channels
@@ -131,9 +141,11 @@ class PyramidNeck(BaseModule):
             their own size, then the extra levels, each half the one before.
 
         Raises:
-            ValueError: the number of maps differs from the entries of ``in_channels``.
+            TypeError: the maps are no list of tensors.
+            ValueError: their number or widths differ from ``in_channels``, or they
+                have different numbers of images.
         """
-        used = self.levels.select(inputs)
+        used = self._select(inputs)
         fused = self.fuse(self.lateral_convs(used))
         outputs = self.refine(self.fpn_convs(fused))
         outputs += self.extra_levels(
@@ -156,4 +168,18 @@ def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
         raise ValueError(
             f"upsample_cfg may hold {sorted(allowed)}, got unknown {unknown}"
         )
+    interpolates = settings["mode"] in ("bilinear", "bicubic")
+    for name in ("align_corners", "antialias"):
+        value = settings.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise TypeError(
+                f"upsample_cfg's {name} must be True or False, got {value!r}"
+            )
+        # PyTorch refuses even align_corners=False with the other modes.
+        given = value is not None if name == "align_corners" else value
+        if given and not interpolates:
+            raise ValueError(
+                f"upsample_cfg's {name} needs the mode 'bilinear' or 'bicubic', got "
+                f"{settings}"
+            )
     return settings

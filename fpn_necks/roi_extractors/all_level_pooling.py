@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor, nn
 
-from fpn_necks.layers import check_channels
+from fpn_necks.layers import check_channels, check_maps
 
 InitSettings = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -89,6 +91,15 @@ class AllLevelPooling(BaseRoIExtractor):
                 f"featmap_strides must name at least {self.min_levels} levels to take "
                 f"features from, got {featmap_strides!r}"
             )
+        for stride in featmap_strides:
+            if isinstance(stride, bool) or not isinstance(stride, numbers.Real):
+                raise TypeError(
+                    f"featmap_strides must hold numbers, got {featmap_strides!r}"
+                )
+            if not 0 < stride < math.inf:
+                raise ValueError(
+                    f"featmap_strides must be above 0, got {featmap_strides!r}"
+                )
         super().__init__(roi_layer, out_channels, list(featmap_strides), init_cfg)
 
     def build_roi_layers(
@@ -106,7 +117,31 @@ class AllLevelPooling(BaseRoIExtractor):
                     f"otherwise output_size and sampling_ratio only, got {settings!r}"
                 )
             settings["type"] = LegacyRoIAlign
-        return super().build_roi_layers(settings, featmap_strides)
+        try:
+            layers = super().build_roi_layers(settings, featmap_strides)
+            for layer in layers:
+                check_channels("output_size", layer.output_size[0])
+                check_channels("output_size", layer.output_size[1])
+                ratio = getattr(layer, "sampling_ratio", 0)
+                if ratio < 0:
+                    raise ValueError(f"sampling_ratio must be at least 0, got {ratio}")
+                if not isinstance(getattr(layer, "aligned", True), bool):
+                    raise TypeError(
+                        f"aligned must be True or False, got {layer.aligned!r}"
+                    )
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise ValueError(
+                f"roi_layer must describe a pooling of mmcv.ops with its output_size, "
+                f"got {layer_cfg!r}: {type(error).__name__}: {error}"
+            ) from error
+        return layers
 
     def pool(
         self,
@@ -114,12 +149,22 @@ class AllLevelPooling(BaseRoIExtractor):
         rois: Tensor,
         roi_scale_factor: float | None = None,
     ) -> list[Tensor]:
-        """Pool all RoIs from every level, ``(K, C, h, w)`` each."""
+        """Pool all RoIs from every level, ``(K, C, h, w)`` each.
+
+        Raises:
+            TypeError: the maps are no list of tensors, or ``rois`` is no tensor.
+            ValueError: the maps or ``rois`` have the wrong shape; on a CPU also where a
+                RoI is not finite or inside out or belongs to no image: mmcv's operator
+                reads memory without testing that. A GPU would have to be waited for.
+        """
+        feats = check_maps(feats)
         if len(feats) != self.num_inputs:
             raise ValueError(
                 f"expected {self.num_inputs} feature maps, one per entry of "
                 f"featmap_strides, got {len(feats)}"
             )
+        legacy = isinstance(self.roi_layers[0], LegacyRoIAlign)
+        _check_rois(rois, len(feats[0]), legacy)
         return [
             self.pool_level(level, x, rois, roi_scale_factor)
             for level, x in enumerate(feats)
@@ -142,3 +187,24 @@ class AllLevelPooling(BaseRoIExtractor):
             rois = self.roi_rescale(rois, roi_scale_factor)
         exact = torch.promote_types(x.dtype, torch.float32)
         return roi_layer(x.to(exact), rois.to(exact)).to(x.dtype)
+
+
+def _check_rois(rois: Tensor, num_images: int, clamped: bool) -> None:
+    if not isinstance(rois, Tensor):
+        raise TypeError(f"rois must be a tensor, got {type(rois).__name__}")
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return
+    if rois.dim() != 2 or rois.shape[1] != 5:
+        raise ValueError(f"rois must have the shape (K, 5), got {tuple(rois.shape)}")
+    if rois.device.type != "cpu" or not len(rois):
+        return
+    if not rois.isfinite().all():
+        raise ValueError("rois must be finite")
+    if not clamped and (rois[:, 3:] < rois[:, 1:3]).any():
+        raise ValueError("rois must have x2 >= x1 and y2 >= y1")
+    image = rois[:, 0]
+    if image.min() < 0 or image.max() >= num_images:
+        raise ValueError(
+            f"rois must name images 0 to {num_images - 1} in their first column, got "
+            f"{image.min().item():g} to {image.max().item():g}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def read_boxes(
         progress: show a progress bar.
 
     Raises:
-        ValueError: the set has no box.
+        ValueError: the set has no box, or an image or a box has no size.
     """
     result = AnnotationBoxes()
     for part in _plain_datasets(dataset, result.notes):
@@ -120,7 +121,15 @@ def build_dataset(config: Any) -> Any:
             f"({settings.get('type')}) does not exist; set "
             "train_dataloader.dataset.data_root and ann_file"
         ) from error
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"annotation file {settings.get('ann_file')!r} under "
             f"{settings.get('data_root')!r} cannot be read as {settings.get('type')} "
@@ -153,19 +162,39 @@ def _read_part(
             disable=not progress,
         ):
             info = dataset.get_data_info(i)
-            boxes = [
-                instance["bbox"]
-                for instance in info["instances"]
-                if not instance.get("ignore_flag", 0)
-            ]
-            shape, scaled = _resize(
-                (info["height"], info["width"]),
-                np.array(boxes, dtype=np.float32).reshape(-1, 4),
-                transforms,
-            )
+            image_shape, boxes = _checked(info, getattr(dataset, "ann_file", None))
+            shape, scaled = _resize(image_shape, boxes, transforms)
             padded = tuple(math.ceil(s / size_divisor) * size_divisor for s in shape)
             result.shapes.append(padded)
             result.boxes.append(torch.from_numpy(scaled))
+
+
+def _checked(info: dict[str, Any], ann_file: Any) -> tuple[tuple[int, int], np.ndarray]:
+    """Return (height, width) and boxes of an image; mmdet's own sets check neither."""
+    where = f"{ann_file}: image {info.get('img_id')!r}"
+    shape = (info["height"], info["width"])
+    for side in shape:
+        if isinstance(side, bool) or not (
+            isinstance(side, numbers.Real) and 1 <= side < math.inf
+        ):
+            raise ValueError(
+                f"{where} has height and width {str(shape)[:80]}, expected numbers "
+                "from 1"
+            )
+    kept = [
+        instance["bbox"]
+        for instance in info["instances"]
+        if not instance.get("ignore_flag", 0)
+    ]
+    try:
+        # Its largest numbers are no float32: then they are infinite.
+        with np.errstate(over="ignore"):
+            boxes = np.array(kept, dtype=np.float32).reshape(-1, 4)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"{where} has a box that is not 4 numbers: {error}") from error
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"{where} has a box that is not finite")
+    return shape, boxes
 
 
 def _size_changing_transforms(dataset: Any, notes: list[str]) -> list[Any]:

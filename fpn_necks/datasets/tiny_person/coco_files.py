@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.fileio import get_local_path
 
 from ..synthetic.image_files import write_bytes
 
 IGNORED_FIELDS = ("ignore", "uncertain", "logo")
+# Boxes become float32; NaN is not below it.
+_LARGEST = float(np.finfo(np.float32).max) / 4
+MAX_SIDE = 1_000_000
+"""Pixels; an image said to be larger has a wrong size, and would give no end of tiles.
+"""
 
 
 def read_coco(
@@ -42,7 +47,7 @@ def read_coco(
         raise FileNotFoundError(
             errno.ENOENT, "There is no such annotation file", name
         ) from error
-    except ValueError as error:  # also text that is no UTF-8
+    except (RecursionError, ValueError) as error:  # also text that is no UTF-8
         raise ValueError(f"{name} is no JSON file: {error}") from error
     return check_coco(coco, name)
 
@@ -71,15 +76,15 @@ def check_coco(coco: Any, name: str) -> dict[str, Any]:
     _unique_ids(coco["categories"], f"{name}: category")
     for image in coco["images"]:
         sides = (image.get("width"), image.get("height"))
-        if not all(isinstance(s, int) and s > 0 for s in sides):
+        if not all(_is_side(side) for side in sides):
             raise ValueError(
-                f"{name}: image {image['id']} has width and height {sides}, expected "
-                "whole numbers of at least 1"
+                f"{name}: image {image['id']} has width and height "
+                f"{str(sides)[:80]}, expected whole numbers from 1 to {MAX_SIDE}"
             )
         if not isinstance(image.get("file_name"), str):
             raise ValueError(f"{name}: image {image['id']} has no 'file_name'")
     for annotation in coco["annotations"]:
-        if annotation.get("image_id") not in image_ids:
+        if not _is_one_of(annotation.get("image_id"), image_ids):
             raise ValueError(
                 f"{name}: annotation {annotation['id']} belongs to image "
                 f"{annotation.get('image_id')!r}, which is not there"
@@ -87,6 +92,11 @@ def check_coco(coco: Any, name: str) -> dict[str, Any]:
         if "category_id" not in annotation:
             raise ValueError(
                 f"{name}: annotation {annotation['id']} has no 'category_id'"
+            )
+        if not isinstance(annotation["category_id"], int | float | str):
+            raise ValueError(
+                f"{name}: annotation {annotation['id']} has the category "
+                f"{annotation['category_id']!r}, expected a number or a string"
             )
         if not _is_box(annotation.get("bbox")):
             raise ValueError(
@@ -102,17 +112,34 @@ def _unique_ids(entries: Iterable[Any], label: str) -> set[Any]:
     for entry in entries:
         if not isinstance(entry, dict) or "id" not in entry:
             raise ValueError(f"{label} without 'id': {str(entry)[:80]}")
+        if not isinstance(entry["id"], int | float | str):
+            raise ValueError(
+                f"{label} id {entry['id']!r} is neither a number nor a string"
+            )
         if entry["id"] in found:
             raise ValueError(f"{label} id {entry['id']!r} occurs more than once")
         found.add(entry["id"])
     return found
 
 
+def _is_one_of(value: Any, ids: set[Any]) -> bool:
+    # A list or a dict would have no hash.
+    return isinstance(value, int | float | str) and value in ids
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_number(value, int) and 0 < value <= MAX_SIDE
+
+
 def _is_box(box: Any) -> bool:
     return (
         isinstance(box, (list, tuple))
         and len(box) == 4
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in box)
+        and all(_is_number(v, int | float) and abs(v) <= _LARGEST for v in box)
     )
 
 

@@ -255,7 +255,7 @@ def _checked_corner(image: Mapping[str, Any], ann_file: str) -> list[int]:
         x1, y1, x2, y2 = (int(value) for value in corner)
         fits = [x1, y1, x2, y2] == list(corner) and x1 >= 0 and y1 >= 0
         fits = fits and (x2 - x1, y2 - y1) == (image["width"], image["height"])
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         fits = False
     if not fits:
         raise ValueError(

@@ -1,0 +1,96 @@
+"""How the fuzz tests draw their cases, and how many there are.
+
+A run of the suite draws the same cases every time. To hunt with others:
+
+    FUZZ_FACTOR=5 pytest tests/robustness --hypothesis-seed=7
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
+
+FACTOR = int(os.environ.get("FUZZ_FACTOR", "0"))
+"""0: the suite's own cases; otherwise how many times as many, drawn by the seed."""
+
+CASES: dict[str, int] = {}
+"""Cases of a run by test; test_counts.py adds them up."""
+
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    3,
+    1.5,
+    float("nan"),
+    float("inf"),
+    10**400,
+    "",
+    "on_top",
+    b"x",
+    (),
+    [],
+    [0],
+    [1, "a"],
+    [[8, 8], [8, 8]],
+    {},
+    {"type": "Unknown"},
+    {"type": 3},
+    {1: 2},
+    object(),
+]
+"""Values for an argument or a field: most are wrong for most of them."""
+
+
+SMALL_JUNK = [value for value in JUNK if value is not JUNK[8]]
+"""Without the number of 401 digits: so many levels would fill any memory."""
+
+
+def fuzz(cases: int, **strategies: st.SearchStrategy) -> Callable:
+    """Run a test on so many drawn cases, and see to it that there were as many."""
+
+    def decorate(test: Callable) -> Callable:
+        CASES[f"{test.__module__}.{test.__name__}"] = cases
+        wanted = cases * max(1, FACTOR)
+        count = 0
+
+        @hypothesis.settings(
+            max_examples=wanted,
+            derandomize=not FACTOR,
+            database=None,
+            deadline=None,
+            print_blob=True,
+            # Making a failing neck smaller takes minutes, and it is small.
+            phases=(Phase.explicit, Phase.generate),
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )
+        @hypothesis.given(**strategies)
+        def on_drawn(**drawn: Any) -> None:
+            nonlocal count
+            count += 1
+            test(**drawn)
+
+        @functools.wraps(test)
+        def run() -> None:
+            nonlocal count
+            count = 0
+            on_drawn()
+            assert count >= wanted, f"{count} cases of {wanted}"
+
+        del run.__wrapped__  # pytest would take the drawn arguments for fixtures
+        return run
+
+    return decorate
+
+
+def check_refusal(error: Exception, names: list[str], what: str) -> None:
+    """Accept a ValueError or a TypeError that names one of these, nothing else."""
+    assert isinstance(error, ValueError | TypeError), f"{what}: {error!r}"
+    text = str(error)
+    assert any(name in text for name in names), f"{what}: {names} not in {text!r}"

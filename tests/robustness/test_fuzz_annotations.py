@@ -1,0 +1,432 @@
+"""Annotation files with missing keys, wrong types, NaN, negative sizes, double ids.
+
+What reads them must answer by a ValueError that says where the fault is, or by the
+right result: the fault may be in a field that nobody needs.
+"""
+
+import copy
+import functools
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import strategies as st
+from mmdet.registry import DATASETS, MODELS
+from mmdet.utils import register_all_modules
+
+from fpn_necks.datasets.tiny_person import TileSettings, TinyPersonDataset
+from fpn_necks.datasets.tiny_person.checker import count_boxes
+from fpn_necks.datasets.tiny_person.city_persons import scale_coco
+from fpn_necks.datasets.tiny_person.coco_files import check_coco, read_coco
+from fpn_necks.datasets.tiny_person.cutting import tile_coco
+from fpn_necks.evaluation import evaluate_tiny_person, merge_tiles
+from fpn_necks.statistics.annotation_boxes import build_dataset
+from fpn_necks.statistics.estimate import estimate
+from tests.robustness.fuzzing import check_refusal, fuzz
+
+Json = Any
+JSON_JUNK: list[Json] = [
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    2,
+    7,
+    1.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e300,
+    10**400,
+    "",
+    "1",
+    "person",
+    [],
+    [0],
+    [1, 2, 3, 4],
+    [10, 10, -4, 5],
+    [10, 10, 4, -5],
+    [10, 10, -4, -5],
+    [10, 10, 0, 5],
+    [math.nan, 1, 2, 3],
+    [1, 2, math.inf, 3],
+    [1, 2, 10**400, 3],
+    [0, 0, 1e300, 1e300],
+    ["1", "2", "3", "4"],
+    [True, 1, 2, 3],
+    [[1, 2], [3, 4]],
+    {},
+    {"id": 1},
+    {"1": 2},
+]
+SIDE = st.integers(1, 30)
+LOW = st.integers(0, 50)
+
+
+@st.composite
+def coco_files(draw: st.DrawFn) -> dict[str, Json]:
+    """A right file of TinyPerson's kind."""
+    images = [
+        dict(id=i, file_name=f"{i}.png", width=draw(st.integers(20, 90)), height=60)
+        for i in draw(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True))
+    ]
+    annotations = []
+    for number in range(draw(st.integers(0, 5))):
+        width, height = draw(SIDE), draw(SIDE)
+        annotations.append(
+            dict(
+                id=number + 1,
+                image_id=draw(st.sampled_from(images))["id"],
+                category_id=draw(st.sampled_from([1, 2])),
+                bbox=[
+                    draw(st.integers(-5, 80)),
+                    draw(st.integers(0, 50)),
+                    width,
+                    height,
+                ],
+                area=width * height,
+                iscrowd=draw(st.sampled_from([0, 0, 0, 1])),
+                ignore=draw(st.sampled_from([False, False, True])),
+                uncertain=False,
+            )
+        )
+    categories = [dict(id=1, name="sea_person"), dict(id=2, name="earth_person")]
+    return dict(images=images, annotations=annotations, categories=categories)
+
+
+@st.composite
+def detection_lists(draw: st.DrawFn, coco: dict[str, Json]) -> list[dict[str, Json]]:
+    return [
+        dict(
+            image_id=draw(st.sampled_from(coco["images"]))["id"],
+            category_id=draw(st.sampled_from([1, 2])),
+            bbox=[draw(st.integers(0, 50)), draw(st.integers(0, 50)), 8, 9],
+            score=draw(st.floats(0, 1)),
+        )
+        for _ in range(draw(st.integers(0, 5)))
+    ]
+
+
+def places(node: Json, path: tuple = ()) -> list[tuple]:
+    """All paths below a JSON value but single numbers of a box."""
+    children = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
+    found = [path]
+    for key, child in children:
+        found += places(child, (*path, key))
+    return found
+
+
+def spoil(draw: Any, data: Json) -> tuple[Json, str]:
+    """Change one thing; return the changed copy, and what was changed, in words."""
+    data = copy.deepcopy(data)
+    path = draw(st.sampled_from(places(data)), "path")
+    way = draw(st.sampled_from(["replace", "replace", "remove", "double"]), "way")
+    value = draw(st.sampled_from(JSON_JUNK), "value")
+    if not path:
+        return copy.deepcopy(value), f"all of it is {value!r}"
+    parent = data
+    for key in path[:-1]:
+        parent = parent[key]
+    if way == "remove":
+        del parent[path[-1]]
+    elif way == "double" and isinstance(parent, list):
+        parent.append(copy.deepcopy(parent[path[-1]]))
+    else:
+        parent[path[-1]] = copy.deepcopy(value)
+    return data, f"{path} {way} {value!r}"
+
+
+def spoiled(data: st.DataObject, coco: Json) -> tuple[Json, str]:
+    """Change one to three things."""
+    words = []
+    for _ in range(data.draw(st.integers(1, 3), "changes")):
+        coco, word = spoil(data.draw, coco)
+        words.append(word)
+    return coco, "; ".join(words)
+
+
+NAMES = [
+    "image",
+    "annotation",
+    "categor",
+    "detection",
+    "ground truth",
+    "tile",
+    "corner",
+    "COCO",
+    "vis",
+]
+
+
+def numbers_are_right(result: dict[str, float], what: str) -> None:
+    for name, value in result.items():
+        assert value == -1 or 0 <= value <= 1, f"{what}: {name} {value}"
+
+
+# Evaluation.
+
+
+def check_evaluation_refusal(error: Exception, source: Json, what: str) -> None:
+    if isinstance(source, str):  # a path
+        assert isinstance(error, FileNotFoundError) and source in str(error)
+    else:
+        check_refusal(error, NAMES, what)
+
+
+@fuzz(500, coco=coco_files(), data=st.data())
+def test_evaluation_of_spoiled_annotations(
+    coco: dict[str, Json], data: st.DataObject
+) -> None:
+    detections = data.draw(detection_lists(coco), "detections")
+    for annotation in coco["annotations"][::2]:
+        # The fields of other sets of tiny objects.
+        annotation |= dict(size=4.0, vis=[1, 1, 4, 4], in_dense_image=False)
+    truth, what = spoiled(data, coco)
+    try:
+        result = evaluate_tiny_person(truth, detections)
+    except Exception as error:
+        check_evaluation_refusal(error, truth, what)
+        return
+    numbers_are_right(result, what)
+
+
+@fuzz(300, coco=coco_files(), data=st.data())
+def test_evaluation_of_spoiled_detections(
+    coco: dict[str, Json], data: st.DataObject
+) -> None:
+    detections, what = spoiled(data, data.draw(detection_lists(coco), "detections"))
+    try:
+        result = evaluate_tiny_person(coco, detections)
+    except Exception as error:
+        check_evaluation_refusal(error, detections, what)
+        return
+    numbers_are_right(result, what)
+
+
+@fuzz(200, coco=coco_files(), data=st.data())
+def test_merging_with_spoiled_tiles(coco: dict[str, Json], data: st.DataObject) -> None:
+    tiles, _ = tile_coco(coco, TileSettings((30, 30), (5, 5)))
+    detections = data.draw(detection_lists(tiles), "detections")
+    wrong, what = spoiled(data, {"images": tiles["images"]})
+    try:
+        merged = merge_tiles(detections, wrong, coco["images"], 0.5, per_class=True)
+    except Exception as error:
+        check_refusal(error, NAMES, what)
+        return
+    for detection in merged:
+        assert np.isfinite(detection["bbox"]).all(), what
+
+
+# TinyPerson's files, tiles and dataset.
+
+
+def expected_instances(
+    boxes: list[list[float]], width: int, height: int
+) -> list[list[float]]:
+    """The boxes that have an area inside of their image."""
+    kept = []
+    for x, y, w, h in boxes:
+        inside = w > 0 and h > 0 and x + w > 0 and y + h > 0
+        if inside and x < width and y < height:
+            kept.append([x, y, x + w, y + h])
+    return kept
+
+
+@fuzz(400, coco=coco_files(), data=st.data())
+def test_tools_on_spoiled_annotations(
+    coco: dict[str, Json], data: st.DataObject
+) -> None:
+    wrong, what = spoiled(data, coco)
+    settings = TileSettings((30, 40), (5, 5))
+    try:
+        checked = check_coco(copy.deepcopy(wrong), "file.json")
+        tiled, counts = tile_coco(checked, settings)
+        counted = count_boxes(checked)
+        scaled = scale_coco(checked, 2)
+    except Exception as error:
+        check_refusal(error, ["file.json: ", "file.json is", "file '"], what)
+        return
+    total = len(checked["annotations"])
+    assert counts.boxes == sum(counted.values()) == total, what
+    assert len(scaled["annotations"]) == total
+    for annotation in tiled["annotations"]:
+        tile = tiled["images"][annotation["image_id"]]
+        x, y, w, h = annotation["bbox"]
+        assert w > 0 and h > 0 and x >= 0 and y >= 0, what
+        assert x + w <= tile["width"] + 1e-3 and y + h <= tile["height"] + 1e-3, what
+
+
+def read_with(kind: str, coco: Json, **settings: Any) -> Any:
+    register_all_modules()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "annotations.json"
+        path.write_text(json.dumps(coco))
+        return DATASETS.build(
+            dict(
+                type=kind,
+                ann_file=str(path),
+                data_prefix=dict(img=""),
+                pipeline=[],
+                serialize_data=False,
+                **settings,
+            )
+        )
+
+
+@fuzz(400, coco=coco_files(), data=st.data(), cut=st.booleans())
+def test_dataset_of_spoiled_annotations(
+    coco: dict[str, Json], data: st.DataObject, cut: bool
+) -> None:
+    wrong, what = spoiled(data, coco)
+    tiles = dict(size=(30, 40), overlap=(5, 5)) if cut else None
+    try:
+        dataset = read_with("TinyPersonDataset", wrong, tiles=tiles, drop_dense=False)
+    except Exception as error:
+        check_refusal(error, ["annotations.json"], what)
+        return
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    for info in infos:
+        for instance in info["instances"]:
+            assert np.isfinite(instance["bbox"]).all(), what
+            assert instance["bbox_label"] == 0
+    if cut:
+        return
+    known = {c["id"] for c in wrong["categories"] if "_person" in str(c.get("name"))}
+    known |= {c["id"] for c in wrong["categories"] if c.get("name") == "person"}
+    for info, image in zip(infos, wrong["images"], strict=True):
+        boxes = [
+            annotation["bbox"]
+            for annotation in wrong.get("annotations", [])
+            if annotation["image_id"] == image["id"]
+            and annotation["category_id"] in known
+        ]
+        expected = expected_instances(boxes, image["width"], image["height"])
+        assert [i["bbox"] for i in info["instances"]] == expected, what
+
+
+# Fusion factors from annotations.
+
+
+@functools.cache
+def detector(kind: str) -> torch.nn.Module:
+    register_all_modules()
+    torch.manual_seed(0)
+    head = dict(
+        type="RetinaHead",
+        num_classes=2,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        anchor_generator=dict(
+            type="AnchorGenerator",
+            octave_base_scale=4,
+            scales_per_octave=1,
+            ratios=[1.0],
+            strides=[4, 8, 16],
+        ),
+    )
+    if kind == "FCOS":
+        head = dict(
+            type="FCOSHead",
+            num_classes=2,
+            in_channels=8,
+            feat_channels=8,
+            stacked_convs=1,
+            strides=[4, 8, 16],
+            norm_cfg=None,
+            regress_ranges=((-1, 8), (8, 16), (16, 1e8)),
+        )
+    assigner = dict(
+        type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0
+    )
+    return MODELS.build(
+        dict(
+            type="SingleStageDetector",
+            data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32),
+            backbone=dict(type="ResNet", depth=18, base_channels=8, num_stages=3,
+                          strides=(1, 2, 2), dilations=(1, 1, 1),
+                          out_indices=(0, 1, 2)),
+            neck=dict(type="SAlphaFPN", in_channels=[8, 16, 32], out_channels=8,
+                      num_outs=3),
+            bbox_head=head,
+            train_cfg=dict(assigner=assigner, allowed_border=-1),
+        )
+    )  # fmt: skip
+
+
+@fuzz(
+    400,
+    coco=coco_files(),
+    data=st.data(),
+    kind=st.sampled_from(["RetinaNet", "FCOS"]),
+    count=st.sampled_from(["best_anchor", "best_anchor", "positives"]),
+    set_type=st.sampled_from(["CocoDataset", "TinyPersonDataset"]),
+    resize=st.booleans(),
+)
+def test_fusion_factors_of_spoiled_annotations(
+    coco: dict[str, Json],
+    data: st.DataObject,
+    kind: str,
+    count: str,
+    set_type: str,
+    resize: bool,
+) -> None:
+    from mmengine.config import Config
+
+    if kind == "FCOS":
+        count = "best_anchor"
+    wrong, what = spoiled(data, coco)
+    classes = ("sea_person", "earth_person")
+    pipeline = [dict(type="LoadImageFromFile"), dict(type="PackDetInputs")]
+    if resize:
+        pipeline.insert(1, dict(type="Resize", scale=(128, 96), keep_ratio=True))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "annotations.json"
+        path.write_text(json.dumps(wrong))
+        dataset = dict(
+            type=set_type,
+            ann_file=str(path),
+            data_prefix=dict(img=""),
+            pipeline=pipeline,
+            metainfo=dict(classes=classes),
+            serialize_data=False,
+        )
+        config = Config(dict(train_dataloader=dict(dataset=dataset)))
+        try:
+            built = build_dataset(config)
+            result = estimate(detector(kind), built, 2, count)
+        except Exception as error:
+            check_refusal(error, ["annotations.json"], what)
+            return
+    assert len(result.factors) == 2
+    assert all(math.isfinite(f) and f >= 0 for f in result.factors), what
+    if count == "best_anchor":
+        assert sum(result.counts) + result.without_level == result.num_boxes, what
+
+
+# Files that are no JSON of this kind at all.
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "", "\x00", "{"])
+def test_files_that_are_no_json(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="annotations.json"):
+        read_coco(path)
+    with pytest.raises(ValueError, match="annotations.json"):
+        evaluate_tiny_person(path, [])
+    with pytest.raises(ValueError, match="annotations.json"):
+        TinyPersonDataset(ann_file=str(path), pipeline=[])

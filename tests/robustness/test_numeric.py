@@ -1,0 +1,296 @@
+"""Gradients in float64, bfloat16, and features that are huge or nothing at all."""
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+import fpn_necks.necks  # noqa: F401
+from fpn_necks import layers
+from fpn_necks.auxiliary.uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
+from tests.neck_cases import CASES, IN_CHANNELS, NeckCase
+
+GN = dict(type="GN", num_groups=2)
+# A group of two pooled values is a sign and no number: bfloat16 would be lost there.
+ONE_GROUP = dict(type="GN", num_groups=1)
+SETTINGS = dict(norm_cfg=GN, act_cfg=dict(type="LeakyReLU", negative_slope=0.1))
+SIZES = ((5, 4), (3, 2), (2, 1))
+
+
+def statistic_factor() -> nn.Module:
+    factor = layers.StatisticFusionFactor(2, 4)
+    factor.set([0.4, 0.7])
+    return factor
+
+
+# What is built, and the shapes of what it reads: one map, or a list of maps. "levels"
+# are maps of 4 channels in SIZES, "same" two maps of one size.
+LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "AdaptiveChannelFusion": (lambda: layers.AdaptiveChannelFusion(2, 4), "same"),
+    "AdaptiveSpatialFusion": (lambda: layers.AdaptiveSpatialFusion(2, 4), "same"),
+    "AttentionFusionFactor": (lambda: layers.AttentionFusionFactor(2, 4), "factor"),
+    "CascadeFeatureGrouping": (
+        lambda: layers.CascadeFeatureGrouping(2, 4, 4, 2, noise=0.3),
+        "two levels",
+    ),
+    "ChannelRefinement": (
+        lambda: layers.ChannelRefinement(4, guide="cat", norm_cfg=ONE_GROUP),
+        "pair",
+    ),
+    "CompressedLevelScores": (
+        lambda: layers.CompressedLevelScores(2, 4, 4, SETTINGS),
+        "same",
+    ),
+    "DenseASPPContext": (lambda: layers.DenseASPPContext(4, 2, (1, 2)), "map"),
+    "DirectLevelScores": (lambda: layers.DirectLevelScores(2, 4), "same"),
+    "FeatureGrouping": (lambda: layers.FeatureGrouping(2, 4, 4), "two levels"),
+    "FixedFusionFactor": (lambda: layers.FixedFusionFactor(2, 4, 0.3), "factor"),
+    "GroupingMatrix": (lambda: layers.GroupingMatrix(4, 4, 2), "map"),
+    "LateralConvs": (lambda: layers.LateralConvs([4, 4, 4], 4, SETTINGS), "levels"),
+    "LearnableFusionFactor": (lambda: layers.LearnableFusionFactor(2, 4), "factor"),
+    "LevelFusion": (
+        lambda: layers.LevelFusion(
+            [4, 4, 4], 1, 4, "fine_to_coarse", "compressed", 4, "asff", SETTINGS
+        ),
+        "levels",
+    ),
+    "LevelResizing": (
+        lambda: layers.LevelResizing([4, 4, 4], 2, "fine_to_coarse", SETTINGS),
+        "levels",
+    ),
+    "NarrowConv": (lambda: layers.NarrowConv(4, 2), "map"),
+    "NonLocalContext": (lambda: layers.NonLocalContext(8, 2), "wide map"),
+    "OutputConvs": (lambda: layers.OutputConvs(3, 4, 4, [], SETTINGS), "levels"),
+    "PyramidPooling": (lambda: layers.PyramidPooling(4, 2, (1, 2)), "map"),
+    "ResidualFeatures": (lambda: layers.ResidualFeatures(4, 2, ratios=(0.5, 1)), "map"),
+    "SpatialRefinement": (lambda: layers.SpatialRefinement(4), "pair"),
+    "SumFusion": (lambda: layers.SumFusion(), "same"),
+    "StatisticFusionFactor": (statistic_factor, "factor"),
+}
+ABSTRACT = {"FusionFactor"}
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def inputs_of(kind: str, scale: float = 1.0, size: int = 1, **options) -> list[Tensor]:
+    random = torch.Generator().manual_seed(3)
+    channels = 8 if kind == "wide map" else 4
+    if kind in ("map", "wide map", "factor"):
+        sizes = SIZES[:1]
+    elif kind == "same":
+        sizes = SIZES[:1] * 2
+    else:
+        sizes = SIZES[: 3 if kind == "levels" else 2]
+    return [
+        (scale * torch.randn(2, channels, h * size, w * size, generator=random))
+        .to(**options)
+        .requires_grad_()
+        for h, w in sizes
+    ]
+
+
+def run(module: nn.Module, kind: str, *maps: Tensor) -> list[Tensor]:
+    if kind == "factor":
+        return [module(1, maps[0])]
+    if kind == "pair" or len(maps) == 1:
+        result = module(*maps)
+    else:
+        result = module(list(maps))
+    return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def build(name: str) -> tuple[nn.Module, str]:
+    torch.manual_seed(1)
+    make, kind = LAYERS[name]
+    module = make()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            # Away from zeros and kinks.
+            parameter.add_(0.1 * torch.rand_like(parameter))
+    return module, kind
+
+
+def test_every_layer_is_here() -> None:
+    public = {
+        name
+        for name in layers.__all__
+        if isinstance(getattr(layers, name), type)
+        and issubclass(getattr(layers, name), nn.Module)
+    }
+    assert public - ABSTRACT == set(LAYERS)
+
+
+@every_layer
+def test_gradcheck(name: str) -> None:
+    """Inputs and parameters, against differences in float64."""
+    module, kind = build(name)
+    module = module.double()
+    maps = inputs_of(kind, dtype=torch.double)
+    parameters = dict(module.named_parameters())
+
+    class Run(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+            return tuple(run(self.module, kind, *maps))
+
+    def function(*values: Tensor) -> tuple[Tensor, ...]:
+        named = zip(parameters, values[len(maps) :], strict=True)
+        changed = {f"module.{key}": value for key, value in named}
+        return torch.func.functional_call(Run(), changed, values[: len(maps)])
+
+    assert torch.autograd.gradcheck(
+        function, (*maps, *parameters.values()), fast_mode=True
+    )
+
+
+@pytest.mark.parametrize("kind", ["cls", "bbox"])
+@pytest.mark.parametrize("dense", [True, False], ids=["map", "rows"])
+def test_gradcheck_of_the_uncertainty_loss(kind: str, dense: bool) -> None:
+    """Through α of a map or of rows, the head's own loss, weights, and τ · mean α."""
+    from mmdet.models.losses import CrossEntropyLoss, SmoothL1Loss
+
+    torch.manual_seed(0)
+    branch = Uncertainty(3, dense).double()
+    shape = (1, 3, 2, 3) if dense else (6, 3)
+    x = torch.rand(*shape, dtype=torch.double).requires_grad_()
+    wrapped = CrossEntropyLoss() if kind == "cls" else SmoothL1Loss(beta=0.5)
+    labels = torch.tensor([0, 1, 2, 0, 2, 1])  # 2 is the background
+    pred = torch.randn(6, 3 if kind == "cls" else 4, dtype=torch.double)
+    weight = torch.tensor([1.0, 0.5, 0, 1, 1, 0]).double()
+
+    def function(x: Tensor, pred: Tensor) -> Tensor:
+        rows = UncertaintyRows(num_classes=2)
+        # Uncertainty gives float32, as heads' losses are; here all is float64.
+        alpha = branch.layer(x).relu().flatten()
+        rows.start([alpha], [alpha])
+        loss = UncertainLoss(wrapped, rows, kind)
+        if kind == "cls":
+            value = loss(pred, labels, weight, avg_factor=3.0)
+        else:
+            rows.of_scores(labels)
+            each = weight[:, None].expand(-1, 4)
+            value = loss(pred, torch.zeros_like(pred), each, avg_factor=3.0)
+        return value + 0.5 * rows.mean(kind)
+
+    assert torch.autograd.gradcheck(function, (x, pred.requires_grad_()))
+
+
+@every_layer
+def test_bfloat16_layers(name: str) -> None:
+    """bfloat16 has 8 bits of a number: the error is a share of the norm.
+
+    Gradients have a larger one: a ReLU or a sampling point near its kink may fall on
+    the other side.
+    """
+    module, kind = build(name)
+    results = []
+    for enabled in (True, False):
+        maps = inputs_of(kind, size=3)
+        module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            outputs = run(module, kind, *maps)
+        sum((o.float() ** 2).mean() for o in outputs).backward()
+        results.append(([o.float() for o in outputs], [x.grad for x in maps]))
+    for part, tolerance in ((0, 0.02), (1, 0.15)):
+        for low, exact in zip(results[0][part], results[1][part], strict=True):
+            assert low.isfinite().all()
+            error = (low - exact).norm() / exact.norm().clamp(min=1e-9)
+            assert error <= tolerance
+
+
+def check_finite(module: nn.Module, outputs: list[Tensor], maps: list[Tensor]) -> None:
+    assert all(output.isfinite().all() for output in outputs)
+    sum(output.float().mean() for output in outputs).backward()
+    for key, parameter in module.named_parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.isfinite().all(), key
+    assert all(x.grad is None or x.grad.isfinite().all() for x in maps)
+
+
+extremes = pytest.mark.parametrize("scale", [0.0, 1e4])
+precisions = pytest.mark.parametrize("low", [False, True], ids=["float32", "bfloat16"])
+
+
+@every_layer
+@extremes
+@precisions
+def test_extreme_features_of_layers(name: str, scale: float, low: bool) -> None:
+    module, kind = build(name)
+    maps = inputs_of(kind, scale, size=2)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        outputs = run(module, kind, *maps)
+    check_finite(module, outputs, maps)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@extremes
+@precisions
+def test_extreme_features_of_necks(case: NeckCase, scale: float, low: bool) -> None:
+    torch.manual_seed(0)
+    neck = MODELS.build(case.config())
+    neck.init_weights()
+    random = torch.Generator().manual_seed(1)
+    maps = [
+        (scale * torch.randn(2, c, 24 >> i, 32 >> i, generator=random)).requires_grad_()
+        for i, c in enumerate(IN_CHANNELS)
+    ]
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        outputs = neck(maps)
+    check_finite(neck, list(outputs), maps)
+
+
+@functools.cache
+def extractor(kind: str, fusion: str | None) -> nn.Module:
+    pytest.importorskip("mmcv.ops")
+    import fpn_necks.roi_extractors  # noqa: F401
+
+    torch.manual_seed(0)
+    own = {} if fusion is None else dict(fusion=fusion)
+    layer = dict(type="RoIAlign", output_size=3, sampling_ratio=0)
+    config = dict(type=kind, roi_layer=layer, out_channels=8, featmap_strides=[4, 8])
+    module = MODELS.build(config | own)
+    module.init_weights()
+    return module
+
+
+every_extractor = pytest.mark.parametrize(
+    ("kind", "fusion"),
+    [("AllLevelRoIExtractor", None)]
+    + [("SoftRoIExtractor", fusion) for fusion in ("asf", "acf", "sum", "max")],
+)
+ROIS = torch.tensor([[0, 1.0, 2, 40, 30], [1, 8, 8, 8, 8], [1, -9, 4, 500, 90.0]])
+
+
+def roi_maps(scale: float) -> list[Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return [
+        (scale * torch.randn(2, 8, 16 >> i, 16 >> i, generator=random)).requires_grad_()
+        for i in range(2)
+    ]
+
+
+@every_extractor
+@extremes
+@precisions
+def test_extreme_features_of_extractors(
+    kind: str, fusion: str | None, scale: float, low: bool
+) -> None:
+    module, maps = extractor(kind, fusion), roi_maps(scale)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        pooled = [x.bfloat16() if low else x for x in maps]
+        outputs = [module(pooled, ROIS)]
+    check_finite(module, outputs, maps)
+
+
+@every_extractor
+def test_bfloat16_extractors(kind: str, fusion: str | None) -> None:
+    module, maps = extractor(kind, fusion), roi_maps(1.0)
+    exact = module(maps, ROIS)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = module([x.bfloat16() for x in maps], ROIS).float()
+    assert (low - exact).abs().max() <= 0.05 * exact.abs().max()
