@@ -37,7 +37,8 @@ started=$SECONDS
 bash "$clone/tools/setup.sh" --quiet
 
 # The tests use small tensors: more threads than cores only wait for each other.
-cores=$(nproc 2>/dev/null || echo 2)
+# nproc answers OMP_NUM_THREADS where that is set.
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2)
 threads=$((cores < 2 ? cores : 2))
 if [[ $chosen == 0 ]]; then
   arguments+=(-n "$((cores < 4 ? cores : 4))" --dist worksteal)
