@@ -8,8 +8,11 @@ whatever else a file holds is still refused.
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,3 +72,46 @@ def allow_checkpoint_types() -> None:
     # Before 2.4 torch has no such list, and does not load safely unless asked to.
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals(checkpoint_types())
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read a checkpoint onto the processor, by safe loading.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no checkpoint, damaged, or holds what safe loading refuses.
+    """
+    allow_checkpoint_types()
+    with path.open("rb") as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged files fail in many ways
+            refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
+            if refused:
+                what = f"for safety, files that import {refused[1]} are refused"
+            else:
+                what = f"not a checkpoint, or damaged ({type(error).__name__})"
+            raise ValueError(f"{path} cannot be loaded: {what}") from error
+
+
+def write_checkpoint(
+    content: Mapping[str, Any], path: Path, overwrite: bool = False
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        FileExistsError: there is such a file, and ``overwrite`` is not set.
+        OSError: it cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; it is not overwritten")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("xb") as file:
+            torch.save(content, file)
+        unfinished.replace(path)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OSError(f"{path} cannot be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

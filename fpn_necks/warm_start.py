@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from .checkpoints import allow_checkpoint_types
+from .checkpoints import read_checkpoint
 
 Checkpoint = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -203,7 +202,7 @@ def read_state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
     if isinstance(checkpoint, Mapping):
         content, source = checkpoint, "the checkpoint"
     else:
-        content, source = _load(Path(checkpoint)), str(checkpoint)
+        content, source = read_checkpoint(Path(checkpoint)), str(checkpoint)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not (
         isinstance(state, Mapping)
@@ -214,27 +213,6 @@ def read_state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in state):
         return {name.removeprefix("module."): x for name, x in state.items()}
     return dict(state)
-
-
-def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint that was not there before, whole or not at all.
-
-    Raises:
-        FileExistsError: there is such a file.
-        OSError: it cannot be written.
-    """
-    if path.exists():
-        raise FileExistsError(f"{path} exists; it is not overwritten")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("xb") as file:
-            torch.save(content, file)
-        unfinished.replace(path)
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise OSError(f"{path} cannot be written: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _neck_move(
@@ -251,17 +229,3 @@ def _neck_move(
     if has_stages(state_dict) and not has_stages(own):
         return lambda name: re.sub(r"^neck\.0\.", "neck.", name)
     return lambda name: name
-
-
-def _load(path: Path) -> Any:
-    allow_checkpoint_types()
-    with path.open("rb") as file:
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged files fail in many ways
-            refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
-            if refused:
-                what = f"for safety, files that import {refused[1]} are refused"
-            else:
-                what = f"not a checkpoint, or damaged ({type(error).__name__})"
-            raise ValueError(f"{path} cannot be loaded: {what}") from error

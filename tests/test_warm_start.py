@@ -14,6 +14,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from torch import Tensor, nn
 
+from fpn_necks.checkpoints import write_checkpoint
 from fpn_necks.necks import PyramidNeck
 from fpn_necks.warm_start import (
     Mismatch,
@@ -21,7 +22,6 @@ from fpn_necks.warm_start import (
     load_fpn_detector,
     match_fpn_detector,
     read_state_dict,
-    write_checkpoint,
 )
 from tests.neck_cases import CASES, OUT_CHANNELS, NeckCase
 from tests.tiny_detectors import load_config, set_statistic_factors, shrink

@@ -17,7 +17,8 @@ from mmengine.config import Config, DictAction
 
 import fpn_necks  # noqa: F401  registers what the config may name
 from fpn_necks.checking.measuring import build
-from fpn_necks.warm_start import match_fpn_detector, read_state_dict, write_checkpoint
+from fpn_necks.checkpoints import write_checkpoint
+from fpn_necks.warm_start import match_fpn_detector, read_state_dict
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -7,17 +7,15 @@ says what that is, and what no change of weights can do.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
+from ..checkpoints import read_checkpoint, write_checkpoint
 from . import METHODS, convert
 from .method import batch_norm, conv
 
@@ -169,7 +167,9 @@ def convert_checkpoint(
         raise IsADirectoryError(f"{target} is a folder")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; --force overwrites it")
-    checkpoint = _read(source)
+    checkpoint = read_checkpoint(source)
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"{source} holds no state dict")
     state_dict = checkpoint.get("state_dict", checkpoint)
     if not _is_state_dict(state_dict):
         raise ValueError(f"{source} holds no state dict")
@@ -181,7 +181,8 @@ def convert_checkpoint(
                 f"Not written to the new file: {', '.join(others)}."
             )
     meta = {} if state_dict is checkpoint else checkpoint.get("meta") or {}
-    _write(dict(meta=meta, state_dict=conversion.state_dict), target)
+    content = dict(meta=meta, state_dict=conversion.state_dict)
+    write_checkpoint(content, target, overwrite)
     return conversion
 
 
@@ -356,32 +357,3 @@ def _is_state_dict(content: object) -> bool:
             for name, tensor in content.items()
         )
     )
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    with path.open("rb") as file:
-        try:
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged files fail in many ways
-            wanted = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
-            if wanted:
-                what = f"for safety, files that import {wanted[1]} are refused"
-            else:
-                what = f"not a checkpoint, or damaged ({type(error).__name__})"
-            raise ValueError(f"{path} cannot be loaded: {what}") from error
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{path} holds no state dict")
-    return checkpoint
-
-
-def _write(checkpoint: Mapping[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("xb") as file:
-            torch.save(checkpoint, file)
-        unfinished.replace(path)
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise OSError(f"{path} cannot be written: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
