@@ -13,6 +13,8 @@ TORCHVISION_VERSION=${TORCHVISION_VERSION:-0.26.0}  # must be the partner of tha
 MMENGINE_VERSION=${MMENGINE_VERSION:-0.10.7}
 MMCV_VERSION=${MMCV_VERSION:-2.1.0}             # mmdet 3.3.0 refuses mmcv 2.2 and later
 MMDET_VERSION=${MMDET_VERSION:-3.3.0}
+# A numpy to hold to, for a torch that was built before numpy 2 (torch 2.2 and older).
+NUMPY_VERSION=${NUMPY_VERSION:-}
 # Extra words for the torch installation only, for example an --index-url of CPU builds.
 TORCH_PIP_ARGUMENTS=${TORCH_PIP_ARGUMENTS:-}
 # Free space for a first installation, in GB. Measured: 5.3 for the environment, 6.6 at
@@ -39,6 +41,7 @@ Environment:
                        of python3, python3.12, python3.11, python3.10
   TORCH_VERSION, TORCHVISION_VERSION, MMENGINE_VERSION, MMCV_VERSION, MMDET_VERSION
                        other versions than the tested ones
+  NUMPY_VERSION        a numpy to hold to: 1.26.4 for torch 2.2 and older
   TORCH_PIP_ARGUMENTS  extra words for pip when it installs torch
   MAX_JOBS             compilations at a time; default: the cores, with 2 GB of memory each
   TORCH_CUDA_ARCH_LIST GPU architectures to compile for; default: those present
@@ -344,7 +347,7 @@ if command -v flock >/dev/null 2>&1; then
     flock 9
   fi
 fi
-pins="torch $TORCH_VERSION torchvision $TORCHVISION_VERSION mmengine $MMENGINE_VERSION mmcv $MMCV_VERSION mmdet $MMDET_VERSION clone $clone layout 1"
+pins="torch $TORCH_VERSION torchvision $TORCHVISION_VERSION mmengine $MMENGINE_VERSION mmcv $MMCV_VERSION mmdet $MMDET_VERSION numpy ${NUMPY_VERSION:-any} clone $clone layout 2"
 
 if [[ -f $stamp && ! -e $half_done && $(cat "$stamp") == "$pins" ]]; then
   if versions=$(check_all); then
@@ -417,11 +420,13 @@ begin "installing torch $TORCH_VERSION and torchvision $TORCHVISION_VERSION (wit
 pip_install torch "torch $TORCH_VERSION" "torch==$TORCH_VERSION" "torchvision==$TORCHVISION_VERSION" $TORCH_PIP_ARGUMENTS
 finish
 
-begin "installing mmengine $MMENGINE_VERSION, mmdet $MMDET_VERSION and the tools for tests"
+begin "installing mmengine $MMENGINE_VERSION, mmdet $MMDET_VERSION and the tools for tests and documentation"
 printf 'torch==%s\ntorchvision==%s\nsetuptools<81\n' "$TORCH_VERSION" "$TORCHVISION_VERSION" >"$state/constraints.txt"
+if [[ -n $NUMPY_VERSION ]]; then printf 'numpy==%s\n' "$NUMPY_VERSION" >>"$state/constraints.txt"; fi
 packages=("mmengine==$MMENGINE_VERSION" "mmdet==$MMDET_VERSION"
   addict packaging pillow pyyaml yapf numpy 'matplotlib' pycocotools scipy shapely six terminaltables tqdm
-  pytest pytest-timeout pytest-xdist hypothesis ruff onnx onnxruntime)
+  pytest pytest-timeout pytest-xdist hypothesis ruff onnx onnxruntime
+  sphinx myst-parser furo)
 # opencv is left alone where it works: it may be the headless one, see below.
 if ! "$venv_python" -c 'import cv2' >/dev/null 2>&1; then packages+=(opencv-python); fi
 pip_install packages 'mmengine, mmdet and the tools' --constraint "$state/constraints.txt" "${packages[@]}"
