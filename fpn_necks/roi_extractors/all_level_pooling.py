@@ -186,7 +186,9 @@ class AllLevelPooling(BaseRoIExtractor):
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
         exact = torch.promote_types(x.dtype, torch.float32)
-        return roi_layer(x.to(exact), rois.to(exact)).to(x.dtype)
+        # mmcv's operator reads maps in channels_last as if they were not, silently.
+        maps = x.to(exact).contiguous()
+        return roi_layer(maps, rois.to(exact).contiguous()).to(x.dtype)
 
 
 def _check_rois(rois: Tensor, num_images: int, clamped: bool) -> None:

@@ -257,6 +257,23 @@ def test_exact_maps_under_autocast() -> None:
     assert (result.float() - exact).abs().max() < 0.03 * exact.abs().max()
 
 
+@every_fusion
+def test_memory_format_changes_nothing(fusion: str) -> None:
+    """mmcv's operator reads channels_last maps wrongly, in both directions."""
+    extractor, rois = build(fusion), some_rois()
+    expected_feats, feats = feature_maps(), feature_maps()
+    expected = extractor(expected_feats, rois)
+    expected.square().sum().backward()
+    last = torch.channels_last
+    found = extractor.to(memory_format=last)(
+        [x.contiguous(memory_format=last) for x in feats], rois
+    )
+    found.contiguous(memory_format=last).square().sum().backward()
+    torch.testing.assert_close(found, expected)
+    for x, expected_x in zip(feats, expected_feats, strict=True):
+        torch.testing.assert_close(x.grad, expected_x.grad, rtol=1e-4, atol=1e-5)
+
+
 class LargestResult(TorchDispatchMode):
     """The number of entries of the largest tensor that any operator returned."""
 
