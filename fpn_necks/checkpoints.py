@@ -1,9 +1,11 @@
-"""Loading mmengine's checkpoints under torch's safe loading.
+"""Checkpoints: read by safe loading alone, written whole or not at all.
 
 From 2.6 on, ``torch.load`` refuses every type that has not been allowed by name, and
 mmengine 0.10 stores its log history in checkpoints: its own checkpoints cannot be
 loaded any more. Allowing exactly the types of that history keeps the protection on:
-whatever else a file holds is still refused.
+whatever else a file holds is still refused. mmengine's own loading is as safe as
+torch's default, which is not before 2.6, or with TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: our
+tools read a file by ``read_checkpoint`` before they hand it to mmengine.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+
+from .whole_files import whole_file
 
 
 def checkpoint_types() -> list[Any]:
@@ -74,24 +78,43 @@ def allow_checkpoint_types() -> None:
         torch.serialization.add_safe_globals(checkpoint_types())
 
 
-def read_checkpoint(path: Path) -> Any:
-    """Read a checkpoint onto the processor, by safe loading.
+def read_checkpoint(path: str | os.PathLike[str]) -> Any:
+    """Read a checkpoint onto the processor, by safe loading whatever torch's default.
 
     Raises:
         OSError: the file cannot be opened.
         ValueError: it is no checkpoint, damaged, or holds what safe loading refuses.
     """
     allow_checkpoint_types()
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return _load(file)
         except Exception as error:  # damaged files fail in many ways
             refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
             if refused:
                 what = f"for safety, files that import {refused[1]} are refused"
+            elif "TorchScript" in str(error):
+                what = "for safety, TorchScript archives are refused"
+            elif isinstance(error, pickle.UnpicklingError) and "only st" in str(error):
+                what = "for safety, files that ask for attributes are refused"
             else:
                 what = f"not a checkpoint, or damaged ({type(error).__name__})"
             raise ValueError(f"{path} cannot be loaded: {what}") from error
+
+
+def require_safe_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Refuse a file before mmengine or mmdet loads it by torch's default.
+
+    Args:
+        path: a file; addresses that mmengine downloads are not looked at.
+
+    Raises:
+        ValueError: see ``read_checkpoint``.
+        OSError: the file cannot be opened.
+    """
+    file = Path(path).expanduser()
+    if file.exists():
+        read_checkpoint(file)
 
 
 def write_checkpoint(
@@ -103,15 +126,40 @@ def write_checkpoint(
         FileExistsError: there is such a file, and ``overwrite`` is not set.
         OSError: it cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; it is not overwritten")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with unfinished.open("xb") as file:
+        with whole_file(path, overwrite) as file:
             torch.save(content, file)
-        unfinished.replace(path)
     except RuntimeError as error:  # what torch makes of a full disk
-        raise OSError(f"{path} cannot be written: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise OSError(f"{path} cannot be written: {reason}") from error
+
+
+def _load(file: IO[bytes]) -> Any:
+    if hasattr(torch.serialization, "add_safe_globals"):
+        _refuse_torchscript(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    return load_restricted(file)
+
+
+def load_restricted(file: IO[bytes]) -> Any:
+    """Load a checkpoint safely with torch before 2.4; see ``restricted_pickle``.
+
+    Raises:
+        Exception: as ``torch.load``; of files that are refused UnpicklingError.
+    """
+    from . import restricted_pickle
+
+    _refuse_torchscript(file)
+    return torch.load(
+        file, map_location="cpu", pickle_module=restricted_pickle, weights_only=False
+    )
+
+
+def _refuse_torchscript(file: IO[bytes]) -> None:
+    """Refuse archives of which torch runs parts, whatever unpickles the rest."""
+    # With torch's own reader, so that both see the same archive.
+    if torch.serialization._is_zipfile(file):
+        with torch.serialization._open_zipfile_reader(file) as archive:
+            if torch.serialization._is_torchscript_zip(archive):
+                raise pickle.UnpicklingError("TorchScript archive")
+    file.seek(0)

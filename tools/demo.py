@@ -40,10 +40,12 @@ from fpn_necks.visualization import (
     find_scalars,
     load_samples,
 )
+from fpn_necks.whole_files import write_json
 
 CONFIG = "s_alpha_fpn/retinanet_r18_s-alpha-fpn_demo_synthetic-tiny-person.py"
 CLONE = Path(__file__).resolve().parent.parent
 OUTPUT_FILE = "mmdet_output.txt"
+SET_FOLDER = "synthetic_tiny_person"
 PICTURE_SCORE = 0.35
 IMAGES_PER_PICTURE = 2
 STEPS = 6
@@ -170,7 +172,7 @@ class Demo:
 def draw_set(options: argparse.Namespace) -> SyntheticTinyPerson:
     """Draws the synthetic set into the work dir."""
     made = generate(
-        options.work_dir / "synthetic_tiny_person",
+        options.work_dir / SET_FOLDER,
         num_train=options.train_images,
         num_val=options.val_images,
         image_size=(592, 464),
@@ -242,7 +244,7 @@ def test_trained(demo: Demo, checkpoint: Path) -> tuple[dict[str, float], Path]:
         json.loads((folder / "tiles.json").read_text()),
         json.loads(Path(demo.config.test_evaluator.ann_file).read_text())["images"],
     )
-    (folder / "merged.bbox.json").write_text(json.dumps(merged))
+    write_json(folder / "merged.bbox.json", merged)
     return metrics, folder
 
 
@@ -338,10 +340,20 @@ def judge(reached: float, minimum: float) -> int:
     return 0
 
 
+def is_foreign(work_dir: Path) -> bool:
+    """Tells a folder of something else from a new one and one of an earlier demo."""
+    names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
+    return bool(names - {OUTPUT_FILE, "pictures"}) and SET_FOLDER not in names
+
+
 def main() -> int:
     """Prepares the work dir and the output; returns the exit status."""
     options = parse_arguments()
     options.work_dir = options.work_dir.resolve()
+    if options.work_dir.is_file() or is_foreign(options.work_dir):
+        message = "holds files that are not the demo's: give a new folder"
+        print(f"demo: --work-dir {options.work_dir} {message}", file=sys.stderr)
+        return 2
     options.work_dir.mkdir(parents=True, exist_ok=True)
     device = "the GPU" if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     print(f"fpn_necks {fpn_necks.__version__} demo on {device}, in {options.work_dir}")

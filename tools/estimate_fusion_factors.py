@@ -11,6 +11,7 @@ from mmengine.config import Config, DictAction
 import fpn_necks  # noqa: F401  registers what the config may name
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.statistics import estimate_from_config
+from fpn_necks.whole_files import write_text
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,25 +37,30 @@ def parse_arguments() -> argparse.Namespace:
         action=DictAction,
         help="overrides of config values, as key=value",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite the fragment and the picture"
+    )
     return parser.parse_args()
 
 
 def main() -> int:
     """Run the command; return its exit status."""
     arguments = parse_arguments()
+    out = arguments.out or Path("work_dirs/fusion_factors") / arguments.config.stem
+    fragment, picture = out / "fusion_factor.py", out / "objects_per_level.png"
     try:
+        for file in (fragment, picture):
+            if file.exists() and not arguments.force:
+                raise ValueError(f"{file} exists; --force overwrites it")
         config = Config.fromfile(arguments.config)
         if arguments.cfg_options:
             config.merge_from_dict(arguments.cfg_options)
         report = estimate_from_config(config, arguments.count, progress=True)
-    except (FileNotFoundError, SyntaxError, ValueError) as error:
+        write_text(fragment, report.config_fragment())
+        report.draw(picture)
+    except (OSError, SyntaxError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    out = arguments.out or Path("work_dirs/fusion_factors") / arguments.config.stem
-    out.mkdir(parents=True, exist_ok=True)
-    fragment, picture = out / "fusion_factor.py", out / "objects_per_level.png"
-    fragment.write_text(report.config_fragment())
-    report.draw(picture)
     print(report.table())
     print(f"config fragment: {fragment}\npicture: {picture}")
     return 0

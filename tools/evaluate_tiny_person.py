@@ -6,12 +6,12 @@ Prints the columns of Tables 3 and 4 of the S-alpha paper, in per cent.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from fpn_necks.evaluation import EvaluationOptions, evaluate_tiny_person
 from fpn_necks.evaluation.report import paper_table, rules_in_words
+from fpn_necks.whole_files import is_same_file, write_json
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -66,6 +66,11 @@ def main() -> int:
     try:
         if arguments.json and arguments.json.exists() and not arguments.force:
             raise ValueError(f"{arguments.json} exists; --force overwrites it")
+        inputs = (arguments.gt, arguments.detections, arguments.tiles)
+        if arguments.json and any(
+            path and is_same_file(arguments.json, path) for path in inputs
+        ):
+            raise ValueError(f"--json must not be an input, got {arguments.json}")
         options = EvaluationOptions(
             metrics=[m.strip() for m in arguments.metric.split(",")],
             released=not arguments.corrected,
@@ -78,8 +83,7 @@ def main() -> int:
         )
         if arguments.json:
             content = dict(rules=vars(options.rules), results=results)
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+            write_json(arguments.json, content, indent=1)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

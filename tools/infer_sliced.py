@@ -3,7 +3,8 @@
 Writes into the output folder drawn/ (pictures), detections.json (COCO results) with
 images.json (the ids of images and categories), and detections/ (one file per image).
 An interrupted run goes on where it stopped when it is started again. The exit status is
-0, 1 if an image failed and 2 if nothing could be done.
+0, 1 if an image failed and 2 if nothing could be done, or the files of all images could
+not be written.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ from mmdet.apis import init_detector
 from torch import nn
 from tqdm import tqdm
 
+from fpn_necks.checkpoints import require_safe_checkpoint
 from fpn_necks.inference import detect_sliced, draw_detections, read_image
-from fpn_necks.inference.folders import ResultFolder, find_images, to_sample
+from fpn_necks.inference.folders import (
+    ResultFolder,
+    find_images,
+    refuse_overwriting,
+    to_sample,
+)
 from fpn_necks.inference.sliced import check_settings
 
 
@@ -103,6 +110,8 @@ def prepare(
         if not file.is_file():
             raise FileNotFoundError(f"{file} is not there")
     images = find_images(arguments.images, arguments.output)
+    refuse_overwriting(images, arguments.output)
+    require_safe_checkpoint(arguments.checkpoint)
     settings = dict(
         config=str(arguments.config.resolve()),
         checkpoint=str(arguments.checkpoint.resolve()),
@@ -169,9 +178,13 @@ def main() -> int:
             reason = " ".join(str(error).split())
             tqdm.write(f"error: {name}: {reason}", file=sys.stderr)
     classes = model.dataset_meta["classes"]
-    images_done, detections = results.write_coco(
-        (classes,) if isinstance(classes, str) else classes
-    )
+    try:
+        images_done, detections = results.write_coco(
+            (classes,) if isinstance(classes, str) else classes
+        )
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(f"{detections} detections on {images_done} images: {arguments.output}")
     if failed:
         print(f"error: {failed} of {len(images)} images failed", file=sys.stderr)

@@ -8,13 +8,13 @@ and 2 if the page cannot be written.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from pathlib import Path
 
 from fpn_necks.reproduction import load_papers
 from fpn_necks.reproduction.model_zoo import make_tables, replace_tables
+from fpn_necks.whole_files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_zoo.md"
 
@@ -47,9 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             state = "up to date" if up_to_date else "out of date: run this without"
             print(f"{options.page} is {state}{'' if up_to_date else ' --check'}")
             return 0 if up_to_date else 1
-        beside = options.page.with_name(f".{options.page.name}.new")
-        beside.write_text(new, encoding="utf-8")
-        os.replace(beside, options.page)
+        write_text(options.page, new)
     except (OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

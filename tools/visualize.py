@@ -100,6 +100,12 @@ def find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
                     f"{pictures[path][0]} and {image} would both become {path}"
                 )
             pictures[path] = [image]
+    for path in pictures:
+        for image in images:
+            if path.exists() and path.samefile(image):
+                raise ValueError(
+                    f"the picture {path} would overwrite the image {image}"
+                )
     there = [path for path in pictures if path.exists()]
     if there and not options.force:
         raise FileExistsError(f"{there[0]} exists; --force overwrites")

@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from fpn_necks.whole_files import save_figure
+
 from .detector import AUXILIARY
 from .detector_comparison import WHOLE
 from .detector_report import short_number
@@ -84,7 +86,7 @@ def draw_detector_costs(results: Numbers, path: str | Path) -> None:
         frameon=False,
     )
     figure.supxlabel(textwrap.fill(results["setting"], 150), fontsize=8)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..datasets.tiny_person import TileSettings, check_coco, tile_coco
+from ..whole_files import write_json
 from .json_fields import column, load_json
 from .options import EvaluationOptions
 from .report import paper_table, rules_in_words
@@ -139,8 +139,7 @@ class TinyPersonMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         if self.outfile_prefix is not None:
             path = Path(f"{self.outfile_prefix}.bbox.json")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(detections))
+            write_json(path, detections)
             logger.info(f"detections written to {path}")
         if self.format_only:
             return {}

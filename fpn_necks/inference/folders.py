@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,10 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from fpn_necks.whole_files import is_same_file, write_bytes
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_FIELDS = {"file_name", "width", "height", "detections"}
 
 
 def find_images(source: Path, output: Path) -> dict[str, Path]:
@@ -52,6 +54,25 @@ def find_images(source: Path, output: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def refuse_overwriting(images: Mapping[str, Path], output: Path) -> None:
+    """See to it that no image would be overwritten by its own results.
+
+    Args:
+        images: path by name, from `find_images`.
+        output: root of the `ResultFolder` for them.
+
+    Raises:
+        ValueError: a result of an image would be written over an image.
+    """
+    for name, path in images.items():
+        for written in (_record_file(output, name), _picture_file(output, name)):
+            if is_same_file(written, path):
+                raise ValueError(
+                    f"the results of {path} would overwrite it: give another output "
+                    f"folder than {output}"
+                )
+
+
 class ResultFolder:
     """Detections of images, one file each, their pictures, and COCO files of all.
 
@@ -86,12 +107,21 @@ class ResultFolder:
         for name in self.names if force else ():
             for path in (self._record(name), self._picture(name)):
                 path.unlink(missing_ok=True)
-        _write(file, _to_json(settings))
+        write_bytes(file, _to_json(settings))
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """Return what `save` returned in this or an earlier run, or None."""
-        path = self._record(name)
-        return json.loads(path.read_text()) if path.exists() else None
+        """Return what `save` returned in this or an earlier run, or None.
+
+        A damaged record counts as none.
+        """
+        try:
+            record = json.loads(self._record(name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (RecursionError, ValueError):  # a disk may lose what was written
+            return None
+        whole = isinstance(record, dict) and _FIELDS <= record.keys()
+        return record if whole else None
 
     def save(self, name: str, sample: DetDataSample) -> dict[str, Any]:
         """Write the detections on an image; return what was written.
@@ -113,7 +143,7 @@ class ResultFolder:
             for (x1, y1, x2, y2), score, label in rows
         ]
         record = dict(file_name=name, width=width, height=height, detections=detections)
-        _write(self._record(name), _to_json(record))
+        write_bytes(self._record(name), _to_json(record))
         return record
 
     def has_picture(self, name: str) -> bool:
@@ -130,7 +160,7 @@ class ResultFolder:
         done, content = cv2.imencode(path.suffix, picture)
         if not done:
             raise ValueError(f"{path.suffix} cannot hold {picture.shape[:2]} pixels")
-        _write(path, content.tobytes())
+        write_bytes(path, content.tobytes())
 
     def write_coco(self, classes: Sequence[str]) -> tuple[int, int]:
         """Write ``images.json`` and ``detections.json`` of the images that are done.
@@ -150,8 +180,8 @@ class ResultFolder:
                 results.append(dict(image_id=image_id, category_id=category, **found))
         categories = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
         annotations = dict(images=images, annotations=[], categories=categories)
-        _write(self.root / "images.json", _to_json(annotations))
-        _write(self.root / "detections.json", _to_json(results))
+        write_bytes(self.root / "images.json", _to_json(annotations))
+        write_bytes(self.root / "detections.json", _to_json(results))
         return len(images), len(results)
 
     def _numbered_records(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -161,11 +191,10 @@ class ResultFolder:
                 yield image_id, record
 
     def _record(self, name: str) -> Path:
-        return self.root / "detections" / f"{name}.json"
+        return _record_file(self.root, name)
 
     def _picture(self, name: str) -> Path:
-        path = self.root / "drawn" / name
-        return path if path.suffix.lower() in SUFFIXES else Path(f"{path}.png")
+        return _picture_file(self.root, name)
 
 
 def to_sample(record: Mapping[str, Any]) -> DetDataSample:
@@ -186,6 +215,15 @@ def to_sample(record: Mapping[str, Any]) -> DetDataSample:
     )
 
 
+def _record_file(root: Path, name: str) -> Path:
+    return root / "detections" / f"{name}.json"
+
+
+def _picture_file(root: Path, name: str) -> Path:
+    path = root / "drawn" / name
+    return path if path.suffix.lower() in SUFFIXES else Path(f"{path}.png")
+
+
 def _require_same_settings(root: Path, file: Path, settings: Mapping[str, Any]) -> None:
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file, not a folder")
@@ -198,7 +236,7 @@ def _require_same_settings(root: Path, file: Path, settings: Mapping[str, Any]) 
         return
     try:
         known = json.loads(file.read_text())
-    except ValueError:
+    except (RecursionError, ValueError):
         known = {}
     wanted = json.loads(_to_json(settings))
     known = known if isinstance(known, dict) else {}
@@ -215,11 +253,3 @@ def _require_same_settings(root: Path, file: Path, settings: Mapping[str, Any]) 
 
 def _to_json(content: Any) -> bytes:
     return (json.dumps(content) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)

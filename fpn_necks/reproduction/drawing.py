@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -12,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..whole_files import save_figure
 from .records import Metric, Table
 from .reporting import RowReport
 
@@ -62,11 +62,7 @@ def draw_report(table: Table, reports: Sequence[RowReport], path: Path) -> bool:
         ncols=min(3, 1 + columns),
         frameon=False,
     )
-    picture = BytesIO()
-    figure.savefig(picture, dpi=130, format="png")
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(picture.getvalue())
-    temporary.replace(path)
+    save_figure(figure, path, dpi=130, format="png")
     return True
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..whole_files import write_text
 from .planning import RESULT_FILE
 
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under another name first, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+__all__ = ["plain", "read_progress", "read_results", "write_json", "write_text"]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -52,7 +46,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     for file in sorted(folder.glob(f"seed*/{RESULT_FILE}")):
         try:
             result = json.loads(file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(f"{file} is no json: {error}") from error
         if not isinstance(result, dict) or "metrics" not in result:
             raise ValueError(f"{file} is no result of a run")

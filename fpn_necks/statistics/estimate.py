@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fpn_necks.layers import StatisticFusionFactor
+from fpn_necks.whole_files import save_figure
 
 from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
 from .level_counts import best_levels, count_regress_range_levels
@@ -95,7 +96,7 @@ class FusionFactorEstimate:
         axes.set_title(f"{self.count} per pyramid level", pad=10)
         axes.set_ylabel("number")
         axes.set_xlabel("pyramid level, and between two of them their fusion factor α")
-        figure.savefig(path, dpi=150)
+        save_figure(figure, path, dpi=150)
 
 
 def estimate_from_config(

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+
+from fpn_necks.image_paths import image_path
+from fpn_necks.whole_files import save_figure
 
 TRUTH_COLOUR = "#ffd92f"
 FOUND_COLOUR = "#33dd55"
@@ -76,12 +80,12 @@ def load_samples(
         score_threshold: Detections below this score are left out.
 
     Raises:
-        ValueError: `count` is below 1.
+        ValueError: `count` is below 1, a file is no JSON, or a file name leads out of
+            `image_dir`.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    coco = json.loads(Path(annotation_file).read_text())
-    results = json.loads(Path(results_file).read_text())
+    coco, results = _read_json(annotation_file), _read_json(results_file)
     truth: dict[int, list] = defaultdict(list)
     ignored: dict[int, list] = defaultdict(list)
     for annotation in coco["annotations"]:
@@ -98,7 +102,7 @@ def load_samples(
         detections = found[image["id"]]
         samples.append(
             DetectionSample(
-                image_path=Path(image_dir) / image["file_name"],
+                image_path=image_path(image_dir, image["file_name"]),
                 truth=_corners(truth[image["id"]]),
                 detections=_corners([d["bbox"] for d in detections]),
                 scores=np.array([d["score"] for d in detections], dtype=float),
@@ -106,6 +110,13 @@ def load_samples(
             )
         )
     return samples
+
+
+def _read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
@@ -298,4 +309,4 @@ def draw_samples(
         facecolor="#667788",
         labelcolor="white",
     )
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)

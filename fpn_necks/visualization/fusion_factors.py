@@ -8,12 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from matplotlib.axes import Axes
 from torch import nn
 
 from fpn_necks.auxiliary.features import LATERALS, find_levels
-from fpn_necks.checkpoints import allow_checkpoint_types
+from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.layers import FusionFactor
 
 from .heat_maps import new_figure, save, wrap
@@ -230,13 +229,12 @@ def _from_scalars(folder: Path) -> dict[str, Curve]:
 
 
 def _from_checkpoints(folder: Path) -> dict[str, Curve]:
-    allow_checkpoint_types()
     curves: dict[str, Curve] = {}
     for file in checkpoints_of(folder):
+        content = read_checkpoint(file)
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
             state, iteration = content["state_dict"], int(content["meta"]["iter"])
-        except Exception as error:  # torch raises what it likes on a damaged file
+        except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no checkpoint of mmengine: {error}") from error
         for name, alpha in state.items():
             if match := re.fullmatch(r"(?:module\.)?(.*fusion_factor)\.alpha", name):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+
+from fpn_necks.whole_files import save_figure
 
 from .views import View
 
@@ -247,10 +247,4 @@ def save(figure: Figure, path: str | Path) -> None:
         ValueError: the format is unknown.
         OSError: the file cannot be written.
     """
-    target = Path(path)
-    picture = BytesIO()
-    figure.savefig(picture, dpi=DPI, format=target.suffix.lstrip(".") or "png")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_bytes(picture.getvalue())
-    temporary.replace(target)
+    save_figure(figure, path, dpi=DPI)

@@ -8,6 +8,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fpn_necks.whole_files import save_figure
+
 Curve = tuple[list[int], list[float]]  # iterations and values
 
 
@@ -79,4 +81,4 @@ def draw_training_curve(
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)

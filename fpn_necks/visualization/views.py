@@ -18,6 +18,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from torch import nn
 
+from fpn_necks.checkpoints import require_safe_checkpoint
 from fpn_necks.inference.images import array_pipeline, read_image
 
 
@@ -57,12 +58,15 @@ def load_detector(
 
     Raises:
         FileNotFoundError: a file is not there, or the folder has no checkpoint.
-        ValueError: the config has no model with a backbone.
+        ValueError: the config has no model with a backbone, or safe loading refuses the
+            checkpoint.
         Exception: what the config and the detector raise.
     """
     if not Path(config).is_file():
         raise FileNotFoundError(f"there is no config {config}")
     file = None if checkpoint is None else checkpoint_file(Path(checkpoint))
+    if file is not None:
+        require_safe_checkpoint(file)
     register_all_modules(init_default_scope=True)
     settings = Config.fromfile(config)
     settings.merge_from_dict(dict(options or {}))

@@ -118,7 +118,9 @@ def test_erasing(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
     assert not any(a["ignore"] for a in kept)
     output = run("erase_ignored", *source, out, "--json", written, status=2)
     assert "--force replaces it" in output
-    output = run("erase_ignored", *source, out, "--no-progress")
+    output = run("erase_ignored", *source, out, status=2)
+    assert "holds files" in output and "--resume" in output
+    output = run("erase_ignored", *source, out, "--no-progress", "--resume")
     assert "0 images written" in output and "2 were there" in output
     output = run("erase_ignored", *source, drawn.train.image_dir, status=2)
     assert "must not be the folder of the originals" in output
@@ -138,7 +140,9 @@ def test_city_persons(run, tmp_path: Path) -> None:
     assert coco["annotations"][0]["bbox"] == [375, 100, 10, 24]
     assert cv2.imread(str(out / "lindau" / name)).shape == (256, 512, 3)
     assert "--force replaces it" in run("city_persons", *arguments, status=2)
-    output = run("city_persons", *arguments, "--force", "--factor", "0", status=2)
+    assert "--resume" in run("city_persons", *arguments, "--force", status=2)
+    options = ("--force", "--resume", "--factor", "0")
+    output = run("city_persons", *arguments, *options, status=2)
     assert "factor must be positive" in output
 
 

@@ -18,11 +18,10 @@ The exit status is 2 if the command line or a config is wrong.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ from fpn_necks.costs.detector_configs import (
 from fpn_necks.costs.detector_picture import draw_detector_costs, picture_formats
 from fpn_necks.costs.detector_report import claims_table, markdown_tables
 from fpn_necks.costs.paper_claims import INFERENCE, claims_of
+from fpn_necks.whole_files import write_json
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -152,8 +152,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if rows:
         print(f"\n{claims_table(rows)}")
-    _write(options.json, lambda path: path.write_text(json.dumps(results, indent=1)))
-    _write(options.picture, lambda path: draw_detector_costs(results, path))
+    try:
+        if options.json:
+            write_json(options.json, results, indent=1, overwrite=False)
+            _say(f"written: {options.json}")
+        if options.picture:
+            draw_detector_costs(results, options.picture)
+            _say(f"written: {options.picture}")
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -261,17 +269,6 @@ def _claims(
                 measured = detector.get("train_step")
             rows.append((detector["title"], claim, measured))
     return rows
-
-
-def _write(path: Path | None, write: Callable[[Path], Any]) -> None:
-    """Write a file under another name first, so that no half of one stays."""
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    write(part)
-    part.rename(path)
-    _say(f"written: {path}")
 
 
 def _say(text: str) -> None:

@@ -41,7 +41,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.json is not None and arguments.json.exists():
+        parser.error(f"--json: {arguments.json} exists; it is not overwritten")
+    return arguments
 
 
 def synthetic_files(folder: Path, scale: float) -> tuple[Path, Path]:
@@ -193,9 +196,9 @@ def main() -> int:
         print(f"ratio pycocotools' AP / our AP and MR: {ratio:.1f}")
         print(f"implied ratio to the released AP and MR: {implied:.0f}")
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps(dict(scale=arguments.scale, **numbers), indent=1) + "\n"
-        )
+        from fpn_necks.whole_files import write_json
+
+        write_json(arguments.json, dict(scale=arguments.scale, **numbers), indent=1)
     return 0
 
 

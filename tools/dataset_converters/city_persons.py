@@ -12,6 +12,7 @@ from fpn_necks.datasets.tiny_person.city_persons import (
     scale_coco,
     scale_images,
 )
+from fpn_necks.whole_files import is_same_file, require_empty
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -22,7 +23,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("annotations", type=Path, help="anno_train.mat, anno_val.mat or a COCO json")
     add("images", type=Path, help="folder of the images, leftImg8bit/train or /val")
-    add("out", type=Path, help="folder to write images into; those there are kept")
+    add("out", type=Path, help="new folder for the images")
     add("json", type=Path, help="COCO json to write")
     add("--factor", type=float, default=4.0, help="how many times smaller")
     add(
@@ -34,6 +35,11 @@ def parse_arguments() -> argparse.Namespace:
         "Boxes of the others are ignored",
     )
     add("--no-images", action="store_true", help="write the json alone")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on in a folder that holds files; those of the same names are kept",
+    )
     add("--force", action="store_true", help="replace the json if it is there")
     add("--no-progress", action="store_true", help="show no progress bar")
     return parser.parse_args()
@@ -45,8 +51,12 @@ def main() -> int:
     try:
         if options.json.exists() and not options.force:
             raise FileExistsError(f"{options.json} is there; --force replaces it")
-        if options.json.resolve() == options.annotations.resolve():
+        if is_same_file(options.json, options.annotations):
             raise ValueError("the json to write must not be the source's annotations")
+        if is_same_file(options.out, options.images):
+            raise ValueError("OUT must not be the folder of the originals")
+        if not (options.resume or options.no_images):
+            require_empty(options.out, "--resume to keep what is there and go on")
         source = read_city_persons(options.annotations, options.positive_labels)
         scaled = scale_coco(source, options.factor)
         written = present = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fpn_necks.datasets.tiny_person import read_coco, write_coco
 from fpn_necks.datasets.tiny_person.erase import erase_images
+from fpn_necks.whole_files import is_same_file, require_empty
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -18,9 +19,14 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("annotations", type=Path, help="COCO json of whole images")
     add("images", type=Path, help="folder of the images")
-    add("out", type=Path, help="new folder; images that are there are not made again")
+    add("out", type=Path, help="new folder for the images")
     add("--json", type=Path, help="where to write annotations without erased boxes")
     add("--jpeg-quality", type=int, default=95, help="of changed images, 1 to 100")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on in a folder that holds files; those of the same names are kept",
+    )
     add("--force", action="store_true", help="replace the json if it is there")
     add("--no-progress", action="store_true", help="show no progress bar")
     return parser.parse_args()
@@ -30,10 +36,14 @@ def main() -> int:
     """Run the command; return its exit status."""
     options = parse_arguments()
     try:
-        if options.json and options.json.resolve() == options.annotations.resolve():
+        if options.json and is_same_file(options.json, options.annotations):
             raise ValueError("--json must not be the source's annotations")
         if options.json and options.json.exists() and not options.force:
             raise FileExistsError(f"{options.json} is there; --force replaces it")
+        if is_same_file(options.out, options.images):
+            raise ValueError("OUT must not be the folder of the originals")
+        if not options.resume:
+            require_empty(options.out, "--resume to keep what is there and go on")
         source = read_coco(options.annotations)
         erased, written, present = erase_images(
             source,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fpn_necks.datasets import TileSettings
 from fpn_necks.datasets.tiny_person import read_coco, tile_coco, write_coco
+from fpn_necks.whole_files import is_same_file
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -68,7 +69,7 @@ def main() -> int:
         if options.out.exists() and not options.force:
             # Before the work, not after it.
             raise FileExistsError(f"{options.out} is there; --force replaces it")
-        if options.out.resolve() == options.source.resolve():
+        if is_same_file(options.out, options.source):
             raise ValueError("OUT must not be SOURCE")
         tiled, counts = tile_coco(
             read_coco(options.source), settings, progress=not options.no_progress

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+
+from fpn_necks.whole_files import write_bytes
 
 from .scene import Person, draw_scene
 from .scene_settings import SceneSettings
@@ -24,23 +23,6 @@ class ImageJob:
     seed: tuple[int, int, int]  # the set's seed, the split's and the image's index
     path: Path
     jpeg_quality: int
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there either completely or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes files for the owner only; give what the umask gives.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def _draw_and_write(job: ImageJob) -> tuple[tuple[Person, ...], bool]:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .image_files import ImageJob, run_jobs, write_bytes
+from fpn_necks.whole_files import write_bytes
+
+from .image_files import ImageJob, run_jobs
 from .scene import EARTH_PERSON, SEA_PERSON, Person
 from .scene_settings import SceneSettings
 from .summaries import SplitSummary, SyntheticTinyPerson, summarize_split

@@ -11,6 +11,8 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from fpn_necks.image_paths import image_path
+
 from .coco_files import dense_files, is_ignored, read_coco
 
 DOCUMENTATION = "docs/tiny_person_data.md"
@@ -238,7 +240,7 @@ def _check_images(
     )
     for image in images:
         try:
-            with Image.open(folder / image["file_name"]) as file:
+            with Image.open(image_path(folder, image["file_name"])) as file:
                 if file.size != (image["width"], image["height"]):
                     others.append(image["file_name"])
         except FileNotFoundError:

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .coco_files import read_coco
+from .coco_files import check_coco, read_coco
 from .image_sets import write_changed_images
 
 # Every image of Cityscapes, which CityPersons annotates.
@@ -68,12 +68,13 @@ def _read_mat(path: Path, positive_labels: Collection[int]) -> dict[str, Any]:
             f"{[key for key in content if not key.startswith('__')]}"
         )
     try:
-        return _coco_of_cells(content[keys[0]], positive_labels)
+        coco = _coco_of_cells(content[keys[0]], positive_labels)
     except (IndexError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: {keys[0]} is not as in CityPersons, cells with im_name and bbs: "
             f"{error}"
         ) from error
+    return check_coco(coco, str(path))
 
 
 def _coco_of_cells(

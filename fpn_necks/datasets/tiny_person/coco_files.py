@@ -7,13 +7,13 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.fileio import get_local_path
 
-from ..synthetic.image_files import write_bytes
+from fpn_necks.image_paths import check_image_name
+from fpn_necks.whole_files import write_bytes
 
 IGNORED_FIELDS = ("ignore", "uncertain", "logo")
 # Boxes become float32; NaN is not below it.
@@ -53,7 +53,9 @@ def read_coco(
 
 
 def check_coco(coco: Any, name: str) -> dict[str, Any]:
-    """Checks lists, ids, image sizes and boxes; without a list of boxes there are none.
+    """Checks lists, ids, image files and boxes; without a list of boxes there are none.
+
+    File names must stay below the folder of the images, see `check_image_name`.
 
     Args:
         coco: The parsed content.
@@ -83,6 +85,10 @@ def check_coco(coco: Any, name: str) -> dict[str, Any]:
             )
         if not isinstance(image.get("file_name"), str):
             raise ValueError(f"{name}: image {image['id']} has no 'file_name'")
+        try:
+            check_image_name(image["file_name"])
+        except ValueError as error:
+            raise ValueError(f"{name}: image {image['id']}: {error}") from error
     for annotation in coco["annotations"]:
         if not _is_one_of(annotation.get("image_id"), image_ids):
             raise ValueError(
@@ -182,8 +188,4 @@ def write_coco(
     Raises:
         FileExistsError: The file is there and `overwrite` is false.
     """
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} is there already and is not overwritten")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(target, json.dumps(coco).encode())
+    write_bytes(path, json.dumps(coco).encode(), overwrite)

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..synthetic.image_files import write_bytes
+from fpn_necks.image_paths import image_path_without_leaving
+from fpn_necks.whole_files import write_bytes
 
 
 def write_changed_images(
@@ -43,7 +44,8 @@ def write_changed_images(
         How many files were written and how many were there already.
 
     Raises:
-        ValueError: A copy would lie over its original, or a name leaves the folders.
+        ValueError: A copy would lie over an original, or a name or a link leaves the
+            folders.
         FileNotFoundError: An original is missing.
         OSError: An original cannot be decoded.
     """
@@ -55,12 +57,17 @@ def write_changed_images(
             f"out_dir must not be the folder of the originals, got {out_dir}"
         )
     names = list(dict.fromkeys(file_names))
-    for name in names:
-        if not (target / name).resolve().is_relative_to(target):
-            raise ValueError(f"file name {name!r} leads out of the folder {out_dir}")
+    # A link to a file elsewhere must not get that file into a set that is passed on.
+    originals = [image_path_without_leaving(source, name) for name in names]
+    copies = [image_path_without_leaving(target, name) for name in names]
+    # Where one folder is inside the other, a copy may have the place of an original.
+    for covered in set(map(Path.resolve, originals)) & set(map(Path.resolve, copies)):
+        raise ValueError(f"a copy in out_dir {out_dir} would be the original {covered}")
     written = 0
-    for name in tqdm(names, desc=label, unit="image", disable=not progress):
-        original, copy = source / name, target / name
+    triples = zip(names, originals, copies, strict=True)
+    for name, original, copy in tqdm(
+        triples, total=len(names), desc=label, unit="image", disable=not progress
+    ):
         if copy.exists():
             continue
         content = original.read_bytes()
@@ -68,7 +75,6 @@ def write_changed_images(
             content = _encode(
                 change(name, _decode(content, original)), copy, jpeg_quality
             )
-        copy.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(copy, content)
         written += 1
     return written, len(names) - written

@@ -1,0 +1,236 @@
+"""Whole or not at all: full disks, interruptions, links, devices, permissions."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from fpn_necks import whole_files
+from fpn_necks.whole_files import (
+    is_same_file,
+    require_empty,
+    save_figure,
+    whole_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from tests.full_disk import limit_writing, tree
+
+
+def test_writes_and_makes_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deeper" / "α.txt"
+    write_text(path, "α\n")
+    assert tree(tmp_path) == {"new/deeper/α.txt": "α\n".encode()}
+    write_json(path, dict(a=[1]), indent=1)
+    assert path.read_text() == '{\n "a": [\n  1\n ]\n}\n'
+
+
+def test_the_name_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with whole_file(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        (other,) = set(tmp_path.iterdir()) - {path}
+        assert other.name.startswith(".a.bin.") and other.suffix == ".part"
+    assert tree(tmp_path) == {"a.bin": b"new"}
+
+
+def test_the_content_is_on_the_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda f: (calls.append("fsync"), fsync(f))[1])
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1]
+    )
+    write_bytes(tmp_path / "a", b"1")
+    assert calls == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC])
+def test_disks_without_fsync_and_disks_that_are_full_at_last(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    (tmp_path / "a").write_bytes(b"old")
+    if number == errno.EINVAL:
+        write_bytes(tmp_path / "a", b"new")
+        assert tree(tmp_path) == {"a": b"new"}
+    else:
+        with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+            write_bytes(tmp_path / "a", b"new")
+        assert tree(tmp_path) == {"a": b"old"}
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_full_disk(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    limit_writing(monkeypatch, room)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a'") as caught:
+        write_bytes(tmp_path / "a", b"new")
+    assert caught.value.errno == errno.ENOSPC
+    assert tree(tmp_path) == {"a": b"old"}
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """Where the user may mount one: 16 KiB in memory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        write_bytes(disk / "a", b"old")
+        with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+            write_bytes(disk / "a", bytes(100_000))
+        assert tree(disk) == {"a": b"old"}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_interrupted(error: type[BaseException], tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(error), whole_file(tmp_path / "a") as file:
+        file.write(b"new")
+        raise error
+    assert tree(tmp_path) == {"a": b"old"}
+
+
+def test_an_error_about_another_file_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing"):
+        with whole_file(tmp_path / "a") as file:
+            file.write(Path(tmp_path / "missing").read_bytes())
+    assert not tree(tmp_path)
+
+
+def test_no_overwriting(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_bytes(path, b"1", overwrite=False)
+    with pytest.raises(FileExistsError, match="a exists; it is not overwritten"):
+        write_bytes(path, b"2", overwrite=False)
+    # Another process was faster.
+    path.unlink()
+    with pytest.raises(FileExistsError, match="not overwritten"):
+        with whole_file(path, overwrite=False):
+            path.write_bytes(b"theirs")
+    assert tree(tmp_path) == {"a": b"theirs"}
+
+
+def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    with pytest.raises(FileExistsError):
+        write_bytes(tmp_path / "nowhere", b"new", overwrite=False)
+    for name in ("link", "nowhere"):
+        write_bytes(tmp_path / name, b"new")
+        assert not (tmp_path / name).is_symlink()
+    assert tree(tmp_path) == dict(precious=b"old", link=b"new", nowhere=b"new")
+
+
+def test_folders_and_devices_are_no_targets(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="is a folder, not a file"):
+        write_bytes(tmp_path, b"1")
+    with pytest.raises(OSError, match="is a device, not a file"):
+        write_bytes(os.devnull, b"1")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError):
+        write_bytes(tmp_path / "file" / "a", b"1")
+    assert tree(tmp_path) == {"file": b""}
+
+
+def test_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    umask = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a", b"1")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+    (tmp_path / "a").chmod(0o600)
+    write_bytes(tmp_path / "a", b"2")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    # As for a user who is not root.
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(PermissionError, match=r"write-protected: '.*/a'"):
+        write_bytes(tmp_path / "a", b"3")
+    assert tree(tmp_path) == {"a": b"2"}
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_folder_without_the_right_to_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="/a'"):
+        write_bytes(tmp_path / "a", b"1")
+    tmp_path.chmod(0o700)
+
+
+def test_refused_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(whole_files, "_create", refuse)
+    with pytest.raises(PermissionError, match=r"denied: '.*/a.json'$"):
+        write_json(tmp_path / "a.json", {})
+
+
+def test_long_names(tmp_path: Path) -> None:
+    for name in ("x" * 255, "é" * 127):
+        write_bytes(tmp_path / name, b"1")
+    assert len(tree(tmp_path)) == 2
+    with pytest.raises(OSError, match="File name too long"):
+        write_bytes(tmp_path / ("x" * 256), b"1")
+
+
+def test_figures(tmp_path: Path) -> None:
+    for name, start in (("a.png", b"\x89PNG"), ("b.PDF", b"%PDF"), ("c", b"\x89PNG")):
+        save_figure(Figure(figsize=(1, 1)), tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    with pytest.raises(ValueError, match="xyz"):
+        save_figure(Figure(figsize=(1, 1)), tmp_path / "d.xyz")
+    assert len(tree(tmp_path)) == 3
+
+
+def test_same_file_by_any_spelling(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    (tmp_path / "link").symlink_to(path)
+    os.link(path, tmp_path / "hard")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for name in ("a", "link", "hard", "folder/a", "folder/folder/a"):
+        assert is_same_file(tmp_path / name, path)
+    (tmp_path / "b").write_bytes(b"1")
+    assert not is_same_file(tmp_path / "b", path)
+    missing = tmp_path / "missing"
+    assert is_same_file(tmp_path / "folder" / "missing", missing)
+    assert not is_same_file(missing, path)
+
+
+def test_require_empty(tmp_path: Path) -> None:
+    require_empty(tmp_path, "--force")
+    require_empty(tmp_path / "missing", "--force")
+    (tmp_path / ".hidden").write_bytes(b"")
+    with pytest.raises(FileExistsError, match="holds files; give a new folder, or -"):
+        require_empty(tmp_path, "--force")
+    with pytest.raises(NotADirectoryError, match="hidden is a file"):
+        require_empty(tmp_path / ".hidden", "--force")
