@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .choices import check_choice
 from .conv_block import conv_block
@@ -110,8 +111,10 @@ class ChannelRefinement(nn.Module):
 
     def _check_batch(self, images: int) -> None:
         norm = self.weight_conv.norm
-        # Synchronised statistics cover the other processes' images.
-        single = isinstance(norm, nn.BatchNorm2d) and norm.training and images == 1
+        # Synchronised statistics cover the other processes' images. What mmengine puts
+        # in their place where there is one process is no BatchNorm2d.
+        local = isinstance(norm, _BatchNorm) and not isinstance(norm, nn.SyncBatchNorm)
+        single = local and norm.training and images == 1
         if single:
             raise ValueError(
                 "the channel refinement of DRFPN normalises globally pooled maps over "

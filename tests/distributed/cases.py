@@ -1,0 +1,236 @@
+"""Detectors that are trained in several processes, and what each process sees."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from tests.tiny_detectors import load_config, set_statistic_factors, shrink
+
+IMAGE_SIZE = (64, 96)  # (height, width) in pixels
+IMAGES_PER_PROCESS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shipped config, and how one process gets the gradient that several have.
+
+    Attributes:
+        config: name of the shipped config.
+        changes: options that the method's README lists, as ``--cfg-options``.
+        gradient: what the gradient of several processes equals. ``"mean"``: the mean
+            of the processes' own, because each loss is divided by a number of its own
+            process. ``"global"``: that of one process with all images, because the
+            heads divide by means over all processes. ``"neither"``: losses of both
+            kinds, or objects assigned by costs that nearly tie, as Sparse R-CNN's.
+    """
+
+    config: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    gradient: str = "mean"
+
+    @property
+    def gradient_dtype(self) -> torch.dtype:
+        """What gradients are compared in; mmcv's NMS of proposals has no float64.
+
+        A process's own loss is computed in the same order alone and among others, and
+        float32 is enough. One process with all images adds up in another order.
+        """
+        return torch.float64 if self.gradient == "global" else torch.float32
+
+
+# The hardest of each method; each is trained in two and in three processes.
+CASES = {
+    "s-alpha": Case("faster-rcnn_r50_s-alpha-fpn_1x_coco"),
+    "s-alpha-learnable": Case(
+        "retinanet_r50_s-alpha-fpn_1x_coco", {"model.neck.fusion_factor": "learnable"}
+    ),
+    "s-alpha-attention": Case(
+        "retinanet_r50_s-alpha-fpn_1x_coco", {"model.neck.fusion_factor": "attention"}
+    ),
+    "s-alpha-fcos": Case("fcos_r50_s-alpha-fpn_gn-head_1x_coco", gradient="global"),
+    "asff-behind-s-alpha": Case("retinanet_r50_s-alpha-fpn-asff_1x_coco"),
+    "asff-fcos": Case("fcos_r50_asff_gn-head_1x_coco", gradient="global"),
+    "cfg-auxiliary": Case("faster-rcnn_r101_cfg-fpn_auxiliary-uncertainty_1x_coco"),
+    "cfg-atss": Case("atss_r101_cfg-fpn_1x_coco", gradient="global"),
+    "cfg-auxiliary-fcos": Case(
+        "fcos_r50_cfg-fpn_auxiliary-uncertainty_gn-head_1x_coco", gradient="neither"
+    ),
+    "cfg-auxiliary-fcos-certain": Case(
+        "fcos_r50_cfg-fpn_auxiliary-uncertainty_gn-head_1x_coco",
+        {"model.auxiliary.uncertainty_weight": None},
+        gradient="global",
+    ),
+    "augfpn": Case("faster-rcnn_r50_augfpn_1x_coco"),
+    "augfpn-cascade-mask": Case("cascade-mask-rcnn_r50_augfpn_1x_coco"),
+    "augfpn-fcos": Case("fcos_r50_augfpn_gn-head_4xb4-1x_coco", gradient="neither"),
+    "drfpn-cascade-mask": Case("cascade-mask-rcnn_r50_drfpn_3xb8-1x_coco"),
+    "drfpn-fcos": Case("fcos_r50_drfpn_gn-head_3xb8-1x_coco", gradient="global"),
+}
+# Further heads; in two processes.
+MORE_CASES = {
+    "asff-faster": Case("faster-rcnn_r50_asff_1x_coco"),
+    "drfpn-mask": Case("mask-rcnn_r50_drfpn_3xb8-1x_coco"),
+    "cfg-fsaf": Case("fsaf_r101_cfg-fpn_1x_coco"),
+    "cfg-freeanchor": Case("freeanchor_r101_cfg-fpn_1x_coco"),
+    "cfg-sparse": Case("sparse-rcnn_r50_cfg-fpn_1x_coco", gradient="neither"),
+}
+ALL_CASES = CASES | MORE_CASES
+
+
+@functools.cache
+def _config_of(name: str) -> Config:
+    case = ALL_CASES[name]
+    config = load_config(case.config)
+    config.merge_from_dict(case.changes)
+    shrink(config)
+    for settings in (config.model.get("train_cfg"), config.model.get("test_cfg")):
+        take_few_boxes(settings)
+    return config
+
+
+def config_of(name: str) -> Config:
+    """Return a case's config, made small; everything else is as shipped."""
+    return copy.deepcopy(_config_of(name))
+
+
+def take_few_boxes(settings: Any) -> None:
+    """Let proposals and samples fit the small images."""
+    if isinstance(settings, list):
+        for part in settings:
+            take_few_boxes(part)
+    elif isinstance(settings, dict):
+        if "num" in settings.get("sampler", {}):
+            settings["sampler"]["num"] = 32
+        if "nms_pre" in settings:
+            settings["nms_pre"] = 100
+        if settings.get("max_per_img", 0) > 100:
+            settings["max_per_img"] = 50
+        for part in settings.values():
+            take_few_boxes(part)
+
+
+def build(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Build a case's detector in training mode, with the weights of seed 0."""
+    torch.manual_seed(0)
+    model = MODELS.build(config_of(name).model)
+    model.init_weights()
+    set_statistic_factors(model)
+    return model.to(dtype).train()
+
+
+def freeze_norms(model: nn.Module) -> nn.Module:
+    """Let batch norms use their running statistics, whatever the batch."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    return model
+
+
+def batch_of(rank: int, step: int, empty: bool, masks: bool) -> dict[str, list]:
+    """Return what a process's data loader gives in a step.
+
+    Images and objects differ from process to process and from step to step; the
+    second of the images often has no object.
+
+    Args:
+        rank: of the process.
+        step: from 0.
+        empty: no image has an object.
+        masks: give the objects masks.
+    """
+    random = np.random.default_rng([rank, step])
+    counts = (0, 0) if empty else (random.integers(1, 5), random.integers(0, 3))
+    height, width = IMAGE_SIZE
+    images = random.integers(0, 256, (IMAGES_PER_PROCESS, 3, height, width))
+    return dict(
+        inputs=list(torch.from_numpy(images.astype(np.uint8))),
+        data_samples=[_sample(random, int(count), masks) for count in counts],
+    )
+
+
+def joined(batches: list[dict[str, list]]) -> dict[str, list]:
+    """Return several processes' batches as one."""
+    return {key: [item for batch in batches for item in batch[key]]
+            for key in ("inputs", "data_samples")}  # fmt: skip
+
+
+def losses_of(model: nn.Module, batch: dict[str, list], seed: int) -> dict[str, Any]:
+    """Return the losses of a batch, with what is drawn for it drawn from a seed.
+
+    Args:
+        model: a detector, or its distributed wrapper.
+        batch: as a data loader gives it; it is not changed.
+        seed: of the samplers.
+    """
+    inner = getattr(model, "module", model)
+    torch.manual_seed(seed)
+    data = inner.data_preprocessor(copy.deepcopy(batch), training=True)
+    images = data["inputs"].to(next(inner.parameters()).dtype)
+    return model(images, data["data_samples"], mode="loss")
+
+
+def _sample(random: np.random.Generator, count: int, masks: bool) -> DetDataSample:
+    height, width = IMAGE_SIZE
+    sides = random.uniform(6, 48, (count, 2))
+    corners = random.uniform(0, 1, (count, 2)) * (np.array([width, height]) - sides)
+    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+    truths = InstanceData(
+        bboxes=torch.from_numpy(boxes),
+        labels=torch.from_numpy(random.integers(0, 2, count)),
+    )
+    if masks:
+        drawn = np.zeros((count, height, width), dtype=np.uint8)
+        for mask, (left, top, right, bottom) in zip(
+            drawn, boxes.round().astype(int), strict=True
+        ):
+            mask[top:bottom, left:right] = 1
+        truths.masks = BitmapMasks(drawn, height, width)
+    sample = DetDataSample(
+        metainfo=dict(
+            img_id=0,
+            img_shape=IMAGE_SIZE,
+            ori_shape=IMAGE_SIZE,
+            pad_shape=IMAGE_SIZE,
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    sample.gt_instances = truths
+    sample.ignored_instances = truths[:0]
+    return sample
+
+
+def gradients(model: nn.Module, losses: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the gradient of a detector's total loss, by the parameter's name.
+
+    Raises:
+        AssertionError: if a trained parameter gets none.
+    """
+    inner = getattr(model, "module", model)
+    model.zero_grad()
+    inner.parse_losses(losses)[0].backward()
+    trained = [(k, p) for k, p in inner.named_parameters() if p.requires_grad]
+    without = [key for key, parameter in trained if parameter.grad is None]
+    assert not without, f"no gradient for {without}"
+    return {key: parameter.grad.clone() for key, parameter in trained}
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference over the largest expected value; 0 for 0 and 0."""
+    difference = (found - expected).abs().max().item()
+    largest = expected.abs().max().item()
+    if largest == 0:
+        return math.inf if difference else 0.0
+    return difference / largest

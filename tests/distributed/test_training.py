@@ -1,0 +1,190 @@
+"""Each method's hardest config in two and three processes: in step, and right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from tests.distributed.cases import (
+    ALL_CASES,
+    CASES,
+    batch_of,
+    build,
+    config_of,
+    freeze_norms,
+    gradients,
+    joined,
+    losses_of,
+    relative_error,
+)
+from tests.distributed.torchrun import found_in, run_tasks
+from tests.distributed.worker import STEPS
+from tests.tiny_detectors import set_statistic_factors
+from tests.tiny_sets import write_coco_set
+
+LARGEST_ERROR = 1e-6
+STATISTICS = ("running_mean", "running_var")
+
+
+@pytest.fixture(autouse=True)
+def _as_many_threads_as_the_processes() -> Iterator[None]:
+    """Sums over threads are added up in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def expected_gradients(name: str, empty: list[bool]) -> dict[str, Tensor]:
+    """Compute in this process what all processes' first gradient must be."""
+    case = ALL_CASES[name]
+    model = build(name, case.gradient_dtype)
+    batches = [batch_of(r, 0, none, model.with_mask) for r, none in enumerate(empty)]
+    if case.gradient == "global":
+        freeze_norms(model)
+        return gradients(model, losses_of(model, joined(batches), seed=0))
+    parts = []
+    for rank, batch in enumerate(batches):
+        # Anew, because the batch norms have changed their statistics.
+        model = build(name, case.gradient_dtype)
+        parts.append(gradients(model, losses_of(model, batch, seed=rank)))
+    # A detector whose processes all have the same would pass whatever is averaged.
+    key = max(parts[0], key=lambda key: parts[0][key].abs().max().item())
+    assert relative_error(parts[0][key], parts[1][key]) > 0.01
+    return {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+
+
+def assert_one_gradient(name: str, found: list[dict], empty: list[bool]) -> None:
+    first = found[0]["gradients"]
+    for other in found[1:]:
+        assert first.keys() == other["gradients"].keys()
+        for key, gradient in other["gradients"].items():
+            assert torch.equal(gradient, first[key]), (name, key)
+    if ALL_CASES[name].gradient == "neither":
+        return
+    expected = expected_gradients(name, empty)
+    assert first.keys() == expected.keys()
+    errors = {key: relative_error(first[key], expected[key]) for key in first}
+    worst = max(errors, key=errors.__getitem__)
+    assert errors[worst] <= LARGEST_ERROR, (name, worst, errors[worst])
+
+
+def assert_one_model(name: str, found: list[dict]) -> None:
+    """Assert that all processes have trained, and have the same in the end."""
+    start = build(name).state_dict()
+    for own in found:
+        assert len(own["losses"]) == STEPS, name
+        assert len({tuple(sorted(values)) for values in own["losses"]}) == 1, name
+        values = torch.tensor([list(values.values()) for values in own["losses"]])
+        assert values.isfinite().all(), name
+        assert own["state"].keys() == own["own_state"].keys() == start.keys()
+        for key, value in own["own_state"].items():
+            assert value.isfinite().all(), (name, key)
+            # mmengine averages these at the end of an epoch, and before a test.
+            if not key.endswith(STATISTICS):
+                assert torch.equal(value, found[0]["own_state"][key]), (name, key)
+        for key, value in own["state"].items():
+            assert torch.equal(value, found[0]["state"][key]), (name, key)
+        assert_same_optimizer(name, own["optimizer"], found[0]["optimizer"])
+    # They have had different images.
+    totals = {own["losses"][0]["loss"] for own in found}
+    assert len(totals) == len(found), name
+    trained = [key for key in start if key in found[0]["gradients"]]
+    moved = [k for k in trained if not torch.equal(start[k], found[0]["state"][k])]
+    assert len(moved) > 0.9 * len(trained), (name, set(trained) - set(moved))
+
+
+def assert_same_optimizer(name: str, one: dict, other: dict) -> None:
+    assert one.keys() == other.keys() and one
+    for index, state in one.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                assert torch.equal(value, other[index][key]), (name, index, key)
+
+
+def train_and_check(folder: Path, names: list[str], empty: list[bool]) -> None:
+    """Train cases in processes, and check what they have found.
+
+    Args:
+        folder: of their files.
+        names: of the cases.
+        empty: per process, whether it never sees an object.
+    """
+    ranks = ",".join(str(rank) for rank, none in enumerate(empty) if none)
+    tasks = [f"train:{name}:{ranks}" for name in names]
+    run_tasks(folder, len(empty), tasks)
+    for name, task in zip(names, tasks, strict=True):
+        found = found_in(folder, len(empty), task)
+        assert_one_model(name, found)
+        assert_one_gradient(name, found, empty)
+
+
+def test_one_of_two_processes_has_no_object(tmp_path: Path) -> None:
+    train_and_check(tmp_path, ["s-alpha"], [False, True])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_two_processes(tmp_path: Path) -> None:
+    train_and_check(tmp_path, [*ALL_CASES], [False, False])
+    # What the batch norms of DRFPN have seen is each process's own until an epoch ends.
+    found = found_in(tmp_path, 2, "train:drfpn-cascade-mask:")
+    one, other = (own["own_state"] for own in found)
+    differing = {key for key in one if not torch.equal(one[key], other[key])}
+    assert differing and all("channel_refinement" in key for key in differing)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_one_of_three_processes_has_no_object(tmp_path: Path) -> None:
+    train_and_check(tmp_path, [*CASES], [False, False, True])
+
+
+@pytest.mark.long
+def test_errors_reach_all_processes(tmp_path: Path) -> None:
+    """No process waits for another that has stopped."""
+    annotations = write_coco_set(tmp_path / "set")
+    content = json.loads(annotations.read_text())
+    (tmp_path / "set" / "without_objects.json").write_text(
+        json.dumps(content | dict(annotations=[]))
+    )
+    run_tasks(tmp_path, 2, ["bad-annotations", "unused-parameter"])
+    for error in found_in(tmp_path, 2, "bad-annotations"):
+        assert error.startswith("the fusion factors cannot be counted")
+        assert "without_objects.json" in error and "has no box" in error
+    # Without find_unused_parameters an unused one is an error: the training of the
+    # other tests shows that no config has any.
+    for error in found_in(tmp_path, 2, "unused-parameter"):
+        assert "parameters that were not used in producing loss" in error
+
+
+def without_rois(name: str) -> nn.Module:
+    """Build a detector whose RPN proposes nothing."""
+    config = config_of(name).model
+    config.train_cfg.rpn_proposal.min_bbox_size = 10_000
+    model = MODELS.build(config)
+    model.init_weights()
+    set_statistic_factors(model)
+    return model.train()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if hasattr(config_of(name).model, "rpn_head")]
+)
+def test_without_rois_only_mmdets_heads_are_unused(name: str) -> None:
+    """An RPN always proposes something; if it did not, mmdet's heads have no loss."""
+    model = without_rois(name)
+    losses = losses_of(model, batch_of(0, 0, True, model.with_mask), seed=0)
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    trained = [(k, p) for k, p in model.named_parameters() if p.requires_grad]
+    unused = [key for key, parameter in trained if parameter.grad is None]
+    assert "roi_head.bbox_head" in "".join(unused)
+    assert all(key.startswith("roi_head.") for key in unused)

@@ -1,0 +1,151 @@
+"""One of several processes: trains cases and writes what it has found.
+
+``torchrun --nproc-per-node=N -m tests.distributed.worker FOLDER TASK...``; a task is
+``train:CASE:EMPTY``, EMPTY the ranks that never see an object, such as ``1`` or none,
+or one of ``unused-parameter`` and ``bad-annotations``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import SyncBuffersHook
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from fpn_necks.reproduction.worker import join_without_gpu
+from tests.distributed.cases import (
+    ALL_CASES,
+    batch_of,
+    build,
+    config_of,
+    freeze_norms,
+    gradients,
+    losses_of,
+)
+from tests.tiny_detectors import detector_config
+
+STEPS = 20
+
+
+def wrap(model: nn.Module) -> MMDistributedDataParallel:
+    """Wrap a detector as mmengine does: parameters without gradient are an error."""
+    return MMDistributedDataParallel(
+        model, broadcast_buffers=False, find_unused_parameters=False
+    )
+
+
+def first_gradients(name: str, rank: int, empty: bool) -> dict[str, Tensor]:
+    """Return the gradient that all processes have together in the first step."""
+    case = ALL_CASES[name]
+    model = build(name, case.gradient_dtype)
+    if case.gradient == "global":
+        # Statistics of a batch would be those of each process's part of it.
+        freeze_norms(model)
+    wrapped = wrap(model)
+    batch = batch_of(rank, 0, empty, model.with_mask)
+    return gradients(wrapped, losses_of(wrapped, batch, seed=rank))
+
+
+def train(name: str, rank: int, empty: bool) -> dict[str, Any]:
+    """Train as the config says, from the beginning of its warm-up.
+
+    Returns:
+        Of all steps, the losses; in the end, the state before and after mmengine's
+        synchronisation of buffers; the first step's gradients; seconds.
+    """
+    start = time.perf_counter()
+    first = first_gradients(name, rank, empty)
+    config = config_of(name)
+    assert not config.get("find_unused_parameters", False)
+    assert config.get("model_wrapper_cfg") is None
+    model = wrap(build(name))
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    warm_up = dict(config.param_scheduler[0])
+    assert warm_up["type"] in ("LinearLR", "ConstantLR") and not warm_up["by_epoch"]
+    scheduler = PARAM_SCHEDULERS.build(dict(warm_up, optimizer=wrapper))
+    losses = []
+    for step in range(STEPS):
+        torch.manual_seed(1000 * step + rank)
+        batch = batch_of(rank, step, empty, model.module.with_mask)
+        values = model.train_step(batch, wrapper)
+        scheduler.step()
+        losses.append({key: float(value) for key, value in values.items()})
+    own = {key: value.clone() for key, value in model.module.state_dict().items()}
+    SyncBuffersHook().after_train_epoch(SimpleNamespace(model=model))
+    return dict(
+        losses=losses,
+        own_state=own,
+        state=model.module.state_dict(),
+        optimizer=wrapper.optimizer.state_dict()["state"],
+        gradients=first,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def train_with_unused_parameter(rank: int) -> str:
+    """Return the error of a detector one of whose parameters is in no loss."""
+    model = build("s-alpha-learnable")
+    model.neck.unused = nn.Parameter(torch.zeros(1))
+    wrapped = wrap(model)
+    try:
+        for step in range(2):
+            losses = losses_of(wrapped, batch_of(rank, step, False, False), seed=0)
+            model.parse_losses(losses)[0].backward()
+    except RuntimeError as error:
+        return str(error)
+    return "no error"
+
+
+def count_in_bad_annotations(folder: Path, rank: int) -> str:
+    """Return the error of a training whose first process has no object to count."""
+    config = detector_config("faster-rcnn_r50_s-alpha-fpn_1x_coco", folder / "set")
+    if rank == 0:
+        config.train_dataloader.dataset.ann_file = "without_objects.json"
+    config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=False)
+    config.launcher = "pytorch"
+    config.work_dir = str(folder / "run")
+    config.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
+    try:
+        Runner.from_cfg(config).train()
+    except RuntimeError as error:
+        return str(error)
+    return "no error"
+
+
+def do(task: str, folder: Path, rank: int) -> Any:
+    """Do one task of the command line."""
+    if task == "unused-parameter":
+        return train_with_unused_parameter(rank)
+    if task == "bad-annotations":
+        return count_in_bad_annotations(folder, rank)
+    _, name, empty = task.split(":")
+    return train(name, rank, str(rank) in empty.split(","))
+
+
+def main(folder: Path, tasks: list[str]) -> None:
+    """Do the tasks in their order; write ``FOLDER/TASK.RANK.pth``."""
+    logging.disable(logging.INFO)  # mmdet says for every weight how it was drawn
+    join_without_gpu(Config(), "pytorch")
+    rank = torch.distributed.get_rank()
+    for task in tasks:
+        torch.save(do(task, folder, rank), folder / f"{task}.{rank}.pth")
+        # For whoever reads the output of a run that stopped.
+        print(f"process {rank} has done {task}", flush=True)
+    # Without it gloo may abort the process that ends last.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
