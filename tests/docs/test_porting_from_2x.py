@@ -1,0 +1,244 @@
+"""docs/porting_from_2x.md: both versions of its neck run, and its config trains."""
+
+import functools
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import mmcv.cnn
+import mmengine.model
+import pytest
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.detectors.base import BaseDetector
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.registry import Registry
+from torch import nn
+
+from fpn_necks.checkpoints import write_checkpoint
+from fpn_necks.warm_start import load_fpn_detector
+from tests.tiny_detectors import make_tiny, train_and_test_a_step
+from tests.tiny_sets import write_coco_set
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "porting_from_2x.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+OLD_NECK, NEW_NECK, OLD_CONFIG, NEW_CONFIG = PYTHON
+WIDTHS = [8, 16, 24, 32]
+
+
+@pytest.fixture(scope="module")
+def new_class() -> Iterator[type[nn.Module]]:
+    register_all_modules()
+    # A module, so that `context_fpn` of the page's config can be imported.
+    module = ModuleType("context_fpn")
+    sys.modules["context_fpn"] = module
+    exec(NEW_NECK, module.__dict__)
+    yield module.ContextFPN
+    MODELS.module_dict.pop("ContextFPN")
+    del sys.modules["context_fpn"]
+
+
+@pytest.fixture
+def old_class(monkeypatch: pytest.MonkeyPatch) -> type[nn.Module]:
+    """The neck of 2.x, with stand-ins for what mmcv 1.x had."""
+    runner, builder = ModuleType("mmcv.runner"), ModuleType("mmdet.models.builder")
+    runner.auto_fp16 = lambda: lambda function: function  # nothing without fp16
+    builder.NECKS = Registry("old necks")
+    monkeypatch.setitem(sys.modules, "mmcv.runner", runner)
+    monkeypatch.setitem(sys.modules, "mmdet.models.builder", builder)
+    xavier_init = mmengine.model.xavier_init
+    monkeypatch.setattr(mmcv.cnn, "xavier_init", xavier_init, raising=False)
+    names: dict = {}
+    exec(OLD_NECK, names)
+    assert builder.NECKS.get("ContextFPN") is names["ContextFPN"]
+    return names["ContextFPN"]
+
+
+LEVELS = {
+    "pooled": (dict(num_outs=5), {}),
+    "on_input": (
+        dict(num_outs=5, start_level=1, add_extra_convs=True),
+        dict(add_extra_convs="on_input"),
+    ),
+    "on_output": (
+        dict(
+            num_outs=5,
+            start_level=1,
+            add_extra_convs=True,
+            extra_convs_on_inputs=False,
+        ),
+        dict(add_extra_convs="on_output"),
+    ),
+}
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_both_necks_are_equal(levels: str, old_class: type, new_class: type) -> None:
+    """One state for both, by its names; outputs and gradients are the same."""
+    old_levels, changes = LEVELS[levels]
+    new_levels = {**old_levels, **changes}
+    new_levels.pop("extra_convs_on_inputs", None)
+    torch.manual_seed(0)
+    old = old_class(WIDTHS, 16, **old_levels)
+    old.init_weights()
+    new = new_class(WIDTHS, 16, **new_levels)
+    new.load_state_dict(old.state_dict(), strict=True)
+    maps = [torch.rand(2, w, 49 // 2**i, 65 // 2**i) for i, w in enumerate(WIDTHS)]
+    found, expected = new(maps), old(maps)
+    assert len(found) == 5
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for outputs in (found, expected):
+        sum((output**2).sum() for output in outputs).backward()
+    gradients = dict(new.named_parameters())
+    for name, parameter in old.named_parameters():
+        torch.testing.assert_close(gradients[name].grad, parameter.grad)
+    # Without the context the two would differ: the comparison is not blind to it.
+    nn.init.zeros_(new.context.conv.weight)
+    nn.init.zeros_(new.context.conv.bias)
+    assert not torch.allclose(new(maps)[0], expected[0])
+
+
+@functools.cache
+def old_settings() -> Config:
+    return Config.fromstring(OLD_CONFIG, ".py")
+
+
+@pytest.fixture
+def new_config(new_class: type, tmp_path: Path) -> Config:
+    path = tmp_path / "my_config.py"
+    path.write_text(NEW_CONFIG)
+    return Config.fromfile(path)
+
+
+def test_configs_say_the_same(new_config: Config) -> None:
+    old = old_settings()
+    model = new_config.model
+    norm = old.img_norm_cfg
+    assert model.data_preprocessor.mean == norm.mean
+    assert model.data_preprocessor.std == norm.std
+    assert model.data_preprocessor.bgr_to_rgb == norm.to_rgb
+    sizes = {t["type"]: t for t in old.train_pipeline}
+    assert model.data_preprocessor.pad_size_divisor == sizes["Pad"]["size_divisor"]
+    assert model.backbone.init_cfg.checkpoint == old.model.pretrained
+    assert model.neck.type == old.model.neck.type
+    dataset = new_config.train_dataloader.dataset
+    steps = {t["type"]: t for t in dataset.pipeline}
+    assert steps["Resize"]["scale"] == sizes["Resize"]["img_scale"]
+    assert steps["RandomFlip"]["prob"] == sizes["RandomFlip"]["flip_ratio"]
+    assert new_config.train_dataloader.batch_size == old.data.samples_per_gpu
+    assert new_config.train_dataloader.num_workers == old.data.workers_per_gpu
+    assert dataset.data_root + dataset.ann_file == old.data.train.ann_file
+    assert dataset.data_root + dataset.data_prefix.img == old.data.train.img_prefix
+    assert dataset.metainfo.classes == old.data.train.classes
+    wrapper = new_config.optim_wrapper
+    assert wrapper.optimizer == old.optimizer
+    assert wrapper.clip_grad == old.optimizer_config.grad_clip
+    assert wrapper.loss_scale == old.fp16.loss_scale
+    assert new_config.train_cfg.max_epochs == old.runner.max_epochs
+    assert new_config.train_cfg.val_interval == old.evaluation.interval
+    hooks = new_config.default_hooks
+    assert hooks.checkpoint.interval == old.checkpoint_config.interval
+    assert hooks.logger.interval == old.log_config.interval
+
+
+def test_learning_rates_are_the_same(new_config: Config) -> None:
+    """2.x: warm-up from 0.001 of the rate over 500 iterations, a tenth at 8 and 11."""
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    old = old_settings()
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=old.optimizer.lr)
+    warm_up, steps = (
+        PARAM_SCHEDULERS.build(dict(settings, optimizer=optimizer))
+        for settings in new_config.param_scheduler
+    )
+    lr_config = old.lr_config
+    for iteration in range(500):
+        share = (1 - iteration / lr_config.warmup_iters) * (1 - lr_config.warmup_ratio)
+        expected = old.optimizer.lr * (1 - share)
+        found = optimizer.param_groups[0]["lr"]
+        assert found == pytest.approx(expected, rel=3e-3), iteration
+        optimizer.step()
+        warm_up.step()
+    for epoch in range(12):
+        drops = sum(epoch >= step for step in lr_config.step)
+        expected = old.optimizer.lr * 0.1**drops
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+        steps.step()
+
+
+def test_new_config_trains_and_old_checkpoint_loads(
+    new_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_coco_set(tmp_path, empty_last=True)
+    detector = train_and_test_a_step(make_tiny(new_config, tmp_path))
+    # mmdet 2.x wrote the classes under another name, and the optimizer beside them.
+    state = {key: value.clone() for key, value in detector.state_dict().items()}
+    meta = dict(mmdet_version="2.28.2", CLASSES=("square", "disc"), epoch=12)
+    old = dict(meta=meta, state_dict=state, optimizer=dict(state={}))
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(old, Path("old_detector.pth"))
+    for parameter in detector.parameters():
+        parameter.data.zero_()
+    report = load_fpn_detector(detector, "old_detector.pth")
+    assert not report.new and not report.mismatched and not report.left_over
+    for key, value in detector.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["mmcv.runner", "mmdet.models.builder", "mmdet.core"],
+)
+def test_what_the_page_calls_gone_is_gone(module: str) -> None:
+    assert module in PAGE
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(module)
+
+
+def test_what_the_page_names_exists() -> None:
+    register_all_modules()
+    for name in (
+        "mmdet.registry.MODELS",
+        "mmdet.registry.TASK_UTILS",
+        "mmdet.registry.HOOKS",
+        "mmdet.structures.DetDataSample",
+        "mmdet.models.utils",
+        "mmdet.models.task_modules",
+        "mmdet.models.DetTTAModel",
+        "mmengine.model.BaseModule",
+        "mmengine.config.Config",
+        "mmengine.hooks.Hook",
+        "mmengine.dist.get_dist_info",
+        "mmengine.optim.AmpOptimWrapper",
+        "mmengine.runner.IterBasedTrainLoop",
+        "mmcv.cnn.ConvModule",
+    ):
+        module, _, attribute = name.rpartition(".")
+        assert attribute in PAGE, name
+        found = getattr(importlib.import_module(module), attribute, None)
+        assert found or importlib.import_module(name), name
+    for function, names in {
+        BaseDetector.loss: ["batch_inputs", "batch_data_samples"],
+        BaseDetector.predict: ["batch_inputs", "batch_data_samples"],
+        SingleRoIExtractor.forward: ["feats", "rois", "roi_scale_factor"],
+    }.items():
+        assert list(inspect.signature(function).parameters)[1:] == names
+    head = MODELS.get("RetinaHead")
+    assert issubclass(head, BaseDenseHead)
+    found = inspect.signature(head.loss_by_feat).parameters
+    assert {"batch_gt_instances", "batch_img_metas"} <= set(found)
+    assert hasattr(head, "predict_by_feat") and not hasattr(head, "get_bboxes")
+    assert not hasattr(mmcv.cnn, "xavier_init")
+    arguments = inspect.signature(MODELS.get("FPN").__init__).parameters
+    assert "extra_convs_on_inputs" not in arguments
+    assert hasattr(MODELS.get("FCOSHead")(2, 8), "conv_cls")
