@@ -169,7 +169,9 @@ class TestAlphaOverTraining:
         assert found["neck.fusion_factor.0"][0] == [14, 70]
         np.testing.assert_allclose(found["neck.fusion_factor.0"][1], [0.2, 1.0])
         (tmp_path / "epoch_3.pth").write_bytes(b"nothing")
-        with pytest.raises(ValueError, match="epoch_3.pth cannot be loaded: not a checkpoint"):
+        with pytest.raises(
+            ValueError, match="epoch_3.pth cannot be loaded: not a checkpoint"
+        ):
             read_factors(tmp_path)
 
     def test_nothing(self, tmp_path: Path) -> None:
