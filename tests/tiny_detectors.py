@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.tiny_sets import CLASSES, use_coco_set
 # fits both.
 WIDTHS = {256: 32, 1024: 64, 2048: 128}  # 2048: C5, of detectors without neck
 BACKBONE_WIDTH = 16
+RESNET_WIDTH = 64  # of mmdet's ResNets: C2 of a ResNet-18 has as many channels
 # What a detector without neck has its own way in the backbone.
 DILATED = ("strides", "dilations", "out_indices")
 IMAGE_SIZE = (192, 128)  # (width, height) in pixels
@@ -49,6 +51,61 @@ def shrink(config: Config, num_classes: int = len(CLASSES)) -> Config:
     return config
 
 
+def shrink_backbone(config: Config, num_classes: int = len(CLASSES)) -> Config:
+    """Give a config a ResNet-18 without weights; neck and heads keep their widths.
+
+    Args:
+        config: of any shipped detector; it is changed. A YOLOv3 keeps its DarkNet.
+        num_classes: what the heads are to tell apart.
+    """
+    model = config.model
+    if model.backbone.type == "Darknet":
+        model.backbone.init_cfg = None
+    else:
+        _use_resnet18(model, RESNET_WIDTH)
+        if "neck" not in model:
+            highest = {2048: RESNET_WIDTH * 8}
+            _replace(model, {"in_channels": highest, "out_channels": highest})
+    _replace(model, {"num_classes": {80: num_classes, 8: num_classes, 1: num_classes}})
+    return config
+
+
+def narrow_yolo(config: Config) -> Config:
+    """Give a YOLOv3 a ResNet-18 and an eighth of its widths, which ``shrink`` leaves.
+
+    Args:
+        config: of a YOLOv3 with ASFF; it is changed.
+    """
+    config.model.backbone = ConfigDict(
+        type="ResNet",
+        depth=18,
+        base_channels=BACKBONE_WIDTH,
+        out_indices=(1, 2, 3),
+    )
+    eighth = {width: width // 8 for width in (1024, 512, 256, 128)}
+    names = ("in_channels", "out_channels", "lead_channels")
+    _replace(config.model, dict.fromkeys(names, eighth))
+    return config
+
+
+def use_few_rois(config: Config, proposals: int = 100, sampled: int = 32) -> Config:
+    """Give a two-stage detector the RoIs that a small image needs.
+
+    Args:
+        config: of any shipped detector; it is changed.
+        proposals: RoIs of the RPN per image, in training and testing.
+        sampled: RoIs of each stage per image in training.
+    """
+    train = config.model.get("train_cfg") or {}
+    if "rpn_proposal" in train:
+        train.rpn_proposal.max_per_img = proposals
+        config.model.test_cfg.rpn.max_per_img = proposals
+        stages = train.rcnn if isinstance(train.rcnn, list) else [train.rcnn]
+        for stage in stages:
+            stage.sampler.num = sampled
+    return config
+
+
 def load_config(name: str) -> Config:
     """Return a shipped config of one's own to change; files are read once."""
     return copy.deepcopy(_read_config(name))
@@ -64,8 +121,16 @@ def detector_config(name: str, data: Path) -> Config:
     return make_tiny(load_config(name), data)
 
 
-def make_tiny(config: Config, data: Path) -> Config:
-    """Make a config small and let it train one epoch on a tiny set."""
+def make_tiny(
+    config: Config, data: Path, shrink: Callable[[Config], Config] = shrink
+) -> Config:
+    """Make a config small and let it train one epoch on a tiny set.
+
+    Args:
+        config: any shipped one; it is changed.
+        data: folder of ``write_coco_set``.
+        shrink: what makes its model small.
+    """
     shrink(config)
     train = config.train_dataloader
     if train.dataset.type == "RepeatDataset":
@@ -159,25 +224,29 @@ def _is_range(scale: Any) -> bool:
 
 
 def _shrink_pyramid(model: ConfigDict) -> None:
-    backbone = model.backbone
-    model.backbone = ConfigDict(
-        type="ResNet",
-        depth=18,
-        base_channels=BACKBONE_WIDTH,
-        style=backbone.get("style", "pytorch"),
-        norm_eval=backbone.get("norm_eval", True),
-        **{name: backbone[name] for name in DILATED if "neck" not in model},
-    )
     names = ("in_channels", "out_channels", "feat_channels", "conv_out_channels")
     names += ("fc_out_channels", "proposal_feature_channel")
     changes = {name: WIDTHS for name in names}
     # Grid R-CNN has 9 times as many channels there, in 36 groups.
     _replace(model, changes | {"point_feat_channels": {64: 4}})
-    if "neck" not in model:
-        return
-    neck = model.neck
-    first = neck[0] if isinstance(neck, list) else neck
-    first.in_channels = [BACKBONE_WIDTH * 2**i for i in range(4)]
+    _use_resnet18(model, BACKBONE_WIDTH)
+
+
+def _use_resnet18(model: ConfigDict, width: int) -> None:
+    """Put in a ResNet-18 whose C2 has so many channels, and tell the neck."""
+    backbone = model.backbone
+    model.backbone = ConfigDict(
+        type="ResNet",
+        depth=18,
+        base_channels=width,
+        style=backbone.get("style", "pytorch"),
+        norm_eval=backbone.get("norm_eval", True),
+        **{name: backbone[name] for name in DILATED if "neck" not in model},
+    )
+    if "neck" in model:
+        neck = model.neck
+        first = neck[0] if isinstance(neck, list) else neck
+        first.in_channels = [width * 2**i for i in range(4)]
 
 
 def _replace(node: Any, changes: dict[str, dict[int, int]]) -> None:

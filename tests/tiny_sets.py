@@ -17,6 +17,7 @@ def write_coco_set(
     images: bool = True,
     empty_last: bool = False,
     ignored_last: bool = False,
+    num_upright: int = 0,
     seed: int = 0,
 ) -> Path:
     """Write bright squares and discs on dark ground; return the annotation file.
@@ -31,14 +32,15 @@ def write_coco_set(
         empty_last: the last image has no object.
         ignored_last: the last image has one object, marked ``ignore``: mmdet's
             ``CocoDataset`` drops it, ``TinyPersonDataset`` ignores it.
+        num_upright: so many of the first images have width and height exchanged.
         seed: of the random numbers.
     """
     random = np.random.default_rng(seed)
-    width, height = size
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for image_id in range(1, num_images + 1):
+        width, height = size[::-1] if image_id <= num_upright else size
         picture = random.integers(0, 60, (height, width, 3), dtype=np.uint8)
         name = f"{image_id:04d}.png"
         records.append(dict(id=image_id, file_name=name, width=width, height=height))

@@ -275,7 +275,7 @@ class RoIAuxiliary(AuxiliaryForm):
         """
         losses: dict[str, Tensor] = {}
         num_weighted = (targets[1] > 0).sum().clamp(min=1)
-        for i, (scores, boxes, alphas) in enumerate(self._predict(pooled)):
+        for i, (scores, boxes, alphas) in enumerate(self.predict(pooled)):
             name = self.levels[i].name
             own = [target[rows[i]] for target in targets]
             if alphas is not None:
@@ -297,8 +297,16 @@ class RoIAuxiliary(AuxiliaryForm):
     def _head(self, level: int) -> nn.Module:
         return self.bbox_heads[level if len(self.bbox_heads) > 1 else 0]
 
-    def _predict(self, pooled: Sequence[Tensor]) -> list[tuple]:
-        """Return scores, boxes and α (or None) for every level."""
+    def predict(self, pooled: Sequence[Tensor]) -> list[tuple]:
+        """Predict from the RoIs of every level.
+
+        Args:
+            pooled: per level ``(K, C, h, w)``, the RoIs of all images.
+
+        Returns:
+            Per level the scores, the boxes, and α by the kind of loss, or None without
+            uncertainty.
+        """
         if len(self.bbox_heads) > 1:
             return [self._predict_with(i, x) for i, x in enumerate(pooled)]
         # A shared head sees the RoIs of all levels at once.

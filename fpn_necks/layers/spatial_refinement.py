@@ -138,7 +138,7 @@ class SpatialRefinement(nn.Module):
         else:
             source, target = low, high
             resized = fit_to(self.downsample(low), high)
-        grid = self._sampling_grid(offset, target)
+        grid = self.sampling_grid(offset, target)
         sampled = F.grid_sample(source, grid, align_corners=False)
         if weight is not None:
             sampled = sampled * weight
@@ -199,8 +199,18 @@ class SpatialRefinement(nn.Module):
         merged = torch.einsum("oihw,ro->rihw", weight, reader)
         return F.conv2d(x, merged, bias, 2, 1)
 
-    def _sampling_grid(self, offset: Tensor | None, target: Tensor) -> Tensor:
-        """Return the points, ``(N, H, W, 2)``: x before y, [-1, 1] is the source."""
+    def sampling_grid(self, offset: Tensor | None, target: Tensor) -> Tensor:
+        """Return where the source is read for every place of the target.
+
+        Args:
+            offset: ``(N, 2, H, W)``, x before y, as the block predicts it; None reads
+                at the places themselves.
+            target: map of the size wanted, ``(N, C, H, W)``.
+
+        Returns:
+            ``(N, H, W, 2)``, x before y, as ``grid_sample`` takes it: [-1, 1] is the
+            source.
+        """
         batch, _, height, width = target.shape
         x = self._positions(width, target)
         y = self._positions(height, target)[:, None]

@@ -123,8 +123,8 @@ def offsets_in_pixels(
         target: map of the level that is added to, ``(N, C, h, w)``.
         padded: height and width in pixels of what the network sees.
     """
-    moved = block._sampling_grid(offset, target)
-    still = block._sampling_grid(torch.zeros_like(offset), target)
+    moved = block.sampling_grid(offset, target)
+    still = block.sampling_grid(torch.zeros_like(offset), target)
     # [-1, 1] is the whole of the map and so of the padded image.
     half = moved.new_tensor([padded[1] / 2, padded[0] / 2])
     return ((moved - still) * half).permute(0, 3, 1, 2)

@@ -139,7 +139,7 @@ def _of_rois(model: nn.Module, form: RoIAuxiliary, view: View) -> RoIUncertainty
         for i, (x, chosen) in enumerate(zip(form.maps(features), rows, strict=True))
     ]
     alphas: dict[str, dict[str, np.ndarray]] = {}
-    predicted = form._predict(pooled)
+    predicted = form.predict(pooled)
     for level, chosen, (_, _, found) in zip(form.levels, rows, predicted, strict=True):
         alphas[level.name] = {}
         for kind in NAMES:
