@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,10 @@ PAPER, OURS, MARKED = "#555555", "#0072b2", "#d55e00"
 
 
 def draw_report(table: Table, reports: Sequence[RowReport], path: Path) -> bool:
-    """Write a picture with a panel per metric and a line per row.
+    """Write a picture with a panel per metric.
+
+    A panel has a line per row; of a sweep, whose rows are named ``α = 0.5`` and so on,
+    a curve over α, as the papers draw it.
 
     Args:
         table: Of a paper.
@@ -39,16 +43,25 @@ def draw_report(table: Table, reports: Sequence[RowReport], path: Path) -> bool:
     ]
     if not metrics:
         return False
-    labels = [textwrap.fill(report.row.name, LABEL_WIDTH) for report in reports]
+    alphas = _swept(reports)
     columns = min(PANELS_PER_LINE, len(metrics))
     lines = -(-len(metrics) // columns)
+    labels = [textwrap.fill(report.row.name, LABEL_WIDTH) for report in reports]
     text_lines = sum(1 + label.count("\n") for label in labels)
-    size = (3.0 + 3.1 * columns, 1.0 + lines * (0.9 + 0.24 * text_lines))
+    if alphas is None:
+        size = (3.0 + 3.1 * columns, 1.0 + lines * (0.9 + 0.24 * text_lines))
+    else:
+        size = (2.0 + 3.6 * columns, 1.2 + 3.2 * lines)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    panels = figure.subplots(
+        lines, columns, sharey=alphas is None, squeeze=False
+    ).ravel()
     for panel, metric in zip(panels, metrics, strict=False):
-        _draw_metric(panel, metric, reports, labels)
+        if alphas is None:
+            _draw_metric(panel, metric, reports, labels)
+        else:
+            _draw_curves(panel, metric, reports, alphas)
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
     figure.suptitle(textwrap.fill(f"{table.id}: {table.title}", 30 * (1 + columns)))
@@ -70,6 +83,49 @@ def _numbers(report: RowReport, metric: Metric) -> bool:
     measured = [group.metrics[metric.name].mean for group in report.groups]
     numbers = [report.row.values.get(metric.name), *measured]
     return any(number is not None for number in numbers)
+
+
+def _swept(reports: Sequence[RowReport]) -> list[float] | None:
+    """Return α of every row; None where a row is named otherwise."""
+    found = [re.fullmatch(r"α = (\d+(?:\.\d+)?)", r.row.name) for r in reports]
+    alphas = [float(match[1]) for match in found if match]
+    return alphas if alphas and len(alphas) == len(reports) else None
+
+
+def _draw_curves(
+    axes: Axes, metric: Metric, reports: Sequence[RowReport], alphas: Sequence[float]
+) -> None:
+    paper: list[tuple[float, float]] = []
+    # Comparable runs and others are not joined by a line.
+    curves: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
+    for alpha, report in sorted(
+        zip(alphas, reports, strict=True), key=lambda pair: pair[0]
+    ):
+        printed = report.row.values.get(metric.name)
+        if printed is not None:
+            paper.append((alpha, printed))
+        for group in report.groups:
+            found = group.metrics[metric.name]
+            if found.mean is not None:
+                curve = curves[bool(group.deviations)]
+                curve.append((alpha, found.mean, found.std or 0.0))
+    if paper:
+        axes.plot(*zip(*paper, strict=True), "o--", color=PAPER, mfc="none", ms=7)
+    for deviates, points in curves.items():
+        if points:
+            x, y, spread = zip(*points, strict=True)
+            color, marker = (MARKED, "X") if deviates else (OURS, "D")
+            axes.errorbar(x, y, yerr=spread, fmt=f"{marker}-", color=color, capsize=3)
+    axes.set_xlabel("fusion factor α of all connections")
+    axes.set_ylabel(_axis_label(metric))
+    axes.margins(y=0.12)
+    axes.grid(alpha=0.3)
+
+
+def _axis_label(metric: Metric) -> str:
+    unit = "%" if metric.unit == "percent" else metric.unit
+    better = "" if metric.better == "higher" else ", lower is better"
+    return f"{metric.name} ({unit}{better})"
 
 
 def _draw_metric(
@@ -96,9 +152,7 @@ def _draw_metric(
             )
             if found.difference is not None:
                 axes.plot([paper, found.mean], [place] * 2, color=OURS, lw=1, zorder=1)
-    unit = "%" if metric.unit == "percent" else metric.unit
-    better = "" if metric.better == "higher" else ", lower is better"
-    axes.set_xlabel(f"{metric.name} ({unit}{better})")
+    axes.set_xlabel(_axis_label(metric))
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     # The first row on top, as in the table.
     axes.set_ylim(len(labels) - 0.5, -0.5)

@@ -191,12 +191,51 @@ def test_picture(table: Table, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.png", table.id]
 
 
-@pytest.mark.parametrize("name", ["augfpn-table-1", "s-alpha-table-4", "asff-table-4"])
+def measure_sweep(table: Table, folder: Path, rows: list[str]) -> None:
+    """Write results of two seeds, 2 points apart, that rise with α."""
+    for slug in rows:
+        alpha = float(slug.removeprefix("alpha-"))
+        request = Request(folder, seeds=(0, 1))
+        runs = plan_runs(table, choose_rows(table, [slug]), request)
+        for seed, run in enumerate(runs):
+            value = 0.4 + 0.1 * alpha + 0.02 * seed
+            names = [metric.log for metric in table.metrics if metric.log]
+            facts = dict(wall_time_s=1.0, finished="2026-01-02T03:04:05+00:00")
+            facts |= dict(versions={}, device="cpu")
+            facts |= dict(metrics=dict.fromkeys(names, value))
+            write_json(run.folder / "result.json", run.facts | facts)
+
+
+def test_a_sweep_is_drawn_as_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = load_tables()["s-alpha-figure-1-tinyperson"]
+    measure_sweep(table, tmp_path, ["alpha-1.1", "alpha-0", "alpha-0.5"])
+    drawn: list[tuple] = []
+    errorbar = matplotlib.axes.Axes.errorbar
+
+    def keep(axes, x, y, yerr, **options):
+        drawn.append((x, y, yerr, axes.get_xlabel()))
+        return errorbar(axes, x, y, yerr, **options)
+
+    monkeypatch.setattr(matplotlib.axes.Axes, "errorbar", keep)
+    assert draw_report(table, gather(table, tmp_path), tmp_path / "report.png")
+    ((x, y, spread, _),) = drawn
+    assert x == (0.0, 0.5, 1.1)
+    assert y == pytest.approx((41.0, 46.0, 52.0))
+    assert spread == pytest.approx([2**0.5] * 3)  # of two seeds, 2 points apart
+
+
+@pytest.mark.parametrize(
+    "name", ["augfpn-table-1", "s-alpha-table-4", "asff-table-4", "s-alpha-figure-7"]
+)
 def test_no_text_of_a_picture_overlaps(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The largest tables that there are."""
+    """The largest tables that there are, and the sweep of the most metrics."""
     table = load_tables()[name]
+    if "figure" in name:  # of those the paper's numbers are lost
+        measure_sweep(table, tmp_path, ["alpha-0", "alpha-0.5", "alpha-1.1"])
     figures: list[matplotlib.figure.Figure] = []
     save = matplotlib.figure.Figure.savefig
 
@@ -217,7 +256,13 @@ def test_no_text_of_a_picture_overlaps(
             ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
             texts.append(axes.xaxis.label)
             texts += [text for place, text in ticks if low <= place <= high]
-            texts += [t for t in axes.get_yticklabels() if t.get_visible()]
+            low, high = sorted(axes.get_ylim())
+            ticks = zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+            texts += [
+                text
+                for place, text in ticks
+                if low <= place <= high and text.get_visible()
+            ]
     boxes = [t.get_window_extent(renderer) for t in texts if t.get_text()]
     boxes = [box for box in boxes if box.width and box.height]
     assert len(boxes) > 10
