@@ -43,7 +43,7 @@ ENTRIES = dict(
 WIDTHS = [8, 16, 32]
 # What needs another installation or a GPU; the doctor's judges are asked instead, if
 # they know it.
-ONLY_QUOTED = {"GPU memory is not enough"}
+ONLY_QUOTED = {"GPU memory is not enough", "torchrun starts again and hangs"}
 TESTED: set[str] = set()
 
 
