@@ -13,6 +13,7 @@ from .necks import NECKS, SWEEP
 from .page_text import (
     CELLS_TEXT,
     HEAD,
+    LOGS,
     READING,
     RECIPE,
     SWEEP_TEXT,
@@ -53,7 +54,7 @@ def page(results: Results, trials: Sequence[Result]) -> str:
     for detector, data in groups:
         if any(results.get(Cell(detector, data, neck).name) for neck in NECKS):
             parts += _group(results, detector, data)
-    parts += [READING] if results else []
+    parts += [READING, LOGS] if results else []
     parts += ["## Fusion factors", SWEEP_TEXT, sweep_table(results)]
     if any(results.get(cell.name) for _, cell in sweep_cells()):
         parts.append(
