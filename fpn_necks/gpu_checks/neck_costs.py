@@ -139,8 +139,15 @@ def _at_the_limit(
 def _prepare(title: str, mode: Mode, scale: Scale, device: torch.device) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
+        # A rank cannot be above the width, which --quick makes small.
+        stages = [
+            {**stage, "rank": min(stage["rank"], scale.out_channels)}
+            if "rank" in stage
+            else stage
+            for stage in NECKS[title]
+        ]
         neck = build_neck(
-            NECKS[title],
+            stages,
             PYRAMIDS["faster-rcnn"],
             scale.in_channels,
             scale.out_channels,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -233,7 +234,8 @@ def _registries() -> list[Registry]:
 class PageRun:
     """The Python of one page, run in order with names and registered modules shared.
 
-    What the code registers exists while a block of its page runs, and no longer.
+    What the code registers, and the page's own modules, exist while a block of its page
+    runs, and no longer.
 
     Attributes:
         blocks: the blocks to run, in order.
@@ -248,6 +250,7 @@ class PageRun:
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "page"})
     done: int = 0
     _registered: list[tuple[Registry, str, Any]] = field(default_factory=list)
+    _imported: dict[str, ModuleType] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for block in self.blocks:
@@ -287,11 +290,15 @@ class PageRun:
         before = [(registry, set(registry.module_dict)) for registry in _registries()]
         for registry, name, module in self._registered:
             registry.module_dict[name] = module
+        files_of_others = _pop_modules(own)
+        sys.modules.update(self._imported)
         sys.path.insert(0, str(self.folder))
         try:
             yield
         finally:
             sys.path.remove(str(self.folder))
+            self._imported = _pop_modules(own)
+            sys.modules.update(files_of_others)
             self._registered = []
             for registry, known in before:
                 for name in set(registry.module_dict) - known:
@@ -300,6 +307,12 @@ class PageRun:
                     if getattr(module, "__module__", "").split(".")[0] in own:
                         del registry.module_dict[name]
                         self._registered.append((registry, name, module))
+
+
+def _pop_modules(roots: set[str]) -> dict[str, ModuleType]:
+    """Take modules, and those within them, out of what is imported."""
+    names = [name for name in sys.modules if name.split(".")[0] in roots]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def provide_files(block: Block, folder: Path) -> None:

@@ -4,6 +4,7 @@ Written from the paper and the facts in the golden README: nothing is merged or 
 They read the parameters of our blocks.
 """
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakIdKeyDictionary
 
+from fpn_necks.compatibility import release
 from fpn_necks.layers import ChannelRefinement, SpatialRefinement
 
 
@@ -97,6 +99,8 @@ class LiveBytes(TorchDispatchMode):
 
 def peak_bytes(function, *inputs: Tensor) -> int:
     """Return the peak of a forward and a backward pass beyond the inputs."""
+    if release(torch.__version__) < (2, 2):
+        pytest.skip("a storage of torch before 2.2 is another object at every call")
     with LiveBytes() as live:
         function(*inputs).sum().backward()
     return live.peak
