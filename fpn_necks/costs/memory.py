@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -43,13 +44,14 @@ def peaks_of_segments(
     function(lambda: None)
     if torch.device(device).type == "cuda":
         return _peaks_on_gpu(function, device)
-    with profile(
-        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as profiler:
+    options: dict[str, Any] = dict(profile_memory=True)
+    if "acc_events" in inspect.signature(profile).parameters:  # not in torch 2.1
+        options["acc_events"] = True
+    with profile(activities=[ProfilerActivity.CPU], **options) as profiler:
         function(_mark)
     events = profiler.profiler.kineto_results.events()
     changes = [
-        (event.start_ns(), event.nbytes() if event.name() == "[memory]" else None)
+        (_start(event), event.nbytes() if event.name() == "[memory]" else None)
         for event in events
         if event.name() in ("[memory]", _CUT)
     ]
@@ -61,6 +63,11 @@ def peaks_of_segments(
             held += change  # negative where memory is given back
             peaks[-1] = max(peaks[-1], held)
     return peaks
+
+
+def _start(event: Any) -> int:
+    # torch 2.1 has microseconds.
+    return event.start_ns() if hasattr(event, "start_ns") else event.start_us()
 
 
 def _mark() -> None:

@@ -119,7 +119,7 @@ class GroupingMatrix(nn.Module):
         # Applying the factors one after the other would save little: forming the matrix
         # takes W·W·r products, where the map has thousands of pixels.
         return torch.baddbmm(
-            torch.eye(self.channels, dtype=left.dtype, device=left.device),
+            torch.eye(self.channels, device=left.device).to(left.dtype),
             left.unflatten(1, (self.channels, self.rank)),
             right.unflatten(1, (self.rank, self.channels)),
         )

@@ -36,7 +36,8 @@ class NarrowConv(nn.Conv2d):
     def shift_and_add(self, x: Tensor) -> Tensor:
         """Map ``(N, 9 * out_channels, H, W)`` to ``(N, out_channels, H, W)``."""
         # A transposed convolution shifts the other way: hence the flip.
-        shifts = torch.eye(9, dtype=x.dtype, device=x.device).flip(0)
+        # Not of x's type at once: in torch 2.1 eye knows no bfloat16.
+        shifts = torch.eye(9, device=x.device).to(x.dtype).flip(0)
         shifts = shifts.reshape(9, 1, 3, 3).repeat(self.out_channels, 1, 1, 1)
         return F.conv_transpose2d(
             x, shifts, self.bias, padding=1, groups=self.out_channels

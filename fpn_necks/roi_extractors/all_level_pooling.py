@@ -194,7 +194,9 @@ class AllLevelPooling(BaseRoIExtractor):
 def _check_rois(rois: Tensor, num_images: int, clamped: bool) -> None:
     if not isinstance(rois, Tensor):
         raise TypeError(f"rois must be a tensor, got {type(rois).__name__}")
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    # Before 2.3 torch cannot be asked; there compiling ends the graph here.
+    is_compiling = getattr(torch.compiler, "is_compiling", bool)
+    if torch.jit.is_tracing() or is_compiling():
         return
     if rois.dim() != 2 or rois.shape[1] != 5:
         raise ValueError(f"rois must have the shape (K, 5), got {tuple(rois.shape)}")
