@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import pickle
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import IO, Any
 
 import numpy as np
@@ -68,6 +68,7 @@ def _allowed() -> dict[str, Any]:
 
     allowed = dict(_weights_only_unpickler._get_allowed_globals())
     allowed["_codecs.encode"] = codecs.encode  # numpy's bytes, in old protocols
+    allowed["collections.Counter"] = Counter  # schedules; torch 2.1 does not know it
     for entry in checkpoint_types():
         kind, name = entry if isinstance(entry, tuple) else (entry, None)
         allowed[name or f"{kind.__module__}.{kind.__qualname__}"] = kind

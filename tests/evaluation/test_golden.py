@@ -83,7 +83,10 @@ def test_precision_curves(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_miss_rate_curves(case: str) -> None:
     arrays, tables, _, _, _, missed = curves(case)
-    np.testing.assert_array_equal(FALSE_POSITIVES_PER_IMAGE, arrays["mr/fppiThrs"])
+    # Their last bit depends on numpy.
+    np.testing.assert_allclose(
+        FALSE_POSITIVES_PER_IMAGE, arrays["mr/fppiThrs"], rtol=1e-15
+    )
     default = next(row for row in tables["mr"] if row["is_released_default"])
     buckets = list(EvaluationOptions().mr_ranges)
     for i, name in enumerate(arrays["mr/setup"].tolist()):

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.statistics import estimate_from_config
 from tests.tiny_detectors import detector_config
 from tests.tiny_sets import write_coco_set
@@ -31,7 +31,7 @@ def test_sets_the_estimate_and_keeps_it_in_the_checkpoint(tmp_path: Path) -> Non
     runner = run(tmp_path)
     expected = estimate_from_config(Config(runner.cfg.to_dict())).factors
     assert alpha(runner) == pytest.approx(expected)
-    saved = torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=True)
+    saved = read_checkpoint(tmp_path / "run" / "epoch_1.pth")
     stored = saved["state_dict"]["neck.fusion_factor.alpha"]
     assert stored.tolist() == pytest.approx(expected)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.reproduction import Table, worker
 from fpn_necks.reproduction.planning import Launch, Request, Run, choose_rows, plan_runs
 from fpn_necks.reproduction.running import run_all
@@ -66,7 +67,7 @@ def test_a_run_is_interrupted_and_continued(
         with pytest.raises(RuntimeError, match="the machine stops"):
             run_all([run], Launch(), lambda line: None, in_this_process)
     assert (run.folder / "epoch_1.pth").is_file() and run.state() == "interrupted"
-    before = torch.load(run.folder / "epoch_1.pth", weights_only=True)
+    before = read_checkpoint(run.folder / "epoch_1.pth")
     # The folder may go to another disk before the run goes on.
     (tmp_path / "work").rename(tmp_path / "moved")
     run = plan(table, tmp_path / "moved", data, "s-alpha-alpha-0.5")
@@ -130,8 +131,8 @@ def test_two_processes_train_the_same_parameters(
     assert result["batch_size"] == 4
     assert result["learning_rates"] == pytest.approx([0.01 * 4 / 16])
     # It has learned: the digest is not that of the initial weights.
-    first = torch.load(run.folder / "epoch_1.pth", weights_only=True)["state_dict"]
-    last = torch.load(run.folder / "epoch_20.pth", weights_only=True)["state_dict"]
+    first = read_checkpoint(run.folder / "epoch_1.pth")["state_dict"]
+    last = read_checkpoint(run.folder / "epoch_20.pth")["state_dict"]
     key = "bbox_head.retina_cls.weight"
     assert not torch.equal(first[key], last[key])
 
