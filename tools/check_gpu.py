@@ -28,7 +28,6 @@ import torch
 from mmdet.utils import register_all_modules
 
 import fpn_necks  # noqa: F401  registers what configs may name
-from fpn_necks.costs.neck_comparison import BASE
 from fpn_necks.gpu_checks.environment import gather_facts
 from fpn_necks.gpu_checks.outcomes import FAILED, NOT_RUN, Outcome
 from fpn_necks.gpu_checks.page import check_page, write_page
@@ -172,7 +171,6 @@ def _run(
         scale=asdict(settings.scale),
     )
     facts = gather_facts(settings.torch_device)
-    base = BASE
     told: set[tuple[str, str]] = set()
 
     def report(outcomes: Sequence[Outcome]) -> None:
@@ -193,7 +191,7 @@ def _run(
                 outcomes=[outcome.to_json() for outcome in outcomes],
             ),
         )
-        write_text(folder / "report.md", markdown(facts, setting, outcomes, base))
+        write_text(folder / "report.md", markdown(facts, setting, outcomes))
 
     outcomes = run_in_processes(
         keys,

@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from .counts import count_multiply_adds, count_parameters
+from .detector_report import short_number
 from .memory import peak_memory
 from .timing import PairedTimes, compare_times
 
@@ -149,3 +150,38 @@ def _summary(times: PairedTimes) -> dict[str, Any]:
         ratio=times.median_ratio,
         ratio_interval=times.interval,
     )
+
+
+COST_COLUMNS = (
+    *("neck", "parameters (M)", "multiply-adds (G)", "forward, ms", "ratio"),
+    *("forward + backward, ms", "ratio", "peak memory, MB"),
+)
+"""Headings of ``cost_cells``."""
+
+
+def cost_cells(
+    title: str, numbers: Mapping[str, Any], base: Mapping[str, Any] | None
+) -> list[str]:
+    """Write the numbers of ``measure_neck`` as the cells of a table's row.
+
+    Args:
+        title: of the neck.
+        numbers: its own.
+        base: those of the neck to whose memory a ratio is wanted; None: no ratio.
+    """
+    counted = numbers["multiply_adds"]
+    cells = [
+        title,
+        f"{numbers['parameters'] / 1e6:.2f}",
+        "unknown" if counted is None else f"{counted / 1e9:.1f}",
+    ]
+    for step in ("forward", "forward_and_backward"):
+        low, high = numbers[step]["ratio_interval"]
+        cells += [
+            short_number(numbers[step]["milliseconds"]),
+            f"{numbers[step]['ratio']:.2f} ({low:.2f} to {high:.2f})",
+        ]
+    peak = f"{numbers['peak_bytes'] / 1e6:.0f}"
+    if base is not None:
+        peak += f" (x{numbers['peak_bytes'] / base['peak_bytes']:.2f})"
+    return [*cells, peak]

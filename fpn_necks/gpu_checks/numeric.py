@@ -172,3 +172,31 @@ def at_most(name: str, value: float, limit: float, numbers: dict[str, Any]) -> N
     """Raise ``CheckFailed`` where a number is above its limit, or is no number."""
     if not value <= limit:
         raise CheckFailed(f"{name} is {value:.2g}, allowed are {limit:.2g}", numbers)
+
+
+def compare(
+    found: Result,
+    expected: Result,
+    output_limit: float,
+    gradient_limit: float,
+    numbers: dict[str, Any],
+) -> dict[str, Any]:
+    """Hold the largest errors of outputs and gradients to their limits.
+
+    Returns:
+        ``numbers`` with ``output_error`` and ``gradient_error``.
+
+    Raises:
+        CheckFailed: an error is above its limit; see also ``output_error`` and
+            ``gradient_error``.
+    """
+    numbers = numbers | dict(output_error=output_error(found, expected))
+    numbers["gradient_error"], where = gradient_error(found, expected)
+    at_most("the error of an output", numbers["output_error"], output_limit, numbers)
+    at_most(
+        f"the error of the gradient of {where}",
+        numbers["gradient_error"],
+        gradient_limit,
+        numbers,
+    )
+    return numbers

@@ -11,6 +11,7 @@ from fpn_necks.costs.detector import MeasuredDetector
 
 from .numeric import (
     at_most,
+    compare,
     full_float32,
     gradient_error,
     output_error,
@@ -49,19 +50,10 @@ def check_module(subject: Subject, scale: Scale, device: torch.device) -> dict:
             results[name] = run(twin(module, where, dtype), place(inputs, where, dtype))
     exact, found = results["exact"], results["device"]
     numbers: dict[str, Any] = dict(
-        output_error=output_error(found, exact),
         processor_output_error=output_error(results["processor"], exact),
         processor_gradient_error=gradient_error(results["processor"], exact)[0],
     )
-    numbers["gradient_error"], where = gradient_error(found, exact)
-    at_most("the error of an output", numbers["output_error"], OUTPUT_LIMIT, numbers)
-    at_most(
-        f"the error of the gradient of {where}",
-        numbers["gradient_error"],
-        GRADIENT_LIMIT,
-        numbers,
-    )
-    return numbers
+    return compare(found, exact, OUTPUT_LIMIT, GRADIENT_LIMIT, numbers)
 
 
 def check_losses(config: Config, scale: Scale, device: torch.device) -> dict:

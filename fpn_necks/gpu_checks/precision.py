@@ -8,8 +8,8 @@ import torch
 
 from .numeric import (
     at_most,
+    compare,
     full_float32,
-    gradient_error,
     output_error,
     place,
     run,
@@ -71,14 +71,5 @@ def check_channels_last(
         for o in found.outputs
         if o.dim() == 4
     ]
-    numbers = dict(output_error=output_error(found, usual))
-    numbers["outputs_with_channels_last"] = f"{sum(kept)} of {len(kept)}"
-    at_most("the error of an output", numbers["output_error"], LAYOUT_LIMIT, numbers)
-    numbers["gradient_error"], where = gradient_error(found, usual)
-    at_most(
-        f"the error of the gradient of {where}",
-        numbers["gradient_error"],
-        GRADIENT_LIMIT,
-        numbers,
-    )
-    return numbers
+    numbers = dict(outputs_with_channels_last=f"{sum(kept)} of {len(kept)}")
+    return compare(found, usual, LAYOUT_LIMIT, GRADIENT_LIMIT, numbers)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fpn_necks.costs.detector_report import claims_table, markdown_tables, short_number
+from fpn_necks.costs.neck_comparison import BASE as NECK_BASE
+from fpn_necks.costs.neck_comparison import COST_COLUMNS, cost_cells
 from fpn_necks.costs.paper_claims import Claim
 
 from .detector_costs import BASE, COMPARED
@@ -27,7 +29,6 @@ def markdown(
     facts: Mapping[str, Any],
     setting: Mapping[str, Any],
     outcomes: Sequence[Outcome],
-    base: str,
 ) -> str:
     """Write the whole report.
 
@@ -36,7 +37,6 @@ def markdown(
         setting: ``date``, ``command``, ``minutes``, and the fields of ``Scale`` as
             ``scale``.
         outcomes: of all checks.
-        base: title of the neck that the others are compared with.
     """
     parts = [
         headline(facts, setting, outcomes),
@@ -44,7 +44,7 @@ def markdown(
         *_list("Failed", outcomes, FAILED),
         *_list("Not possible with the libraries below", outcomes, UNSUPPORTED),
         *_list("Not run", outcomes, NOT_RUN),
-        *neck_tables(outcomes, setting, base),
+        *neck_tables(outcomes, setting),
         *detector_tables(outcomes, setting),
     ]
     return "\n\n".join(parts) + "\n"
@@ -117,9 +117,7 @@ def _list(title: str, outcomes: Sequence[Outcome], state: str) -> list[str]:
     return [f"{title}:", "\n".join(lines)]
 
 
-def neck_tables(
-    outcomes: Sequence[Outcome], setting: Mapping[str, Any], base: str
-) -> list[str]:
+def neck_tables(outcomes: Sequence[Outcome], setting: Mapping[str, Any]) -> list[str]:
     """Write a table of costs per precision."""
     parts = []
     for name, mode in MODES.items():
@@ -131,7 +129,7 @@ def neck_tables(
             if o.subject.endswith(ending)
         }
         if own:
-            parts.append(_neck_table(mode.title, own, setting, base))
+            parts.append(_neck_table(mode.title, own, setting))
     return parts
 
 
@@ -139,14 +137,14 @@ def _neck_table(
     title: str,
     rows: Mapping[str, Mapping[str, Any]],
     setting: Mapping[str, Any],
-    base: str,
 ) -> str:
     scale = setting["scale"]
     height, width = scale["cost_size"]
     heading = (
         f"Necks alone, {title}, {height}x{width}, batch {scale['batch']}: medians of "
-        f"{scale['pairs']} runs, each beside {base}; in brackets the 95 % interval of "
-        "the ratio. Peak memory is of forward and backward. The limit is the least "
+        f"{scale['pairs']} runs, each beside {NECK_BASE}; in brackets the 95 % "
+        "interval of the ratio. Peak memory is of forward and backward, in brackets "
+        "its ratio. The limit is the least "
         "time of a forward pass: multiply-adds at the speed of a large matrix product, "
         "or inputs, outputs and weights once at the speed of copying, whichever is "
         "longer, both measured in this run: "
@@ -159,30 +157,11 @@ def _neck_table(
         f"{short_number(limits[0] / 1e12)} T multiply-adds/s, "
         f"{short_number(limits[1] / 1e9)} GB/s."
     )
-    lines = [
-        (
-            *("neck", "parameters (M)", "multiply-adds (G)", "forward, ms", "ratio"),
-            *("forward + backward, ms", "ratio", "peak memory, MB", "limit / forward"),
-        )
-    ]
-    first = rows.get(base)
+    lines = [(*COST_COLUMNS, "limit / forward")]
     for name, numbers in rows.items():
-        counted, share = numbers["multiply_adds"], numbers.get("share_of_limit")
-        peak = f"{numbers['peak_bytes'] / 1e6:.0f}"
-        if first:
-            peak += f" (x{numbers['peak_bytes'] / first['peak_bytes']:.2f})"
-        cells = [
-            name,
-            f"{numbers['parameters'] / 1e6:.2f}",
-            "unknown" if counted is None else f"{counted / 1e9:.1f}",
-        ]
-        for step in ("forward", "forward_and_backward"):
-            low, high = numbers[step]["ratio_interval"]
-            cells += [
-                short_number(numbers[step]["milliseconds"]),
-                f"{numbers[step]['ratio']:.2f} ({low:.2f} to {high:.2f})",
-            ]
-        lines.append((*cells, peak, "unknown" if share is None else f"{share:.2f}"))
+        share = numbers.get("share_of_limit")
+        cells = cost_cells(name, numbers, rows.get(NECK_BASE))
+        lines.append((*cells, "unknown" if share is None else f"{share:.2f}"))
     return f"{heading}\n\n{_table(lines)}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..whole_files import save_figure
 from .cells import SWEEP_SET, sweep_cells
 from .sets import SETS
 from .summary import Spread, metric
@@ -41,13 +41,8 @@ def draw_sweep(results: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -
         _draw(panel, spreads)
         panel.set(xlabel="α of all connections", ylabel=f"{headings[name]} (%)")
     panels[0].legend(frameon=False, fontsize=8)
-    picture = BytesIO()
     # Without the version of matplotlib, so that the same numbers make the same file.
-    figure.savefig(picture, dpi=110, format="png", metadata={"Software": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(picture.getvalue())
-    temporary.replace(path)
+    save_figure(figure, path, dpi=110, format="png", metadata={"Software": None})
     return True
 
 

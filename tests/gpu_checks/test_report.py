@@ -42,7 +42,7 @@ def test_report() -> None:
         Outcome("neck-costs", "FPN (mmdet) [fp16]", "passed", "", neck_numbers(10**8)),
         Outcome("neck-costs", "DRFPN [fp16]", "passed", "", neck_numbers(3 * 10**8)),
     ]
-    text = markdown(FACTS, SETTING, outcomes, "FPN (mmdet)")
+    text = markdown(FACTS, SETTING, outcomes)
     assert "2030-01-02, Some GPU (compute capability 9.0, 128 GiB); torch 2.11" in text
     assert "3 passed, 1 failed, 1 unsupported, 2 not run" in text
     assert "- parity, DRFPN: off by 1" in text
@@ -74,7 +74,7 @@ def test_detectors_with_claims() -> None:
         claims=[dict(claim=asdict(CLAIMS[0]), measured=TIMES)],
     )
     outcome = Outcome("detector-costs", "RetinaNet, AugFPN", "passed", "", numbers)
-    text = markdown(FACTS, SETTING, [outcome], "FPN (mmdet)")
+    text = markdown(FACTS, SETTING, [outcome])
     assert "RetinaNet with ResNet-50, 64x96, batch 2" in text
     claimed = "| RetinaNet, AugFPN | inference | 13.4 → 11.1 fps | 1.21 "
     assert f"{claimed}| 1.25 (1.20 to 1.30) |" in text

@@ -131,7 +131,6 @@ ALLOWED = {
     "fpn_necks/reproduction/worker.py": "an empty lock file",
     "fpn_necks/reproduction/running.py": "a log, to which lines are appended",
     "fpn_necks/gpu_checks/running.py": "a log, to which lines are appended",
-    "fpn_necks/studies/drawing.py": "whole by itself, into memory first",
     "fpn_necks/checkpoints.py": "torch.save into a whole file",
     "tools/demo.py": "a log of what mmdet prints, line by line",
     "tools/analysis/benchmark_tiny_person_evaluation.py": "a temporary folder",

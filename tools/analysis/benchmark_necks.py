@@ -15,9 +15,11 @@ import fpn_necks  # noqa: F401  registers the necks
 from fpn_necks.costs.neck_comparison import (
     BASE,
     CHANNELS,
+    COST_COLUMNS,
     NECKS,
     PYRAMIDS,
     build_neck,
+    cost_cells,
     measure_neck,
 )
 from fpn_necks.whole_files import write_json
@@ -48,25 +50,6 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def table_row(name: str, numbers: dict[str, Any], base: dict[str, Any]) -> str:
-    """Write one row of the Markdown table."""
-    counted = numbers["multiply_adds"]
-    cells = [
-        name,
-        f"{numbers['parameters'] / 1e6:.2f}",
-        "unknown" if counted is None else f"{counted / 1e9:.1f}",
-    ]
-    for step in ("forward", "forward_and_backward"):
-        low, high = numbers[step]["ratio_interval"]
-        cells += [
-            f"{numbers[step]['milliseconds']:.0f}",
-            f"{numbers[step]['ratio']:.2f} ({low:.2f} to {high:.2f})",
-        ]
-    megabytes = numbers["peak_bytes"] / 1e6
-    cells.append(f"{megabytes:.0f} ({megabytes * 1e6 / base['peak_bytes']:.2f})")
-    return f"| {' | '.join(cells)} |"
-
-
 def main() -> int:
     """Run the benchmark, print Markdown tables and write the numbers."""
     arguments = parse_arguments()
@@ -95,11 +78,8 @@ def main() -> int:
     results: dict[str, Any] = dict(setting=setting, torch=torch.__version__, necks={})
     for pyramid in arguments.pyramids:
         print(f"\n{pyramid}\n")
-        print(
-            "| neck | parameters (M) | multiply-adds (G) | forward, ms | ratio "
-            "| forward + backward, ms | ratio | peak memory, MB |"
-        )
-        print("|---|---|---|---|---|---|---|---|", flush=True)
+        print(f"| {' | '.join(COST_COLUMNS)} |")
+        print(f"|{'---|' * len(COST_COLUMNS)}", flush=True)
         base = build_neck(NECKS[BASE], PYRAMIDS[pyramid]).to(arguments.device)
         base_numbers = None
         for name, stages in NECKS.items():
@@ -114,7 +94,8 @@ def main() -> int:
                 print(f"{name} cannot run here: {reason}", file=sys.stderr)
                 continue
             base_numbers = base_numbers or numbers
-            print(table_row(name, numbers, base_numbers), flush=True)
+            cells = cost_cells(name, numbers, base_numbers)
+            print(f"| {' | '.join(cells)} |", flush=True)
             results["necks"][f"{pyramid}: {name}"] = numbers
             if arguments.json is not None:
                 write_json(arguments.json, results, indent=1)
