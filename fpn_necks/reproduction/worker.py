@@ -166,6 +166,23 @@ def join_without_gpu(config: Config, launcher: str) -> None:
         )
 
 
+def leave_group() -> None:
+    """Leave the group of processes when all of them are ready to.
+
+    Without it a process of gloo may end by SIGABRT, and whoever has started it takes
+    the run as failed: a thread of gloo lets go of a tensor after it has woken whoever
+    waits for it, and is ended with its process if Python is shutting down by then. DDP
+    keeps these threads alive beyond the group.
+    """
+    if not distributed.is_initialized():
+        return
+    uses_gloo = distributed.get_backend() == "gloo"
+    distributed.barrier()
+    distributed.destroy_process_group()
+    if uses_gloo:
+        time.sleep(0.5)  # nothing tells when a thread is done
+
+
 def _translate_slurm() -> None:
     """Set torch's variables from slurm's, as mmengine does for GPUs."""
     first = "localhost"
@@ -295,13 +312,11 @@ def main(arguments: list[str] | None = None) -> int:
     rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
     is_main = options.launcher == "none" or rank == "0"
     folder = options.config.resolve().parent
-    try:
-        with alone_in(folder) if is_main else contextlib.nullcontext():
-            run(options.config.resolve(), options.launcher)
-    finally:
-        # Without it gloo's threads may abort a process that ends while they run.
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+    with alone_in(folder) if is_main else contextlib.nullcontext():
+        run(options.config.resolve(), options.launcher)
+        # The first to end would have the others killed, if it ended badly: not before
+        # the result is written.
+        leave_group()
     return 0
 
 

@@ -35,6 +35,7 @@ from pathlib import Path
 
 import torch
 
+from fpn_necks.reproduction.worker import leave_group
 from tests.auxiliary.test_distributed import train
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.
@@ -42,9 +43,7 @@ torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
 folder = Path(sys.argv[1])
 torch.save({name: train(name, rank) for name in sys.argv[2:]}, folder / f"{rank}.pth")
-# Without it gloo may abort the process that ends last.
-torch.distributed.barrier()
-torch.distributed.destroy_process_group()
+leave_group()
 """
 
 

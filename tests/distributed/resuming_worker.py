@@ -6,11 +6,10 @@ mmdet's ``tools/train.py --launcher pytorch --resume`` does, on a machine withou
 
 import sys
 
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from fpn_necks.reproduction.worker import join_without_gpu
+from fpn_necks.reproduction.worker import join_without_gpu, leave_group
 
 
 def main(files: list[str]) -> None:
@@ -22,9 +21,7 @@ def main(files: list[str]) -> None:
         config.launcher = "pytorch"
         config.resume = True
         Runner.from_cfg(config).train()
-    # Without it gloo may abort the process that ends last.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from fpn_necks.reproduction.worker import join_without_gpu
+from fpn_necks.reproduction.worker import join_without_gpu, leave_group
 from tests.distributed.cases import (
     ALL_CASES,
     batch_of,
@@ -142,9 +142,7 @@ def main(folder: Path, tasks: list[str]) -> None:
         torch.save(do(task, folder, rank), folder / f"{task}.{rank}.pth")
         # For whoever reads the output of a run that stopped.
         print(f"process {rank} has done {task}", flush=True)
-    # Without it gloo may abort the process that ends last.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":

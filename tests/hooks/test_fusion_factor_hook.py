@@ -89,6 +89,7 @@ import torch.distributed
 from mmengine.runner import Runner
 
 import fpn_necks.hooks.fusion_factor_hook as hook
+from fpn_necks.reproduction.worker import leave_group
 from tests.tiny_detectors import detector_config
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.
@@ -119,9 +120,7 @@ except RuntimeError as error:
 else:
     result = f"ALPHA {runner.model.module.neck.fusion_factor.alpha.tolist()}"
 (folder / f"rank{rank}.txt").write_text(result)
-# Without it gloo's threads may abort a process that ends while they run.
-torch.distributed.barrier()
-torch.distributed.destroy_process_group()
+leave_group()
 """
 
 

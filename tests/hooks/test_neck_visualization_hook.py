@@ -193,6 +193,7 @@ from pathlib import Path
 import torch.distributed
 from mmengine.runner import Runner
 
+from fpn_necks.reproduction.worker import leave_group
 from tests.tiny_detectors import detector_config
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.
@@ -214,9 +215,7 @@ runner.train()
 (folder / f"rank{torch.distributed.get_rank()}.txt").write_text(
     str(runner.model.module.neck[0].fusion_factor.alpha.tolist())
 )
-# Without it gloo's threads may abort a process that ends while they run.
-torch.distributed.barrier()
-torch.distributed.destroy_process_group()
+leave_group()
 """
 
 
