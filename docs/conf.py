@@ -227,10 +227,28 @@ def _inside(node: nodes.Node, kind: type[nodes.Node]) -> bool:
     return node is not None
 
 
+def set_page_options(
+    app: Sphinx,
+    page: str,
+    template: str,
+    context: dict[str, Any],
+    document: nodes.document | None,
+) -> None:
+    """Name the language of a translation; give wide tables the place of the contents.
+
+    Pages cannot say so themselves: code hosts show such settings as a table.
+    """
+    if page == "README_zh-CN":
+        context["language"] = "zh-CN"
+    if page == "model_zoo":
+        context["furo_hide_toc"] = True
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the above; Sphinx calls this."""
     app.add_transform(RepositoryLinks)
     app.connect("autodoc-process-docstring", keep_returns_whole, priority=100)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("doctree-resolved", link_names)
+    app.connect("html-page-context", set_page_options, priority=900)  # after furo
     return {"parallel_read_safe": True, "parallel_write_safe": True}

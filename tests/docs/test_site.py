@@ -244,3 +244,14 @@ def test_reference_holds_every_name(site: Path) -> None:
 def test_names_of_code_lead_to_the_reference(site: Path) -> None:
     for page in (site / "papers").glob("*.html"):
         assert 'href="../api/necks.html#fpn_necks.necks.' in page.read_text(), page
+
+
+@needs_sphinx
+@pytest.mark.long
+def test_page_options(site: Path) -> None:
+    translation = (site / "README_zh-CN.html").read_text()
+    original = (site / "overview.html").read_text()
+    assert re.search('<html[^>]* lang="zh-CN"', translation)
+    assert re.search('<html[^>]* lang="en"', original)
+    assert 'class="toc-drawer no-toc"' in (site / "model_zoo.html").read_text()
+    assert 'class="toc-drawer"' in original
