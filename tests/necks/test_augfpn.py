@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fpn_necks.layers import AdaptiveSpatialFusion
 from fpn_necks.necks import AugFPN, SAlphaFPN
+from tests.torch_versions import needs_whole_graphs
 
 CHANNELS = [8, 16, 24, 32]
 P2_P6 = dict(num_outs=5)
@@ -195,6 +196,7 @@ def test_float64_gradient(kind: dict) -> None:
     )
 
 
+@needs_whole_graphs
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_compiles_as_one_graph(kind: dict) -> None:
     neck, inputs = build(**P2_P6, **kind, residual_to_extra_level=True), maps()
