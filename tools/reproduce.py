@@ -10,12 +10,10 @@ docs/reproduce.md shows it from the download to the report.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import DictAction
 
@@ -36,7 +34,7 @@ from fpn_necks.reproduction.reporting import (
     markdown_table,
 )
 from fpn_necks.reproduction.results import write_json, write_text
-from fpn_necks.reproduction.running import describe, run_all
+from fpn_necks.reproduction.running import describe, run_from_command_line
 
 WORK_DIR = Path("work_dirs/reproduction")
 
@@ -143,18 +141,7 @@ def run_table(options: argparse.Namespace, table: Table) -> int:
         return 0
     for number, text in missing.items():
         raise ValueError(f"row '{runs[number].label}': {text}")
-    outcome = run_all(runs, launch, say=lambda line: print(line, flush=True))
-    if outcome.interrupted:
-        print(
-            f"interrupted in '{outcome.interrupted}'; the same command goes on from "
-            "the last checkpoint",
-            file=sys.stderr,
-        )
-        return 130
-    print(f"{len(outcome.finished)} finished, {len(outcome.failed)} failed")
-    for name, reason in outcome.failed:
-        print(f"error: {name}: {reason}", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    return run_from_command_line(runs, launch)
 
 
 def report_table(options: argparse.Namespace, table: Table) -> None:
@@ -172,11 +159,6 @@ def report_table(options: argparse.Namespace, table: Table) -> None:
     print("written:", ", ".join(map(str, files)))
 
 
-def interrupt(*_: Any) -> None:
-    """End as by Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = parse_arguments(arguments)
@@ -192,8 +174,6 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "report":
             report_table(options, table)
         else:
-            # Clusters end jobs so; the running row must not go on alone.
-            signal.signal(signal.SIGTERM, interrupt)
             return run_table(options, table)
     except (ValueError, LookupError, OSError) as error:
         words = error.args[0] if isinstance(error, LookupError) else error

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -109,6 +108,8 @@ def data_roots(blocks: Sequence[Sequence[Any]], options: argparse.Namespace) -> 
 
 def run_cells(options: argparse.Namespace) -> int:
     """Train and test; return the exit status."""
+    from fpn_necks.reproduction.planning import Launch
+    from fpn_necks.reproduction.running import run_from_command_line
     from fpn_necks.studies.cells import Cell, choose_blocks
     from fpn_necks.studies.planning import plan_blocks, plan_run
     from fpn_necks.studies.recipe import STUDY_SEEDS, TUNING_SEED
@@ -127,26 +128,7 @@ def run_cells(options: argparse.Namespace) -> int:
         blocks = choose_blocks(options.cells)
         roots = data_roots(blocks, options)
         runs = plan_blocks(blocks, seeds, roots, options.work_dir)
-    return start(runs)
-
-
-def start(runs: Sequence[Any]) -> int:
-    """Run what is not finished; return the exit status."""
-    from fpn_necks.reproduction.planning import Launch
-    from fpn_necks.reproduction.running import run_all
-
-    outcome = run_all(runs, Launch(), say=lambda line: print(line, flush=True))
-    if outcome.interrupted:
-        print(
-            f"interrupted in '{outcome.interrupted}'; the same command goes on from "
-            "the last checkpoint",
-            file=sys.stderr,
-        )
-        return 130
-    print(f"{len(outcome.finished)} finished, {len(outcome.failed)} failed")
-    for name, reason in outcome.failed:
-        print(f"error: {name}: {reason}", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    return run_from_command_line(runs, Launch())
 
 
 def list_cells(options: argparse.Namespace) -> None:
@@ -173,11 +155,6 @@ def report(options: argparse.Namespace) -> None:
     print(f"written: {', '.join(str(options.out / name) for name in written)}")
 
 
-def interrupt(*_: Any) -> None:
-    """End as by Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = parse_arguments(arguments)
@@ -189,8 +166,6 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "report":
             report(options)
         else:
-            # The running process must not go on alone.
-            signal.signal(signal.SIGTERM, interrupt)
             return run_cells(options)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

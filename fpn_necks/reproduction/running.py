@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +137,37 @@ def run_all(
             outcome.failed.append((name, reason))
             say(f"  failed: {reason}")
     return outcome
+
+
+def run_from_command_line(runs: Sequence[Run], launch: Launch) -> int:
+    """Train and test what is not finished, and say how it ended.
+
+    A signal to terminate, by which clusters end jobs, is taken as Ctrl-C is: the
+    running process must not go on alone.
+
+    Returns:
+        The exit status: 0, 1 if a run failed, 130 if they were interrupted.
+
+    Raises:
+        ValueError: As ``run_all``.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    outcome = run_all(runs, launch, say=lambda line: print(line, flush=True))
+    if outcome.interrupted:
+        print(
+            f"interrupted in '{outcome.interrupted}'; the same command goes on from "
+            "the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    print(f"{len(outcome.finished)} finished, {len(outcome.failed)} failed")
+    for name, reason in outcome.failed:
+        print(f"error: {name}: {reason}", file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def run_one(run: Run, launch: Launch, execute: Execute = execute) -> str | None:

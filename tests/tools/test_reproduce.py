@@ -18,7 +18,7 @@ from types import ModuleType
 
 import pytest
 
-from fpn_necks.reproduction import load_tables
+from fpn_necks.reproduction import load_tables, running
 from fpn_necks.reproduction.planning import CONFIG_FILE, RESULT_FILE, RUN_FILE
 from fpn_necks.reproduction.running import OUTPUT_FILE, run_all
 from tests.reproduction.tiny_table import (
@@ -80,10 +80,10 @@ def test_list_and_show(run: Run) -> None:
 
 
 def test_run_and_report(
-    run: Run, tool: ModuleType, options: list[str], tmp_path: Path, monkeypatch
+    run: Run, options: list[str], tmp_path: Path, monkeypatch
 ) -> None:
     replacement = partial(run_all, execute=in_this_process)
-    monkeypatch.setattr(tool, "run_all", replacement)
+    monkeypatch.setattr(running, "run_all", replacement)
     words = ("run", TABLE, "--rows", "fpn", "--cfg-options", *options)
     status, output, errors = run(*words)
     assert status == 0, errors
@@ -142,10 +142,8 @@ def test_wrong_input_is_one_line(run: Run, words: tuple, message: str) -> None:
     assert line.startswith("error: ") and re.search(message, line)
 
 
-def test_a_failed_row_is_status_1(
-    run: Run, tool: ModuleType, options: list[str], monkeypatch
-) -> None:
-    monkeypatch.setattr(tool, "run_all", partial(run_all, execute=lambda *_: 5))
+def test_a_failed_row_is_status_1(run: Run, options: list[str], monkeypatch) -> None:
+    monkeypatch.setattr(running, "run_all", partial(run_all, execute=lambda *_: 5))
     status, output, errors = run("run", TABLE, "--cfg-options", *options)
     assert status == 1 and output.splitlines()[-1] == "0 finished, 2 failed"
     assert [line.split(": ")[1] for line in errors.splitlines()] == [
@@ -153,13 +151,11 @@ def test_a_failed_row_is_status_1(
     ]  # fmt: skip
 
 
-def test_ctrl_c_says_how_to_go_on(
-    run: Run, tool: ModuleType, options: list[str], monkeypatch
-) -> None:
+def test_ctrl_c_says_how_to_go_on(run: Run, options: list[str], monkeypatch) -> None:
     def stop(*_) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tool, "run_all", partial(run_all, execute=stop))
+    monkeypatch.setattr(running, "run_all", partial(run_all, execute=stop))
     status, _, errors = run("run", TABLE, "--cfg-options", *options)
     assert status == 130
     assert errors == (
