@@ -94,7 +94,8 @@ def test_history_buffers_load_in_a_new_process(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
     )
-    assert result.stdout.strip() == "2.0", result.stderr
+    # The maintained fork of mmdet says something when it is imported.
+    assert result.stdout.splitlines()[-1:] == ["2.0"], result.stderr
 
 
 def test_statistics_are_looked_up() -> None:
