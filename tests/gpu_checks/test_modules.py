@@ -29,6 +29,7 @@ from fpn_necks.gpu_checks.subjects import DETECTORS, MODULES
 from tests.golden import COPIES
 from tests.gpu_checks import broken
 from tests.gpu_checks.broken import subject
+from tests.torch_versions import needs_whole_graphs
 
 CPU = torch.device("cpu")
 EAGER = replace(QUICK, compiler="eager")
@@ -42,7 +43,13 @@ CHECKS: dict[str, Callable[..., dict]] = {
     "channels-last": lambda s: precision.check_channels_last(s, QUICK, CPU),
     "compile": lambda s: compilation.check_compiled(s, EAGER, CPU),
 }
-every_check = pytest.mark.parametrize("check", CHECKS)
+every_check = pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, marks=needs_whole_graphs if check == "compile" else ())
+        for check in CHECKS
+    ],
+)
 
 
 def types_in(node: object) -> set[str]:
@@ -129,7 +136,10 @@ def test_a_plain_module_passes(check: str) -> None:
         ("bf16", broken.OverflowsInHalf, "output 0 is not finite|error of an output"),
         ("bf16", broken.NaNGradient, "the gradient of .* is not finite"),
         ("channels-last", broken.DependsOnLayout, "the error of an output is"),
-        ("compile", broken.OtherWhenCompiled, "the output error is 0.01"),
+        pytest.param(
+            *("compile", broken.OtherWhenCompiled, "the output error is 0.01"),
+            marks=needs_whole_graphs,
+        ),
     ],
 )
 def test_checks_find_what_is_wrong(check: str, kind: type, message: str) -> None:
@@ -137,12 +147,14 @@ def test_checks_find_what_is_wrong(check: str, kind: type, message: str) -> None
         CHECKS[check](subject(kind))
 
 
+@needs_whole_graphs
 def test_too_many_compilations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "MOST_COMPILATIONS", 1)
     with pytest.raises(CheckFailed, match="2 compilations for two sizes, expected"):
         CHECKS["compile"](subject(broken.Plain))
 
 
+@needs_whole_graphs
 def test_a_graph_break_is_an_error() -> None:
     with pytest.raises(Exception, match=r"item|data-dependent|Unsupported"):
         CHECKS["compile"](subject(broken.BreaksTheGraph))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.runner import load_checkpoint
 
+from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.necks import ASFF
 from tests.golden import golden
 from tests.released import old_detectors as old
@@ -74,7 +75,7 @@ def test_detector(source: Path, target: Path, detector, capsys) -> None:
     old.assert_same_results(other, detector)
 
     assert source.read_bytes() == before
-    saved = torch.load(target, weights_only=True)
+    saved = read_checkpoint(target)
     assert set(saved) == {"meta", "state_dict"}
     assert saved["meta"] == META
 
@@ -97,7 +98,7 @@ def test_only_the_own_part_of_a_storage_is_written(tmp_path: Path) -> None:
     state["bbox_head.fc_reg.weight"] = torch.zeros(324, 4000)
     torch.save(state, tmp_path / "in.pth")
     assert run("highfpn", tmp_path / "in.pth", tmp_path / "out.pth") == 0
-    saved = torch.load(tmp_path / "out.pth", weights_only=True)
+    saved = read_checkpoint(tmp_path / "out.pth")
     assert saved["meta"] == {}
     for tensor in saved["state_dict"].values():
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
@@ -111,7 +112,7 @@ def test_old_file_format_and_half_precision(tmp_path: Path) -> None:
     path = tmp_path / "in.pth"
     torch.save(state, path, _use_new_zipfile_serialization=False)
     assert run("asff", path, tmp_path / "new" / "out.pth") == 0
-    saved = torch.load(tmp_path / "new" / "out.pth", weights_only=True)["state_dict"]
+    saved = read_checkpoint(tmp_path / "new" / "out.pth")["state_dict"]
     assert saved["fusions.0.expand.conv.weight"].dtype == torch.float16
 
 
@@ -127,7 +128,7 @@ def test_asff_loads_as_documented(tmp_path: Path, capsys) -> None:
         init_cfg=dict(type="Pretrained", checkpoint=str(tmp_path / "out.pth")),
     )
     stage.init_weights()
-    saved = torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]
+    saved = read_checkpoint(tmp_path / "out.pth")["state_dict"]
     assert saved.keys() == stage.state_dict().keys()
     for name, tensor in stage.state_dict().items():
         assert torch.equal(tensor, saved[name]), name
@@ -139,7 +140,7 @@ def test_existing_files_are_kept(source: Path, target: Path, capsys) -> None:
     assert target.read_text() == "mine"
     assert f"error: {target} exists; --force overwrites it" in capsys.readouterr().err
     assert run("highfpn", source, target, "--force") == 0
-    assert torch.load(target, weights_only=True)["meta"] == META
+    assert read_checkpoint(target)["meta"] == META
 
     before = source.read_bytes()
     link = target.with_name("link.pth")
@@ -178,7 +179,7 @@ def test_half_a_file_never_appears(
 def test_truncated_files(
     source: Path, target: Path, share: float, zip_format: bool, capsys
 ) -> None:
-    checkpoint = torch.load(source, weights_only=True)
+    checkpoint = read_checkpoint(source)
     torch.save(checkpoint, source, _use_new_zipfile_serialization=zip_format)
     content = source.read_bytes()
     source.write_bytes(content[: int(share * len(content))])
