@@ -12,12 +12,22 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 import fpn_necks  # noqa: F401  allow-lists the types on import
-from fpn_necks.checkpoints import checkpoint_types, history_statistic
+from fpn_necks.checkpoints import (
+    allow_checkpoint_types,
+    checkpoint_types,
+    history_statistic,
+)
 
 needs_safe_loading = pytest.mark.skipif(
     not hasattr(torch.serialization, "add_safe_globals"),
     reason="this torch has no allow-list; it loads as it always did",
 )
+
+
+@pytest.fixture(autouse=True)
+def allowed() -> None:
+    """After mmengine's fork has loaded a checkpoint the types are forgotten."""
+    allow_checkpoint_types()
 
 
 class RunsCommand:

@@ -16,8 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from fpn_necks.layers import StatisticFusionFactor
 
-IMAGE_SIZE = (256, 512)
-"""(height, width) in pixels of the image that is measured: multiples of 256."""
+IMAGE_SIZE = (512, 768)
+"""(height, width) in pixels of the image that is measured.
+
+Multiples of 256, and not too small for detectors of one size such as SSD300.
+"""
 
 WRONG_WIDTH = re.compile(
     r"expected input\[.*?\] to have \d+ channels|Invalid channel dimensions"

@@ -29,7 +29,7 @@ from fpn_necks.gpu_checks.subjects import DETECTORS, MODULES
 from tests.golden import COPIES
 from tests.gpu_checks import broken
 from tests.gpu_checks.broken import subject
-from tests.torch_versions import needs_whole_graphs
+from tests.stack import needs_whole_graphs
 
 CPU = torch.device("cpu")
 EAGER = replace(QUICK, compiler="eager")

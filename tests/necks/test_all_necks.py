@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import fpn_necks.necks
 from fpn_necks.necks import PyramidNeck
 from tests.neck_cases import CASES, IN_CHANNELS, OUT_CHANNELS, PYRAMIDS, NeckCase
-from tests.torch_versions import IS_TORCH_2_1, needs_whole_graphs
+from tests.stack import IS_TORCH_2_1, needs_whole_graphs
 
 SIZES = [(64, 96), (97, 130), (33, 31)]
 # Faster R-CNN's top level at 800x1344; no pool of AugFPN or PPM divides it.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fpn_necks.layers import AdaptiveSpatialFusion
 from fpn_necks.necks import AugFPN, SAlphaFPN
-from tests.torch_versions import needs_whole_graphs
+from tests.stack import needs_whole_graphs
 
 CHANNELS = [8, 16, 24, 32]
 P2_P6 = dict(num_outs=5)

@@ -40,6 +40,7 @@ from fpn_necks.visualization.views import load_detector
 from fpn_necks.warm_start import load_fpn_detector, read_state_dict
 from tests.full_disk import tree
 from tests.robustness.file_writers import load_tool
+from tests.stack import IS_FORK
 from tests.tiny_detectors import load_config, set_statistic_factors, shrink
 
 TORCH = Version(torch.__version__.split("+")[0])
@@ -199,6 +200,7 @@ def test_the_payloads_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(TORCH < Version("2.6"), reason="mmdet's own loading is not safe")
+@pytest.mark.skipif(IS_FORK, reason="the fork's mmengine falls back to unsafe loading")
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_mmdet_refuses_them_too(

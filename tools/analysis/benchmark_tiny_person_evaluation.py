@@ -162,10 +162,11 @@ def measure(name: str, ground_truth: str, detections: str) -> dict[str, Any]:
 def measure_apart(name: str, paths: tuple[Path, Path], runs: int) -> dict[str, Any]:
     """Measure in processes of their own; return the run of median processor time."""
     command = [sys.executable, __file__, "--measure", name, *map(str, paths)]
-    found = [
-        json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        for _ in range(runs)
-    ]
+    found = []
+    for _ in range(runs):
+        done = subprocess.run(command, check=True, capture_output=True)
+        # Packages may say something when they are imported.
+        found.append(json.loads(done.stdout.splitlines()[-1]))
     median = statistics.median_low([run["cpu_seconds"] for run in found])
     return next(run for run in found if run["cpu_seconds"] == median)
 
