@@ -139,17 +139,20 @@ def list_cells(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Collect the results and write the page with its picture."""
+    """Collect the results and write the page with its picture and the notes."""
     from fpn_necks.reproduction.results import write_text
     from fpn_necks.studies.drawing import draw_sweep
-    from fpn_necks.studies.report import PAGE, PICTURE, RESULTS, TRIALS, page
+    from fpn_necks.studies.report import NOTES, PAGE, PICTURE, RESULTS, TRIALS, page
     from fpn_necks.studies.results import collect, read_results, read_trials
 
     folder = options.out / RESULTS
     new = collect(options.work_dir, folder, options.out / TRIALS)
     results = read_results(folder)
     drawn = draw_sweep(results, options.out / PICTURE)
-    write_text(options.out / PAGE, page(results, read_trials(options.out / TRIALS)))
+    trials = read_trials(options.out / TRIALS)
+    notes = options.out / NOTES
+    said = notes.read_text(encoding="utf-8") if notes.is_file() else ""
+    write_text(options.out / PAGE, page(results, trials, said))
     print(f"new: {', '.join(path.name for path in new) or 'nothing'}")
     written = [PAGE, PICTURE] if drawn else [PAGE]
     print(f"written: {', '.join(str(options.out / name) for name in written)}")

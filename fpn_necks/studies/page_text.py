@@ -57,20 +57,6 @@ machine does. Parameters and multiply-adds are those of the tested detector on o
 padded to a multiple of 32; what only the training has stands apart.
 """
 
-# Read out of the logs of the runs of 2026-11-21, by hand.
-LOGS = """
-What the logs of the first 21 runs show, beside the numbers:
-
-- The losses of PAFPN, CFG-FPN and DRFPN rise again after the warm-up, between steps 40
-  and 100, with every seed, CFG-FPN's to twice its first; those of FPN, ASFF and AugFPN
-  fall. The learning rate was tuned with FPN alone and is too high for those three, so
-  that their rows say what such a recipe does to them, and not what they can reach. The
-  spread of PAFPN's seeds probably comes from there as well.
-- 78 % of the cells belong to P4 and 7 % to P3, so the statistic makes α = 10.7 into P3:
-  what the upper level passes down drowns what P3 has of its own, and small cells are
-  not found any more. The method is for sets with most of the objects on low levels.
-"""
-
 _PEOPLE = SYNTHETIC_SET["size_range"]
 _TILE = f"{TILES['size'][0]}x{TILES['size'][1]}"
 

@@ -13,7 +13,6 @@ from .necks import NECKS, SWEEP
 from .page_text import (
     CELLS_TEXT,
     HEAD,
-    LOGS,
     READING,
     RECIPE,
     SWEEP_TEXT,
@@ -35,18 +34,20 @@ PAGE = "small_data.md"
 RESULTS = Path("small_data") / "results"
 TRIALS = Path("small_data") / "trials"
 PICTURE = Path("small_data") / "sweep.png"
+NOTES = Path("small_data") / "notes.md"
 NOT_RUN = "not run"
 BASELINE = "fpn"
 
 Results = Mapping[str, Sequence[Result]]
 
 
-def page(results: Results, trials: Sequence[Result]) -> str:
+def page(results: Results, trials: Sequence[Result], notes: str = "") -> str:
     """Return the page in Markdown.
 
     Args:
         results: Per cell's name, as ``results.read_results`` gives them.
         trials: Of the recipe.
+        notes: What whoever made the runs has to say of them, in Markdown.
     """
     parts = [HEAD, RECIPE, trials_text(trials)]
     parts += ["## Results", state_text(results)]
@@ -54,12 +55,14 @@ def page(results: Results, trials: Sequence[Result]) -> str:
     for detector, data in groups:
         if any(results.get(Cell(detector, data, neck).name) for neck in NECKS):
             parts += _group(results, detector, data)
-    parts += [READING, LOGS] if results else []
+    parts += [READING] if results else []
     parts += ["## Fusion factors", SWEEP_TEXT, sweep_table(results)]
     if any(results.get(cell.name) for _, cell in sweep_cells()):
         parts.append(
             f"![Accuracy over α, with the statistic's as a line]({PICTURE.as_posix()})"
         )
+    if notes:
+        parts += ["## What the runs show", notes]
     parts += ["## All cells", CELLS_TEXT, overview_table(results)]
     parts += ["## The runs", runs_table(results)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

@@ -8,6 +8,7 @@ import pytest
 from fpn_necks.studies.cells import Cell, sweep_cells
 from fpn_necks.studies.drawing import draw_sweep
 from fpn_necks.studies.report import (
+    NOTES,
     PAGE,
     PICTURE,
     RESULTS,
@@ -151,12 +152,20 @@ def test_trials_stand_on_the_page(tmp_path: Path) -> None:
     assert "- Trial 2, this recipe: AP 52.0, AP50 88.0" in text
 
 
+def test_notes_are_of_whoever_made_the_runs() -> None:
+    assert "What the runs show" not in page({}, [])
+    assert "## What the runs show\n\nNothing yet.\n\n## " in page(
+        {}, [], "Nothing yet."
+    )
+
+
 def test_the_committed_page_is_that_of_the_committed_results() -> None:
     results = read_results(DOCS / RESULTS)
     trials = read_trials(DOCS / TRIALS)
     assert 1 <= len(trials) <= 3
     written = (DOCS / PAGE).read_text(encoding="utf-8")
-    assert written == page(results, trials), "run tools/study.py report"
+    notes = (DOCS / NOTES).read_text(encoding="utf-8")
+    assert written == page(results, trials, notes), "run tools/study.py report"
     assert (DOCS / PICTURE).is_file() == (f"({PICTURE.as_posix()})" in written)
 
 
