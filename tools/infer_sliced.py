@@ -65,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         default=4,
         metavar="PIXELS",
-        help="drop boxes that end so close to a tile's border where another tile sees "
+        help="drop boxes that end so close to a tile's border if another tile found "
         "more of the object (default: 4)",
     )
     add("--keep-cut-boxes", action="store_true", help="drop none of these")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+MIN_COVERED = 0.5  # of a cut box's area, by what another tile found
+
 
 def suppress(
     boxes: Tensor,
@@ -45,17 +47,22 @@ def suppress(
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
-def is_seen_better(boxes: Tensor, owners: Tensor, tiles: Tensor, margin: int) -> Tensor:
-    """Tell which boxes a tile border cuts while another tile sees more of them.
+def find_cut_duplicates(
+    boxes: Tensor, labels: Tensor, owners: Tensor, tiles: Tensor, margin: int
+) -> Tensor:
+    """Find boxes that a tile border cuts and that another tile found less cut.
 
     A box touches a side of its tile if it comes within `margin` pixels. Another tile
     sees more if it reaches further at a side that the box touches (none does at a side
     of the image), no less far at the others that it touches, and beyond the margin
-    where the box does not touch. The tile that sees most of an object is never told to
-    give way.
+    where the box does not touch. A box is a duplicate if such a tile found a box of the
+    same label that covers at least half of it and reaches no less far at the sides that
+    it touches. Without one it stays: it is all that was found of the object. No two
+    boxes are duplicates of each other.
 
     Args:
         boxes: `(n, 4)` as x1, y1, x2, y2 in pixels of the image.
+        labels: `(n,)` integers; equal ones for boxes of any class to be duplicates.
         owners: `(n,)` row of the tile of each box, -1 if it comes from no tile.
         tiles: `(t, 4)` tiles alike.
         margin: in pixels, at least 0.
@@ -66,13 +73,19 @@ def is_seen_better(boxes: Tensor, owners: Tensor, tiles: Tensor, margin: int) ->
     result = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     # With the signs of x1 and y1 turned, larger is further out at all four sides.
     outwards = boxes.new_tensor([-1, -1, 1, 1])
-    boxes, tiles = boxes * outwards, tiles.to(boxes) * outwards
-    touches = boxes >= tiles[owners] - margin
-    rows = (touches.any(1) & (owners >= 0)).nonzero()[:, 0]
-    boxes, own, touches = boxes[rows], tiles[owners[rows]], touches[rows]
-    seen = result[rows]
-    for tile in tiles:
-        covers = torch.where(touches, tile >= own, tile > boxes + margin).all(1)
-        seen |= covers & (touches & (tile > own)).any(1)
-    result[rows] = seen
+    reach, tiles = boxes * outwards, tiles.to(boxes) * outwards
+    touches = (reach >= tiles[owners] - margin) & (owners >= 0)[:, None]
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    cut = touches.any(1).nonzero()[:, 0]
+    touched, own = touches[cut], tiles[owners[cut]]
+    for row, tile in enumerate(tiles):
+        more = torch.where(touched, tile >= own, tile > reach[cut] + margin).all(1)
+        more &= (touched & (tile > own)).any(1)
+        weak, others = cut[more], (owners == row).nonzero()[:, 0]
+        low = torch.maximum(boxes[weak, None, :2], boxes[others, :2])
+        high = torch.minimum(boxes[weak, None, 2:], boxes[others, 2:])
+        covered = (high - low).clamp(min=0).prod(2) >= MIN_COVERED * areas[weak, None]
+        no_less = (reach[others] >= reach[weak, None]) | ~touches[weak, None]
+        same = labels[weak, None] == labels[others]
+        result[weak] |= (covered & no_less.all(2) & same).any(1)
     return result

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fpn_necks.datasets import tile_corners
 
 from .images import array_pipeline, as_colour, read_image
-from .merging import is_seen_better, suppress
+from .merging import find_cut_duplicates, suppress
 
 
 @torch.no_grad()
@@ -63,9 +63,9 @@ def detect_sliced(
             tiles. Its pipeline resizes it even if `resize_tiles` is off.
         progress: show a bar on the standard error output.
         border_margin: drop boxes that come within so many pixels of an inner tile
-            border where another tile sees more of the object, see
-            `fpn_necks.inference.merging.is_seen_better`; ``None`` drops none. Where the
-            default comes from: docs/sliced_inference.md.
+            border if another tile found more of the object, see
+            `fpn_necks.inference.merging.find_cut_duplicates`; ``None`` drops none.
+            Where the default comes from: docs/sliced_inference.md.
         resize_tiles: let the test pipeline resize the tiles as it resizes images; if
             not, the network sees them in their own size.
         ignore_masks: merge the boxes of a detector that gives masks too.
@@ -117,8 +117,12 @@ def detect_sliced(
     kept = found.scores >= score_threshold
     found, owners = found[kept], owners[kept]
     if border_margin is not None:
-        places = torch.as_tensor(tiles)
-        found = found[~is_seen_better(found.bboxes, owners, places, border_margin)]
+        labels = found.labels if per_class else torch.zeros_like(found.labels)
+        found = found[
+            ~find_cut_duplicates(
+                found.bboxes, labels, owners, torch.as_tensor(tiles), border_margin
+            )
+        ]
     threshold = nms_threshold if len(parts) > 1 else None
     kept = suppress(found.bboxes, found.scores, found.labels, threshold, per_class)
     return DetDataSample(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpn_necks.inference.merging import is_seen_better, suppress
+from fpn_necks.inference.merging import find_cut_duplicates, suppress
 
 
 def boxes_of(*rows: tuple[float, ...]) -> Tensor:
@@ -57,7 +57,7 @@ class TestSuppress:
         assert kept.tolist() == [*range(1, count, 2), *range(0, count, 2)]
 
     def test_tiny_boxes_far_out_in_the_last_class(self) -> None:
-        # An IoU of 0.4988: a shift by 79 * 30001 would leave steps of 0.25 px.
+        # An IoU of 0.4988: a shift by 79 * 6001 would leave steps of 0.25 px.
         box = torch.tensor([29000.0, 29000.0, 29003.99, 29003.99])
         other = box + torch.tensor([1.34, 0, 1.34, 0])
         for threshold, count in ((0.495, 1), (0.505, 2)):
@@ -71,10 +71,23 @@ class TestSuppress:
             assert len(kept) == count
 
 
-class TestSeenBetter:
+class TestCutDuplicates:
     """Tiles of 100 x 100 that share 20, on 180 x 180: 0-100 and 80-180 both ways."""
 
     tiles = torch.tensor([[x, y, x + 100, y + 100] for y in (0, 80) for x in (0, 80)])
+
+    def duplicates(
+        self, *rows: tuple[tuple[int, ...], int, int], margin: int = 0
+    ) -> list[bool]:
+        """Of rows (box, row of its tile, label)."""
+        boxes, owners, labels = zip(*rows, strict=True) if rows else ((), (), ())
+        return find_cut_duplicates(
+            boxes_of(*boxes),
+            torch.tensor(labels, dtype=torch.long),
+            torch.tensor(owners, dtype=torch.long),
+            self.tiles,
+            margin,
+        ).tolist()
 
     @pytest.mark.parametrize(
         ("box", "owner", "margin", "expected"),
@@ -99,21 +112,69 @@ class TestSeenBetter:
             ((90, 40, 100, 60), -1, 0, False),  # from the whole image
         ],
     )
-    def test_by_hand(
+    def test_where_the_others_find_the_same_object(
         self, box: tuple[int, ...], owner: int, margin: int, expected: bool
     ) -> None:
-        result = is_seen_better(
-            boxes_of(box), torch.tensor([owner]), self.tiles, margin
+        """Each of the others finds what it shows of an object 20 px larger."""
+        x1, y1, x2, y2 = box
+        rows = [(box, owner, 0)]
+        for row, (left, top, right, bottom) in enumerate(self.tiles.tolist()):
+            seen = (
+                max(x1 - 20, left),
+                max(y1 - 20, top),
+                min(x2 + 20, right),
+                min(y2 + 20, bottom),
+            )
+            if row != owner and seen[0] < seen[2] and seen[1] < seen[3]:
+                rows.append((seen, row, 0))
+        assert self.duplicates(*rows, margin=margin)[0] == expected
+        # Where the others found nothing, it is all there is of the object.
+        assert self.duplicates((box, owner, 0), margin=margin) == [False]
+
+    @pytest.mark.parametrize(
+        ("other", "label", "expected"),
+        [
+            ((90, 40, 110, 60), 0, True),
+            ((90, 40, 110, 60), 1, False),  # another class
+            ((95, 40, 110, 60), 0, True),  # half of the cut box
+            ((96, 40, 110, 60), 0, False),  # less: a neighbour of the object
+            ((90, 40, 99, 60), 0, False),  # reaches less far than the cut box
+            ((120, 40, 140, 60), 0, False),  # another object
+        ],
+    )
+    def test_what_the_other_tile_found(
+        self, other: tuple[int, ...], label: int, expected: bool
+    ) -> None:
+        cut = ((90, 40, 100, 60), 0, 0)
+        assert self.duplicates(cut, (other, 1, label)) == [expected, False]
+        assert self.duplicates(cut, (other, 3, label))[0] is False  # sees too little
+
+    def test_two_boxes_never_drop_each_other(self) -> None:
+        random = torch.Generator().manual_seed(0)
+        low = torch.randint(60, 110, (600, 2), generator=random)
+        size = torch.randint(4, 40, (600, 2), generator=random)
+        boxes, owners = torch.cat([low, low + size], 1), torch.arange(600) % 4
+        tiles = self.tiles[owners]
+        boxes = torch.cat(
+            [boxes[:, :2].maximum(tiles[:, :2]), boxes[:, 2:].minimum(tiles[:, 2:])], 1
         )
-        assert result.tolist() == [expected]
+        kept = (boxes[:, :2] < boxes[:, 2:]).all(1)
+        rows = list(zip(boxes[kept].tolist(), owners[kept].tolist(), strict=True))
+        pairs = [
+            self.duplicates((*first, 0), (*second, 0), margin=4)
+            for first, second in zip(rows[:-1], rows[1:], strict=True)
+        ]
+        assert [True, True] not in pairs and [True, False] in pairs
 
     def test_rows_stay_in_place(self) -> None:
-        boxes = boxes_of((40, 40, 60, 60), (90, 40, 100, 60), (80, 40, 90, 60))
-        owners = torch.tensor([0, 0, 1])
-        result = is_seen_better(boxes, owners, self.tiles, 0)
-        assert result.tolist() == [False, True, True]
+        rows = [
+            ((40, 40, 60, 60), 0, 0),
+            ((90, 40, 100, 60), 0, 0),
+            ((80, 40, 90, 60), 1, 0),
+            ((90, 40, 110, 60), 1, 0),
+            ((70, 40, 90, 60), 0, 0),
+        ]
+        assert self.duplicates(*rows) == [False, True, True, False, False]
 
     def test_empty(self) -> None:
-        owners = torch.zeros(0, dtype=torch.long)
-        result = is_seen_better(boxes_of(), owners, self.tiles, 0)
-        assert result.shape == (0,)
+        assert self.duplicates() == []
