@@ -1,18 +1,21 @@
-"""Checkpoints: read by safe loading alone, written whole or not at all.
+"""Checkpoints: loaded safely, written whole or not at all.
 
-From 2.6 on, ``torch.load`` refuses every type that has not been allowed by name, and
-mmengine 0.10 stores its log history in checkpoints: its own checkpoints cannot be
-loaded any more. Allowing exactly the types of that history keeps the protection on:
-whatever else a file holds is still refused. mmengine's own loading is as safe as
-torch's default, which is not before 2.6, or with TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: our
-tools read a file by ``read_checkpoint`` before they hand it to mmengine.
+mmengine stores its log history in checkpoints, which ``torch.load`` with
+``weights_only=True`` refuses. Here exactly the types of that history are allowed;
+whatever else a file holds is still refused. mmengine itself loads by torch's default,
+which is not safe before torch 2.6: our tools read files by `read_checkpoint`.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import pickle
 import re
+import types
+import warnings
+import zipfile
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -20,42 +23,17 @@ from typing import IO, Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from torch import Tensor, _weights_only_unpickler
 
 from .whole_files import whole_file
 
 
-def checkpoint_types() -> list[Any]:
-    """Return what an mmengine checkpoint holds beside tensors and plain containers.
-
-    Returns:
-        Types and functions as ``torch.serialization.add_safe_globals`` takes them: the
-        log history, the arrays of float64 and int64 numbers in it, the numpy number
-        that ``save_best`` may store, and ``history_statistic`` in the place of
-        ``getattr``.
-    """
-    reconstruct_array = np.empty(0).__reduce__()[0]
-    reconstruct_number = np.float64(0).__reduce__()[0]
-    types: list[Any] = [
-        HistoryBuffer,
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.float64)),
-        type(np.dtype(np.int64)),
-        (history_statistic, "builtins.getattr"),
-    ]
-    # numpy 2 renamed the module of these two; files written by either numpy load.
-    for module in ("numpy._core.multiarray", "numpy.core.multiarray"):
-        types.append((reconstruct_array, f"{module}._reconstruct"))
-        types.append((reconstruct_number, f"{module}.scalar"))
-    return types
-
-
 def history_statistic(owner: object, name: str) -> Callable[..., float]:
-    """Look up a statistic of the log history, such as its mean.
+    """Look up a statistic of the log history, in the place of ``getattr``.
 
     The history is pickled with its statistics, which are methods, and pickle writes a
     method as a call of ``getattr``. To allow that as such would open every attribute
-    of every object to a file; this function is what such a call gets instead.
+    of every object to a file.
 
     Raises:
         pickle.UnpicklingError: anything but a statistic of ``HistoryBuffer``.
@@ -71,11 +49,42 @@ def history_statistic(owner: object, name: str) -> Callable[..., float]:
     return getattr(HistoryBuffer, name)
 
 
+def _renamed(name: str, function: Callable) -> Callable:
+    # torch 2.4 and 2.5 take no pairs of an object and the name that files have for it.
+    def renamed(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    renamed.__module__, renamed.__name__ = name.rsplit(".", 1)
+    renamed.__qualname__ = renamed.__name__
+    return renamed
+
+
+CHECKPOINT_TYPES: tuple[Callable, ...] = (
+    HistoryBuffer,
+    np.ndarray,
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.int64)),
+    _renamed("builtins.getattr", history_statistic),
+    # numpy 2 renamed the module of these two; files written by either numpy load.
+    *(
+        _renamed(f"{module}.multiarray.{name}", value.__reduce__()[0])
+        for module in ("numpy._core", "numpy.core")
+        for name, value in (("_reconstruct", np.empty(0)), ("scalar", np.float64(0)))
+    ),
+)
+"""What an mmengine checkpoint holds beside tensors and plain containers.
+
+The log history, the arrays of float64 and int64 numbers in it, the numpy number that
+``save_best`` may store, and `history_statistic` in the place of ``getattr``.
+"""
+
+
 def allow_checkpoint_types() -> None:
-    """Allow-list ``checkpoint_types`` for ``torch.load``; safe loading stays on."""
+    """Allow `CHECKPOINT_TYPES` for ``torch.load``; safe loading stays on."""
     # Before 2.4 torch has no such list, and does not load safely unless asked to.
     if hasattr(torch.serialization, "add_safe_globals"):
-        torch.serialization.add_safe_globals(checkpoint_types())
+        torch.serialization.add_safe_globals(list(CHECKPOINT_TYPES))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
@@ -86,9 +95,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
         ValueError: it is no checkpoint, damaged, or holds what safe loading refuses.
     """
     allow_checkpoint_types()
-    with Path(path).open("rb") as file:
+    with Path(path).expanduser().open("rb") as file:
         try:
-            return _load(file)
+            _refuse_torchscript(file)
+            if hasattr(torch.serialization, "add_safe_globals"):
+                return torch.load(file, map_location="cpu", weights_only=True)
+            return load_restricted(file)
         except Exception as error:  # damaged files fail in many ways
             refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
             if refused:
@@ -102,6 +114,63 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"{path} cannot be loaded: {what}") from error
 
 
+def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint, without a wrapper's ``module.``.
+
+    Args:
+        content: what `read_checkpoint` returned: a state dict, or what holds one.
+        source: what the message calls it.
+
+    Raises:
+        ValueError: it holds no weights.
+    """
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not (
+        isinstance(state, Mapping)
+        and state
+        and all(isinstance(name, str) for name in state)
+        and all(isinstance(tensor, Tensor) for tensor in state.values())
+    ):
+        raise ValueError(f"{source} holds no state dict")
+    wrapped = all(name.startswith("module.") for name in state)
+    return {name[7 * wrapped :]: tensor for name, tensor in state.items()}
+
+
+def last_checkpoint(work_dir: Path) -> Path | None:
+    """Return the last whole checkpoint of a training, None if there is none.
+
+    It is the one that mmengine's file ``last_checkpoint`` names; the folder may have
+    been moved. mmengine writes into that file itself, and with ``max_keep_ckpts``
+    removes an older checkpoint before: after a crash the one named may be cut off or
+    gone. Then it is the whole one of the most iterations or epochs.
+    """
+    record = work_dir / "last_checkpoint"
+    if not record.is_file():
+        return None
+    # What a power failure leaves of a file may be zeros.
+    named = Path(record.read_text(errors="replace").replace("\0", "").strip())
+    # torch writes an archive's list of contents last.
+    for path in (work_dir / named.name, named):
+        if zipfile.is_zipfile(path):
+            return path
+    whole = [path for path in checkpoints_of(work_dir) if zipfile.is_zipfile(path)]
+    then = f"{whole[-1].name} is taken" if whole else "there is no other"
+    warnings.warn(
+        f"{work_dir}: the last checkpoint is damaged or gone; {then}", stacklevel=2
+    )
+    return whole[-1] if whole else None
+
+
+def checkpoints_of(work_dir: Path) -> list[Path]:
+    """Return the numbered checkpoints of a training, in the order of their numbers."""
+    numbered = [
+        (int(match[1]), path)
+        for path in work_dir.glob("*.pth")
+        if (match := re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem))
+    ]
+    return [path for _, path in sorted(numbered)]
+
+
 def require_safe_checkpoint(path: str | os.PathLike[str]) -> None:
     """Refuse a file before mmengine or mmdet loads it by torch's default.
 
@@ -109,12 +178,11 @@ def require_safe_checkpoint(path: str | os.PathLike[str]) -> None:
         path: a file; addresses that mmengine downloads are not looked at.
 
     Raises:
-        ValueError: see ``read_checkpoint``.
+        ValueError: see `read_checkpoint`.
         OSError: the file cannot be opened.
     """
-    file = Path(path).expanduser()
-    if file.exists():
-        read_checkpoint(file)
+    if Path(path).expanduser().exists():
+        read_checkpoint(path)
 
 
 def write_checkpoint(
@@ -134,24 +202,56 @@ def write_checkpoint(
         raise OSError(f"{path} cannot be written: {reason}") from error
 
 
-def _load(file: IO[bytes]) -> Any:
-    if hasattr(torch.serialization, "add_safe_globals"):
-        _refuse_torchscript(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    return load_restricted(file)
+# In Python, since what the one in C does on BUILD cannot be changed.
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
+    """What torch before 2.4 lacks: safe loading with further types."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined] # noqa: RUF012
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """Look up what is allowed, and nothing else."""
+        # torch writes the names that Python 2 had.
+        module = {"__builtin__": "builtins"}.get(module_name, module_name)
+        allowed = {
+            **_weights_only_unpickler._get_allowed_globals(),
+            **{f"{x.__module__}.{x.__qualname__}": x for x in CHECKPOINT_TYPES},
+            "_codecs.encode": codecs.encode,  # numpy's bytes, in old protocols
+            "collections.Counter": Counter,  # schedules
+        }
+        if f"{module}.{global_name}" not in allowed:
+            raise pickle.UnpicklingError(f"Unsupported class {module}.{global_name}")
+        return allowed[f"{module}.{global_name}"]
+
+    def get_extension(self, code: int) -> Any:
+        """Refuse numbers in the place of names: torch writes none."""
+        raise pickle.UnpicklingError(f"Unsupported class of the extension {code}")
+
+    def load_build(self) -> None:
+        """Set the state of an object, unless it is a class or a function."""
+        owner = self.stack[-2]  # type: ignore[attr-defined]
+        stateful = (HistoryBuffer, OrderedDict, Tensor, np.ndarray, np.dtype)
+        if not isinstance(owner, stateful):
+            name = type(owner).__name__
+            raise pickle.UnpicklingError(f"Unsupported class {name}, given a state")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 def load_restricted(file: IO[bytes]) -> Any:
-    """Load a checkpoint safely with torch before 2.4; see ``restricted_pickle``.
+    """Load a checkpoint safely with torch before 2.4.
 
     Raises:
         Exception: as ``torch.load``; of files that are refused UnpicklingError.
     """
-    from . import restricted_pickle
-
     _refuse_torchscript(file)
+    restricted = types.SimpleNamespace(
+        __name__="restricted",
+        Unpickler=_Unpickler,
+        load=lambda file, **options: _Unpickler(file, **options).load(),
+    )
     return torch.load(
-        file, map_location="cpu", pickle_module=restricted_pickle, weights_only=False
+        file, map_location="cpu", pickle_module=restricted, weights_only=False
     )
 
 

@@ -12,13 +12,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from .checkpoints import read_checkpoint
+from .checkpoints import read_checkpoint, state_dict_of
 
 Checkpoint = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -200,19 +199,8 @@ def read_state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
         ValueError: it holds no weights, or something that safe loading refuses.
     """
     if isinstance(checkpoint, Mapping):
-        content, source = checkpoint, "the checkpoint"
-    else:
-        content, source = read_checkpoint(Path(checkpoint)), str(checkpoint)
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not (
-        isinstance(state, Mapping)
-        and state
-        and all(isinstance(tensor, Tensor) for tensor in state.values())
-    ):
-        raise ValueError(f"{source} holds no state dict")
-    if all(name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): x for name, x in state.items()}
-    return dict(state)
+        return state_dict_of(checkpoint, "the checkpoint")
+    return state_dict_of(read_checkpoint(checkpoint), str(checkpoint))
 
 
 def _neck_move(

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ from mmengine.logging import HistoryBuffer
 
 import fpn_necks  # noqa: F401  allow-lists the types on import
 from fpn_necks.checkpoints import (
+    CHECKPOINT_TYPES,
     allow_checkpoint_types,
-    checkpoint_types,
     history_statistic,
+    last_checkpoint,
 )
 
 needs_safe_loading = pytest.mark.skipif(
@@ -116,18 +118,53 @@ def test_statistics_are_looked_up() -> None:
 
 def test_the_list_is_what_it_is_meant_to_be() -> None:
     """A new entry widens what a file may do: it must be added here on purpose."""
-    names = {
-        t[1] if isinstance(t, tuple) else t.__qualname__ for t in checkpoint_types()
-    }
-    assert names == {
-        "HistoryBuffer",
-        "ndarray",
-        "dtype",
-        "Float64DType",
-        "Int64DType",
+    assert {f"{x.__module__}.{x.__qualname__}" for x in CHECKPOINT_TYPES} == {
+        "mmengine.logging.history_buffer.HistoryBuffer",
+        "numpy.ndarray",
+        "numpy.dtype",
+        "numpy.dtypes.Float64DType",
+        "numpy.dtypes.Int64DType",
         "builtins.getattr",
         "numpy._core.multiarray._reconstruct",
         "numpy._core.multiarray.scalar",
         "numpy.core.multiarray._reconstruct",
         "numpy.core.multiarray.scalar",
     }
+
+
+def test_torch_2_4_and_2_5_can_look_the_types_up() -> None:
+    """They know an object by its own names and take no pair of object and name."""
+    assert not any(isinstance(x, tuple) for x in CHECKPOINT_TYPES)
+    for x in CHECKPOINT_TYPES:  # 2.4 reads the one, later versions the other
+        assert x.__name__ == x.__qualname__
+
+
+class TestLastCheckpoint:
+    @pytest.fixture
+    def work_dir(self, tmp_path: Path) -> Path:
+        for i in (10, 9, 11):  # by time of writing 11 is the last, by name 9
+            torch.save(dict(state_dict={}), tmp_path / f"epoch_{i}.pth")
+        torch.save({}, tmp_path / "best_coco_bbox_mAP_epoch_12.pth")
+        (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_10.pth"))
+        return tmp_path
+
+    def test_what_mmengine_recorded(self, work_dir: Path, tmp_path: Path) -> None:
+        assert last_checkpoint(work_dir) == work_dir / "epoch_10.pth"
+        # A copy has its own.
+        copy = shutil.copytree(work_dir, tmp_path / "copy")
+        assert last_checkpoint(copy) == copy / "epoch_10.pth"
+        (work_dir / "last_checkpoint").unlink()
+        assert last_checkpoint(work_dir) is None
+
+    @pytest.mark.parametrize("content", [b"", b"half", b"\0" * 40])
+    def test_damaged(self, content: bytes, work_dir: Path) -> None:
+        (work_dir / "epoch_10.pth").write_bytes(content)
+        with pytest.warns(UserWarning, match="or gone; epoch_11.pth is taken"):
+            assert last_checkpoint(work_dir) == work_dir / "epoch_11.pth"
+        (work_dir / "last_checkpoint").write_bytes(content)
+        with pytest.warns(UserWarning, match="or gone; epoch_11.pth is taken"):
+            assert last_checkpoint(work_dir) == work_dir / "epoch_11.pth"
+        for path in work_dir.glob("*.pth"):
+            path.write_bytes(content)
+        with pytest.warns(UserWarning, match="there is no other"):
+            assert last_checkpoint(work_dir) is None

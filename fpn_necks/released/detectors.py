@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoints import read_checkpoint, write_checkpoint
+from ..checkpoints import read_checkpoint, state_dict_of, write_checkpoint
 from . import METHODS, convert
 from .method import batch_norm, conv
 
@@ -168,19 +168,15 @@ def convert_checkpoint(
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; --force overwrites it")
     checkpoint = read_checkpoint(source)
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{source} holds no state dict")
-    state_dict = checkpoint.get("state_dict", checkpoint)
-    if not _is_state_dict(state_dict):
-        raise ValueError(f"{source} holds no state dict")
-    conversion = convert_detector(method, state_dict)
-    if state_dict is not checkpoint:
+    conversion = convert_detector(method, state_dict_of(checkpoint, str(source)))
+    bare = "state_dict" not in checkpoint
+    if not bare:
         others = sorted(map(str, set(checkpoint) - {"state_dict", "meta"}))
         if others:
             conversion.notes.append(
                 f"Not written to the new file: {', '.join(others)}."
             )
-    meta = {} if state_dict is checkpoint else checkpoint.get("meta") or {}
+    meta = {} if bare else checkpoint.get("meta") or {}
     content = dict(meta=meta, state_dict=conversion.state_dict)
     write_checkpoint(content, target, overwrite)
     return conversion
@@ -346,14 +342,3 @@ def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if name.startswith(prefix)
     }
-
-
-def _is_state_dict(content: object) -> bool:
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(
-            isinstance(name, str) and isinstance(tensor, Tensor)
-            for name, tensor in content.items()
-        )
-    )
