@@ -14,21 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
-import torch
-from mmdet.apis import init_detector
-from torch import nn
-from tqdm import tqdm
-
-from fpn_necks.checkpoints import require_safe_checkpoint
-from fpn_necks.inference import detect_sliced, draw_detections, read_image
-from fpn_necks.inference.folders import (
-    ResultFolder,
-    find_images,
-    refuse_overwriting,
-    to_sample,
-)
-from fpn_necks.inference.sliced import check_settings
+from fpn_necks.inference.folders import detect_folder
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -93,102 +79,38 @@ def detection_options(arguments: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def prepare(
-    arguments: argparse.Namespace, options: dict[str, Any]
-) -> tuple[nn.Module, dict[str, Path], ResultFolder]:
-    """Check everything, then load the detector."""
-    check_settings(
-        options["tile_wh"],
-        options["overlap_wh"],
-        arguments.batch_size,
-        options["nms_threshold"],
-        options["score_threshold"],
-        options["max_detections"],
-        options["border_margin"],
-    )
-    for file in (arguments.config, arguments.checkpoint):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is not there")
-    images = find_images(arguments.images, arguments.output)
-    refuse_overwriting(images, arguments.output)
-    require_safe_checkpoint(arguments.checkpoint)
-    settings = dict(
-        config=str(arguments.config.resolve()),
-        checkpoint=str(arguments.checkpoint.resolve()),
-        checkpoint_changed=arguments.checkpoint.stat().st_mtime_ns,
-        images=str(arguments.images.resolve()),
-        **options,
-    )
-    results = ResultFolder(arguments.output, list(images), settings, arguments.force)
-    device = arguments.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    model = init_detector(
-        str(arguments.config), str(arguments.checkpoint), device=device
-    )
-    return model, images, results
-
-
-def process(
-    model: nn.Module,
-    path: Path,
-    name: str,
-    results: ResultFolder,
-    arguments: argparse.Namespace,
-    options: dict[str, Any],
-) -> None:
-    """Do what is not done of an image: detect, draw."""
-    record = results.load(name)
-    draw = not arguments.json_only and not results.has_picture(name)
-    if record is not None and not draw:
-        return
-    image = read_image(path, model)
-    if record is None:
-        sample = detect_sliced(
-            model,
-            image,
-            batch_size=arguments.batch_size,
-            progress=sys.stderr.isatty(),
-            **options,
-        )
-        record = results.save(name, sample)
-    if draw:
-        picture = draw_detections(image, to_sample(record), model.dataset_meta)
-        results.save_picture(name, picture)
-
-
 def main() -> int:
     """Run the command; return its exit status."""
     arguments = parse_arguments()
-    options = detection_options(arguments)
     try:
-        model, images, results = prepare(arguments, options)
+        result = detect_folder(
+            arguments.config,
+            arguments.checkpoint,
+            arguments.images,
+            arguments.output,
+            draw=not arguments.json_only,
+            force=arguments.force,
+            device=arguments.device,
+            batch_size=arguments.batch_size,
+            progress=True,
+            **detection_options(arguments),
+        )
     except Exception as error:  # configs and checkpoints fail in every way there is
         named = isinstance(error, OSError | ValueError | RuntimeError)
         reason = " ".join(str(error).split())
         kind = "" if named and reason else f"{type(error).__name__}: "
         print(f"error: {kind}{reason}", file=sys.stderr)
         return 2
-    failed = 0
-    # Where the output is a file every refresh is a line: make them few.
-    interval = 0.1 if sys.stderr.isatty() else 15
-    for name, path in tqdm(images.items(), unit="image", mininterval=interval):
-        try:
-            process(model, path, name, results, arguments, options)
-        except (OSError, ValueError, TypeError, RuntimeError, cv2.error) as error:
-            failed += 1
-            reason = " ".join(str(error).split())
-            tqdm.write(f"error: {name}: {reason}", file=sys.stderr)
-    classes = model.dataset_meta["classes"]
-    try:
-        images_done, detections = results.write_coco(
-            (classes,) if isinstance(classes, str) else classes
-        )
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{detections} detections on {images_done} images: {arguments.output}")
-    if failed:
-        print(f"error: {failed} of {len(images)} images failed", file=sys.stderr)
-    return 1 if failed else 0
+    print(
+        f"{result.detections} detections on {result.images} images: {arguments.output}"
+    )
+    for name, reason in result.failures.items():
+        print(f"error: {name}: {reason}", file=sys.stderr)
+    if result.failures:
+        total = result.images + len(result.failures)
+        failed = f"{len(result.failures)} of {total} images failed"
+        print(f"error: {failed}", file=sys.stderr)
+    return 1 if result.failures else 0
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 import fpn_necks  # noqa: F401  registers what the config may name
+from fpn_necks.detectors import load_detector
 from fpn_necks.inference.folders import find_images
 from fpn_necks.visualization.kinds import (
     KINDS,
@@ -29,7 +29,6 @@ from fpn_necks.visualization.kinds import (
     draw_image,
     draw_run,
 )
-from fpn_necks.visualization.views import load_detector
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -114,7 +113,6 @@ def find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
 
 def load_subjects(options: argparse.Namespace) -> list[Subject]:
     """Build the detector, and the one it is compared with."""
-    device = options.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     sources = [(options.config, options.checkpoint, options.cfg_options)]
     if options.compare:
         sources.append((Path(options.compare[0]), options.compare[1], {}))
@@ -128,7 +126,7 @@ def load_subjects(options: argparse.Namespace) -> list[Subject]:
         folder = Path(weights) if Path(weights).is_dir() else None
         over_time = folder is not None and options.what == "fusion-factors"
         checkpoint = None if weights == "none" or over_time else weights
-        model = load_detector(config, checkpoint, device, changes)
+        model = load_detector(config, checkpoint, options.device, changes)
         subjects.append(Subject(label, model, folder))
     return subjects
 

@@ -1,9 +1,14 @@
-"""A folder of results that is filled image by image and can be filled further."""
+"""Detection on folders of images; a run that was interrupted can go on."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +16,128 @@ import cv2
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
+from tqdm import tqdm
 
-from fpn_necks.whole_files import is_same_file, write_bytes
+from fpn_necks.detectors import find_checkpoint, load_detector, read_image
+from fpn_necks.visualization.boxes import draw_detections
+from fpn_necks.whole_files import is_same_file, write_bytes, write_json
+
+from .sliced import check_settings, detect_sliced
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_FIELDS = {"file_name", "width", "height", "detections"}
 
 
-def find_images(source: Path, output: Path) -> dict[str, Path]:
+@dataclass
+class FolderResult:
+    """What became of the images of a folder.
+
+    Attributes:
+        images: how many have detections, of this run and earlier ones.
+        detections: how many there are.
+        failures: name of an image -> why it failed.
+    """
+
+    images: int = 0
+    detections: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def detect_folder(
+    config: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    draw: bool = True,
+    force: bool = False,
+    device: str | None = None,
+    batch_size: int = 4,
+    progress: bool = False,
+    **options: Any,
+) -> FolderResult:
+    """Detect on the tiles of all images of a folder; write detections and pictures.
+
+    Images with detections of the same model, checkpoint, options and file are not
+    detected on again. An image that fails does not end the run.
+
+    Args:
+        config: of the detector.
+        checkpoint: its weights: a file, or a work dir, whose last one is taken.
+        images: an image, or a folder with subfolders.
+        output: folder to write to, see `ResultFolder`.
+        draw: write pictures.
+        force: detect anew, and take a folder with other files.
+        device: where the detector runs; ``None`` for ``cuda:0`` if there is one.
+        batch_size: tiles at a time.
+        progress: show bars on the standard error output.
+        **options: of `detect_sliced`, but for those above.
+
+    Raises:
+        OSError: a file is not there, or the output cannot be written.
+        ValueError: an option is out of range, safe loading refuses the checkpoint, or
+            the output would overwrite something, see `ResultFolder`.
+        Exception: what the config and the detector raise.
+    """
+    check_settings(batch_size=batch_size, **options)
+    root = Path(output).expanduser()
+    found = find_images(images, root)
+    refuse_overwriting(found, root)
+    refuse_foreign_folder(root, force)
+    weights = find_checkpoint(checkpoint)
+    model = load_detector(config, weights, device)
+    detector = dict(model=model.cfg.model, pipeline=get_test_pipeline_cfg(model.cfg))
+    settings = dict(
+        config=_digest(str(detector).encode()),
+        checkpoint=_digest(weights.read_bytes()),
+        **options,
+    )
+    results = ResultFolder(root, settings, force)
+    failures = {}
+    # Where the output is a file every refresh is a line: make them few.
+    is_terminal = sys.stderr.isatty()
+    bar = tqdm(
+        found.items(),
+        unit="image",
+        mininterval=0.1 if is_terminal else 15,
+        disable=not progress,
+    )
+    for name, path in bar:
+        try:
+            record = None if force else results.load(name, path)
+            if record is None or (draw and not results.has_picture(name)):
+                image = read_image(path, model)
+                if record is None:
+                    sample = detect_sliced(
+                        model,
+                        image,
+                        batch_size=batch_size,
+                        progress=progress and is_terminal,
+                        **options,
+                    )
+                    record = results.save(name, path, sample)
+                if draw:
+                    picture = draw_detections(
+                        image, to_sample(record), model.dataset_meta
+                    )
+                    results.save_picture(name, picture)
+        except Exception as error:  # loaders and models raise what they like
+            reason = " ".join(str(error).split())
+            known = reason and isinstance(error, OSError | ValueError | RuntimeError)
+            failures[name] = reason if known else f"{type(error).__name__}: {reason}"
+    counts = results.write_coco(found, model.dataset_meta["classes"])
+    return FolderResult(*counts, failures)
+
+
+def find_images(
+    source: str | os.PathLike[str], output: str | os.PathLike[str]
+) -> dict[str, Path]:
     """Find the images of a folder and its subfolders, or take the one file.
+
+    Links are followed, but not to a folder that they lie in. Hidden files and folders,
+    such as the ``._x.jpg`` that macOS leaves, are left out; a warning names them.
 
     Args:
         source: an image, whatever its suffix, or a folder of files with `SUFFIXES`.
@@ -33,25 +150,45 @@ def find_images(source: Path, output: Path) -> dict[str, Path]:
         FileNotFoundError: `source` is not there, or a folder without images.
         ValueError: `source` is `output`.
     """
+    source = Path(source).expanduser()
     if source.is_file():
         return {source.name: source}
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is no image and no folder")
-    output = output.resolve()
+    output = Path(output).expanduser().resolve()
     if source.resolve() == output:
         raise ValueError(
             f"the output must go to another folder than the images: {source}"
         )
-    found = {
-        path.relative_to(source).as_posix(): path
-        for path in source.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and output not in path.resolve().parents
-    }
+    found, hidden = {}, []
+    for path in _files_in(source, (output,)):
+        name = path.relative_to(source)
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            if any(part.startswith(".") for part in name.parts):
+                hidden.append(name.as_posix())
+            else:
+                found[name.as_posix()] = path
+    if hidden:
+        names = ", ".join(sorted(hidden)[:3]) + (", ..." if len(hidden) > 3 else "")
+        print_log(
+            f"{len(hidden)} hidden files in {source} are left out: {names}",
+            "current",
+            logging.WARNING,
+        )
     if not found:
         raise FileNotFoundError(f"no images ({', '.join(SUFFIXES)}) in {source}")
     return dict(sorted(found.items()))
+
+
+def _files_in(folder: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
+    """Walk a folder, by links too, but into none of the real folders `closed`."""
+    real = folder.resolve()
+    if real not in closed:
+        for path in folder.iterdir():
+            if path.is_dir():
+                yield from _files_in(path, (*closed, real))
+            else:
+                yield path
 
 
 def refuse_overwriting(images: Mapping[str, Path], output: Path) -> None:
@@ -73,18 +210,34 @@ def refuse_overwriting(images: Mapping[str, Path], output: Path) -> None:
                 )
 
 
+def refuse_foreign_folder(root: Path, force: bool) -> None:
+    """Refuse a file, and without `force` a folder of files that are not ours.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"{root} is a file, not a folder")
+    ours = (root / "settings.json").exists()
+    if root.is_dir() and not force and not ours and any(root.iterdir()):
+        raise ValueError(
+            f"{root} holds files of something else; give a new folder, or --force "
+            "to write there all the same"
+        )
+
+
 class ResultFolder:
     """Detections of images, one file each, their pictures, and COCO files of all.
 
     ``detections/NAME.json`` and ``drawn/NAME`` belong to the image NAME,
     ``images.json`` and ``detections.json`` to all. Files appear whole or not at all, so
-    that what is there after an interruption is done.
+    that what is there after an interruption is done. Each file of detections says which
+    settings and which image file it is of.
 
     Args:
         root: the folder; it is made if needed.
-        names: of the images that are to be detected on.
         settings: JSON values that the detections depend on, in ``settings.json``.
-        force: forget the detections on `names` that are there, and take any folder.
+        force: take any folder.
 
     Raises:
         ValueError: without `force`: the folder holds other files than ours, or results
@@ -93,62 +246,67 @@ class ResultFolder:
     """
 
     def __init__(
-        self,
-        root: Path,
-        names: Sequence[str],
-        settings: Mapping[str, Any],
-        force: bool = False,
+        self, root: Path, settings: Mapping[str, Any], force: bool = False
     ) -> None:
         self.root = root
-        self.names = tuple(names)
+        self.settings = json.loads(json.dumps(settings))
         file = root / "settings.json"
-        if not force:
-            _require_same_settings(root, file, settings)
-        for name in self.names if force else ():
-            for path in (self._record(name), self._picture(name)):
-                path.unlink(missing_ok=True)
-        write_bytes(file, _to_json(settings))
+        refuse_foreign_folder(root, force)
+        known = _read_object(file)
+        changed = [k for k, v in self.settings.items() if known.get(k) != v]
+        started = file.exists() and list(root.iterdir()) != [file]
+        if changed and started and not force:
+            key = changed[0]
+            values = f"{known.get(key)}, now {self.settings[key]}"
+            what = values if key not in ("config", "checkpoint") else "it has changed"
+            raise ValueError(
+                f"{root} holds results of other settings ({key}: {what}); give another "
+                "folder, or --force to detect anew"
+            )
+        write_json(file, self.settings)
 
-    def load(self, name: str) -> dict[str, Any] | None:
+    def load(self, name: str, path: Path) -> dict[str, Any] | None:
         """Return what `save` returned in this or an earlier run, or None.
 
-        A damaged record counts as none.
-        """
-        try:
-            record = json.loads(self._record(name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (RecursionError, ValueError):  # a disk may lose what was written
-            return None
-        whole = isinstance(record, dict) and _FIELDS <= record.keys()
-        return record if whole else None
+        A damaged record counts as none, as do those of other settings and of a file
+        that has changed.
 
-    def save(self, name: str, sample: DetDataSample) -> dict[str, Any]:
+        Args:
+            name: of the image.
+            path: of the image.
+        """
+        record = _read_object(_record_file(self.root, name))
+        return record if record.get("key") == self._key(path) else None
+
+    def save(self, name: str, path: Path, sample: DetDataSample) -> dict[str, Any]:
         """Write the detections on an image; return what was written.
 
-        That is the image's ``file_name``, ``width`` and ``height`` and a list
-        ``detections`` of ``bbox`` (x, y, width, height), ``score`` and ``label``, the
-        class's index.
+        That is the image's ``file_name``, ``width`` and ``height``, a ``key`` for
+        `load`, and a list ``detections`` of ``bbox`` (x, y, width, height), ``score``
+        and ``label``, the class's index.
         """
         height, width = sample.ori_shape
         found = sample.pred_instances
+        boxes = found.bboxes.clone()
+        boxes[:, 2:] -= boxes[:, :2]
         rows = zip(
-            found.bboxes.tolist(),
-            found.scores.tolist(),
-            found.labels.tolist(),
-            strict=True,
+            boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
         )
-        detections = [
-            dict(bbox=[x1, y1, x2 - x1, y2 - y1], score=score, label=label)
-            for (x1, y1, x2, y2), score, label in rows
-        ]
-        record = dict(file_name=name, width=width, height=height, detections=detections)
-        write_bytes(self._record(name), _to_json(record))
+        record = dict(
+            key=self._key(path),
+            file_name=name,
+            width=width,
+            height=height,
+            detections=[dict(bbox=b, score=s, label=label) for b, s, label in rows],
+        )
+        # One of other detections must not stay.
+        _picture_file(self.root, name).unlink(missing_ok=True)
+        write_json(_record_file(self.root, name), record)
         return record
 
     def has_picture(self, name: str) -> bool:
         """Tell whether `save_picture` has done its work."""
-        return self._picture(name).exists()
+        return _picture_file(self.root, name).exists()
 
     def save_picture(self, name: str, picture: np.ndarray) -> None:
         """Write a picture, `(height, width, 3)` uint8 in BGR, in its image's format.
@@ -156,45 +314,46 @@ class ResultFolder:
         Raises:
             ValueError: the format cannot hold it.
         """
-        path = self._picture(name)
+        path = _picture_file(self.root, name)
         done, content = cv2.imencode(path.suffix, picture)
         if not done:
             raise ValueError(f"{path.suffix} cannot hold {picture.shape[:2]} pixels")
         write_bytes(path, content.tobytes())
 
-    def write_coco(self, classes: Sequence[str]) -> tuple[int, int]:
+    def write_coco(
+        self, paths: Mapping[str, Path], classes: Sequence[str]
+    ) -> tuple[int, int]:
         """Write ``images.json`` and ``detections.json`` of the images that are done.
 
         The first is a COCO annotation file without annotations, the second COCO results
-        for it. Image ids count `names` from 1, category ids the classes.
+        for it. Image ids count `paths` from 1, category ids the classes.
+
+        Args:
+            paths: path of each image by its name.
+            classes: names.
 
         Returns:
             Numbers of images and of detections.
         """
         images, results = [], []
-        for image_id, record in self._numbered_records():
-            detections = record.pop("detections")
-            images.append(dict(id=image_id, **record))
-            for found in detections:
-                category = found.pop("label") + 1
-                results.append(dict(image_id=image_id, category_id=category, **found))
+        for image_id, (name, path) in enumerate(paths.items(), 1):
+            record = self.load(name, path)
+            if record is not None:
+                size = dict(width=record["width"], height=record["height"])
+                images.append(dict(id=image_id, file_name=name, **size))
+                for found in record["detections"]:
+                    category = dict(category_id=found.pop("label") + 1)
+                    results.append(dict(image_id=image_id, **category, **found))
         categories = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
         annotations = dict(images=images, annotations=[], categories=categories)
-        write_bytes(self.root / "images.json", _to_json(annotations))
-        write_bytes(self.root / "detections.json", _to_json(results))
+        write_json(self.root / "images.json", annotations)
+        write_json(self.root / "detections.json", results)
         return len(images), len(results)
 
-    def _numbered_records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for image_id, name in enumerate(self.names, 1):
-            record = self.load(name)
-            if record is not None:
-                yield image_id, record
-
-    def _record(self, name: str) -> Path:
-        return _record_file(self.root, name)
-
-    def _picture(self, name: str) -> Path:
-        return _picture_file(self.root, name)
+    def _key(self, path: Path) -> str:
+        status = path.stat()
+        file = [status.st_size, status.st_mtime_ns]
+        return _digest(json.dumps([self.settings, file], sort_keys=True).encode())
 
 
 def to_sample(record: Mapping[str, Any]) -> DetDataSample:
@@ -202,15 +361,14 @@ def to_sample(record: Mapping[str, Any]) -> DetDataSample:
     detections = record["detections"]
     boxes = torch.tensor([found["bbox"] for found in detections]).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
+    labels = [found["label"] for found in detections]
     shape = (record["height"], record["width"])
     return DetDataSample(
         metainfo=dict(ori_shape=shape, img_shape=shape),
         pred_instances=InstanceData(
             bboxes=boxes,
             scores=torch.tensor([found["score"] for found in detections]),
-            labels=torch.tensor(
-                [found["label"] for found in detections], dtype=torch.long
-            ),
+            labels=torch.tensor(labels, dtype=torch.long),
         ),
     )
 
@@ -224,32 +382,14 @@ def _picture_file(root: Path, name: str) -> Path:
     return path if path.suffix.lower() in SUFFIXES else Path(f"{path}.png")
 
 
-def _require_same_settings(root: Path, file: Path, settings: Mapping[str, Any]) -> None:
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"{root} is a file, not a folder")
-    if not file.exists():
-        if root.is_dir() and any(root.iterdir()):
-            raise ValueError(
-                f"{root} holds files of something else; give a new folder, or --force "
-                "to write there all the same"
-            )
-        return
+def _read_object(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(file.read_text())
-    except (RecursionError, ValueError):
-        known = {}
-    wanted = json.loads(_to_json(settings))
-    known = known if isinstance(known, dict) else {}
-    if known.keys() == wanted.keys() and list(root.iterdir()) == [file]:
-        return  # of a run that failed before it detected anything
-    different = [key for key in wanted if known.get(key) != wanted[key]]
-    if different:
-        key = different[0]
-        raise ValueError(
-            f"{root} holds results of other settings ({key}: {known.get(key)}, now "
-            f"{wanted[key]}); give another folder, or --force to detect anew"
-        )
+        content = json.loads(path.read_text(encoding="utf-8"))
+    # A disk may lose what was written.
+    except (FileNotFoundError, RecursionError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _to_json(content: Any) -> bytes:
-    return (json.dumps(content) + "\n").encode()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fpn_necks.datasets import tile_corners
+from fpn_necks.detectors import array_pipeline, as_loaded, read_image
 
-from .images import array_pipeline, as_colour, read_image
 from .merging import find_cut_duplicates, suppress
 
 
@@ -48,7 +48,7 @@ def detect_sliced(
     Args:
         model: any detector of horizontal boxes from ``mmdet.apis.init_detector``.
         image: a path, or an array `(height, width, 3)` in BGR or `(height, width)` in
-            gray, uint8 or float32 in [0, 255].
+            gray, or of whatever else the detector's loader gives.
         tile_wh: (width, height) of a tile in pixels. A smaller image is one tile.
         overlap_wh: (width, height) that neighbours share at least. Objects no larger
             are wholly inside a tile wherever they lie.
@@ -93,8 +93,9 @@ def detect_sliced(
     )
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() before")
-    path = str(image) if isinstance(image, str | os.PathLike) else None
-    pixels = as_colour(image) if path is None else read_image(path, model)
+    path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
+    pixels = read_image(path, model) if path is not None else image
+    pixels = as_loaded(pixels, model)
     height, width = pixels.shape[:2]
     tiles = tile_corners((width, height), tile_wh, overlap_wh)
     whole = also_whole_image and len(tiles) > 1
@@ -134,13 +135,14 @@ def detect_sliced(
 
 
 def check_settings(
-    tile_wh: Sequence[int],
-    overlap_wh: Sequence[int],
-    batch_size: int,
-    nms_threshold: float | None,
-    score_threshold: float,
-    max_detections: int | None,
-    border_margin: int | None,
+    tile_wh: Sequence[int] = (640, 512),
+    overlap_wh: Sequence[int] = (50, 50),
+    batch_size: int = 4,
+    nms_threshold: float | None = 0.5,
+    score_threshold: float = 0.0,
+    max_detections: int | None = None,
+    border_margin: int | None = 4,
+    **_others: bool,
 ) -> None:
     """Check numbers before a model or an image is loaded; see `detect_sliced`.
 

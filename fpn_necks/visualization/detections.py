@@ -191,9 +191,10 @@ def match_boxes(
 
 
 def _read_rgb(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
+    # Not imread, which takes no file name that is not UTF-8.
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise FileNotFoundError(f"cannot read the image {path}")
+        raise ValueError(f"cannot read the image {path}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

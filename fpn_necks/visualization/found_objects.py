@@ -12,8 +12,7 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import nn
 
-from fpn_necks.inference.drawing import draw_detections
-
+from .boxes import draw_detections
 from .heat_maps import new_figure, panel_size, save, wrap
 from .views import View, run
 

@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from torch import nn
 
 from fpn_necks.auxiliary.features import LATERALS, find_levels
-from fpn_necks.checkpoints import read_checkpoint
+from fpn_necks.checkpoints import checkpoints_of, read_checkpoint
 from fpn_necks.layers import FusionFactor
 
 from .heat_maps import new_figure, save, wrap
 from .recording import find_modules
 from .training_curve import Curve
-from .views import View, checkpoints_of, run
+from .views import View, run
 from .weights import record_attention_factors, stored_factors
 
 TAG = "alpha/"

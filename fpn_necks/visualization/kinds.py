@@ -43,7 +43,7 @@ class Subject:
 
     Attributes:
         label: what it is called where there are two.
-        model: from ``fpn_necks.visualization.views.load_detector``.
+        model: from ``fpn_necks.detectors.load_detector``.
         work_dir: of its training, for α over the iterations; ``None`` without one.
     """
 

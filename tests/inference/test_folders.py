@@ -11,10 +11,21 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from fpn_necks.inference import folders
 from fpn_necks.inference.folders import ResultFolder, find_images, to_sample
 
 SETTINGS = dict(tile_wh=(64, 48), score_threshold=0.25)
-NAMES = ["a.png", "sub/b.jpg"]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, Path]:
+    """Images by name, outside of the folder of results."""
+    folder = tmp_path.parent / f"{tmp_path.name}-images"
+    found = {name: folder / name for name in ("a.png", "sub/b.jpg")}
+    for path in found.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    return found
 
 
 def sample_of(*boxes: tuple[float, ...]) -> DetDataSample:
@@ -45,6 +56,32 @@ class TestFindImages:
             ("sub/a.jpeg", source / "sub/a.jpeg"),
         ]
 
+    def test_links_are_followed_and_hidden_files_named(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "far").mkdir()
+        (tmp_path / "far" / "c.png").write_text("")
+        (tmp_path / "far" / "back").symlink_to(source)
+        (source / "cam1").symlink_to(tmp_path / "far")
+        (source / "sub" / "up").symlink_to(source)
+        (source / "gone.png").symlink_to(tmp_path / "gone")
+        for name in ("._b.PNG", ".cache/d.png"):
+            (source / name).parent.mkdir(exist_ok=True)
+            (source / name).write_text("")
+        said: list[str] = []
+        monkeypatch.setattr(folders, "print_log", lambda text, *_: said.append(text))
+        found = find_images(source, source / "out")
+        assert list(found) == ["b.PNG", "cam1/c.png", "sub/a.jpeg"]
+        assert said == [
+            f"2 hidden files in {source} are left out: ._b.PNG, .cache/d.png"
+        ]
+        # Who names it wants it.
+        assert list(find_images(source / "._b.PNG", source / "out")) == ["._b.PNG"]
+
+    def test_home(self, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(source.parent))
+        assert list(find_images("~/in/sub", "~/out")) == ["a.jpeg"]
+
     def test_one_file_of_any_suffix(self, source: Path) -> None:
         path = source / "notes.txt"
         assert find_images(path, source / "out") == {"notes.txt": path}
@@ -59,25 +96,28 @@ class TestFindImages:
 
 
 class TestResultFolder:
-    def test_round_trip(self, tmp_path: Path) -> None:
-        folder = ResultFolder(tmp_path / "new" / "out", NAMES, SETTINGS)
-        assert folder.load("sub/b.jpg") is None
+    def test_round_trip(self, tmp_path: Path, paths: dict[str, Path]) -> None:
+        folder = ResultFolder(tmp_path / "new" / "out", SETTINGS)
+        image = ("sub/b.jpg", paths["sub/b.jpg"])
+        assert folder.load(*image) is None
         sample = sample_of((1, 2, 5.5, 8), (0, 0, 40, 30))
-        record = folder.save("sub/b.jpg", sample)
-        assert record == folder.load("sub/b.jpg")
+        record = folder.save(*image, sample)
+        assert record == folder.load(*image)
         assert record["detections"][0] == dict(bbox=[1, 2, 4.5, 6], score=0, label=0)
         again = to_sample(record)
         assert again.ori_shape == (30, 40)
         for field in ("bboxes", "scores", "labels"):
             expected = sample.pred_instances[field]
             assert torch.equal(again.pred_instances[field], expected)
-        empty = to_sample(folder.save("a.png", sample_of())).pred_instances
-        assert empty.bboxes.shape == (0, 4) and empty.labels.dtype == torch.long
+        empty = to_sample(folder.save("a.png", paths["a.png"], sample_of()))
+        assert empty.pred_instances.bboxes.shape == (0, 4)
+        assert empty.pred_instances.labels.dtype == torch.long
 
-    def test_coco_files(self, tmp_path: Path) -> None:
-        folder = ResultFolder(tmp_path, NAMES, SETTINGS)
-        folder.save("sub/b.jpg", sample_of((1, 2, 5.5, 8), (0, 0, 40, 30)))
-        assert folder.write_coco(("x", "y")) == (1, 2)
+    def test_coco_files(self, tmp_path: Path, paths: dict[str, Path]) -> None:
+        folder = ResultFolder(tmp_path, SETTINGS)
+        sample = sample_of((1, 2, 5.5, 8), (0, 0, 40, 30))
+        folder.save("sub/b.jpg", paths["sub/b.jpg"], sample)
+        assert folder.write_coco(paths, ("x", "y")) == (1, 2)
         images = json.loads((tmp_path / "images.json").read_text())
         assert images == dict(
             images=[dict(id=2, file_name="sub/b.jpg", width=40, height=30)],
@@ -90,76 +130,69 @@ class TestResultFolder:
             dict(image_id=2, category_id=2, bbox=[0, 0, 40, 30], score=0.25),
         ]
 
-    def test_pictures(self, tmp_path: Path) -> None:
-        folder = ResultFolder(tmp_path, ["a.png", "b.strange"], SETTINGS)
+    def test_pictures(self, tmp_path: Path, paths: dict[str, Path]) -> None:
+        folder = ResultFolder(tmp_path, SETTINGS)
         picture = np.zeros((4, 5, 3), np.uint8)
         for name, file in (("a.png", "a.png"), ("b.strange", "b.strange.png")):
             assert not folder.has_picture(name)
             folder.save_picture(name, picture)
             assert folder.has_picture(name)
             assert (tmp_path / "drawn" / file).read_bytes().startswith(b"\x89PNG")
-        assert not list(tmp_path.rglob("*.unfinished"))
+        # A picture of other detections must not stay.
+        folder.save("a.png", paths["a.png"], sample_of())
+        assert not folder.has_picture("a.png")
 
     def test_interrupted_writing_leaves_nothing_that_counts(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        folder = ResultFolder(tmp_path, NAMES, SETTINGS)
+        folder = ResultFolder(tmp_path, SETTINGS)
 
         def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("os.replace", stop)
         with pytest.raises(KeyboardInterrupt):
-            folder.save("a.png", sample_of())
+            folder.save("a.png", paths["a.png"], sample_of())
         with pytest.raises(KeyboardInterrupt):
             folder.save_picture("a.png", np.zeros((4, 5, 3), np.uint8))
-        assert folder.load("a.png") is None
+        assert folder.load("a.png", paths["a.png"]) is None
         assert not folder.has_picture("a.png")
 
-    def test_same_settings_go_on(self, tmp_path: Path) -> None:
-        ResultFolder(tmp_path, NAMES, SETTINGS).save("a.png", sample_of())
-        again = ResultFolder(tmp_path, NAMES, dict(SETTINGS))
-        assert again.load("a.png") is not None
-
-    def test_force_forgets_only_these_images(self, tmp_path: Path) -> None:
-        folder = ResultFolder(tmp_path, NAMES, SETTINGS)
-        for name in NAMES:
-            folder.save(name, sample_of())
-            folder.save_picture(name, np.zeros((4, 5, 3), np.uint8))
-        foreign = tmp_path / "detections" / "mine.json"
-        foreign.write_text("mine")
+    def test_what_decides_the_result_decides_what_is_done(
+        self, tmp_path: Path, paths: dict[str, Path]
+    ) -> None:
+        image = ("a.png", paths["a.png"])
+        ResultFolder(tmp_path, SETTINGS).save(*image, sample_of())
+        assert ResultFolder(tmp_path, dict(SETTINGS)).load(*image) is not None
         changed = dict(SETTINGS, score_threshold=0.5)
         with pytest.raises(ValueError, match="score_threshold: 0.25, now 0.5.*--force"):
-            ResultFolder(tmp_path, NAMES, changed)
-        assert folder.load("a.png") is not None
-        forced = ResultFolder(tmp_path, NAMES[:1], changed, force=True)
-        assert forced.load("a.png") is None and not forced.has_picture("a.png")
-        assert forced.load("sub/b.jpg") is not None
-        assert foreign.read_text() == "mine"
-        ResultFolder(tmp_path, NAMES, changed)
+            ResultFolder(tmp_path, changed)
+        forced = ResultFolder(tmp_path, changed, force=True)
+        assert forced.load(*image) is None
+        forced.save(*image, sample_of())
+        assert ResultFolder(tmp_path, changed).load(*image) is not None
+        image[1].write_text("another image")
+        assert ResultFolder(tmp_path, changed).load(*image) is None
 
     def test_foreign_folder(self, tmp_path: Path) -> None:
         (tmp_path / "holiday.txt").write_text("")
         with pytest.raises(ValueError, match="holds files of something else"):
-            ResultFolder(tmp_path, NAMES, SETTINGS)
+            ResultFolder(tmp_path, SETTINGS)
         assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
         with pytest.raises(ValueError, match="is a file"):
-            ResultFolder(tmp_path / "holiday.txt", NAMES, SETTINGS)
-        ResultFolder(tmp_path, NAMES, SETTINGS, force=True)
+            ResultFolder(tmp_path / "holiday.txt", SETTINGS)
+        ResultFolder(tmp_path, SETTINGS, force=True)
 
     @pytest.mark.parametrize("content", ["{", "[1]", '{"mine": 1}'])
     def test_damaged_or_foreign_settings(self, content: str, tmp_path: Path) -> None:
         (tmp_path / "settings.json").write_text(content)
+        (tmp_path / "detections").mkdir()
         with pytest.raises(ValueError, match="other settings"):
-            ResultFolder(tmp_path, NAMES, SETTINGS)
+            ResultFolder(tmp_path, SETTINGS)
         assert (tmp_path / "settings.json").read_text() == content
 
     def test_other_settings_where_nothing_was_detected_yet(
         self, tmp_path: Path
     ) -> None:
-        """A first run that failed, by a wrong checkpoint say, blocks no second one."""
-        ResultFolder(tmp_path, NAMES, dict(SETTINGS, score_threshold=0.5))
-        ResultFolder(tmp_path, NAMES, SETTINGS).save("a.png", sample_of())
-        ResultFolder(tmp_path, NAMES, SETTINGS)
-        with pytest.raises(ValueError, match="other settings"):
-            ResultFolder(tmp_path, NAMES, dict(SETTINGS, score_threshold=0.5))
+        ResultFolder(tmp_path, dict(SETTINGS, score_threshold=0.5))
+        ResultFolder(tmp_path, SETTINGS)

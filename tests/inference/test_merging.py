@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -162,7 +164,7 @@ class TestCutDuplicates:
         rows = list(zip(boxes[kept].tolist(), owners[kept].tolist(), strict=True))
         pairs = [
             self.duplicates((*first, 0), (*second, 0), margin=4)
-            for first, second in zip(rows[:-1], rows[1:], strict=True)
+            for first, second in itertools.pairwise(rows)
         ]
         assert [True, True] not in pairs and [True, False] in pairs
 

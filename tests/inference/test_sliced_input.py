@@ -13,6 +13,7 @@ import torch
 from mmdet.apis import inference_detector
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 from torch import nn
 
 from fpn_necks.inference import detect_sliced, read_image
@@ -48,6 +49,32 @@ class TestInput:
             to_float32 = loader.get("to_float32", False)
             assert model.kinds == {torch.float32 if to_float32 else torch.uint8}
         assert read_image(path, model).dtype == (np.float32 if to_float32 else np.uint8)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    @pytest.mark.parametrize("color_type", ["grayscale", "unchanged"])
+    def test_what_the_loader_gives_reaches_the_network(
+        self, color_type: str, dtype: type, tmp_path: Path
+    ) -> None:
+        """Channels and number type are the loader's, in tiles too."""
+        seen: list[tuple] = []
+
+        class Looks(ColourDetector):
+            def find(self, view: torch.Tensor, sample: DetDataSample) -> InstanceData:
+                seen.append((len(view), view.dtype))
+                return super().find(torch.zeros(3, 4, 4), sample)
+
+        path = tmp_path / "image.png"
+        image = noise(80, 64).astype(dtype)[..., : 1 if dtype is np.uint16 else 3]
+        cv2.imwrite(str(path), image)
+        model = Looks(loader=dict(type="LoadImageFromFile", color_type=color_type))
+        kept = dtype if color_type == "unchanged" else np.uint8
+        channels = 1 if color_type == "grayscale" else image.shape[2]
+        loaded = read_image(path, model)
+        assert loaded.dtype == kept
+        for source in (path, loaded):
+            seen.clear()
+            detect_sliced(model, source, (40, 32), (0, 0))
+            assert set(seen) == {(channels, torch.from_numpy(loaded).dtype)}
 
     @pytest.mark.parametrize("shape", [(64, 96), (64, 96, 1)])
     def test_gray(
@@ -96,7 +123,7 @@ class TestInput:
             (np.zeros((8, 8, 4), np.uint8), ValueError, r"shape \(8, 8, 4\)"),
             (np.zeros((0, 8, 3), np.uint8), ValueError, r"shape \(0, 8, 3\)"),
             (np.zeros(8, np.uint8), ValueError, "shape"),
-            (np.zeros((8, 8, 3), np.uint16), TypeError, "uint16"),
+            (np.zeros((8, 8, 3), np.uint32), TypeError, "uint32"),
             (np.zeros((8, 8, 3)), TypeError, "float64"),
             (torch.zeros(8, 8, 3), TypeError, "float32"),
             (None, TypeError, "NoneType"),

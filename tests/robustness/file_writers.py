@@ -132,18 +132,19 @@ def result_folder(folder: Path) -> ResultFolder:
         settings.parent.mkdir(exist_ok=True)
         settings.write_text("{}\n")
     results = ResultFolder.__new__(ResultFolder)
-    results.root, results.names = folder / "results", ("a.png",)
+    results.root, results.settings = folder / "results", {}
     return results
 
 
 @writes("results/settings.json")
 def settings_of_results(folder: Path) -> None:
-    ResultFolder(folder / "results", ["a.png"], dict(tile=list(range(20))), force=True)
+    ResultFolder(folder / "results", dict(tile=list(range(20))), force=True)
 
 
 @writes("results/detections/a.png.json")
 def detections_on_an_image(folder: Path) -> None:
-    result_folder(folder).save("a.png", sample_of((1, 2, 5, 8)))
+    path = folder / "images" / "a.png"
+    result_folder(folder).save("a.png", path, sample_of((1, 2, 5, 8)))
 
 
 @writes("results/drawn/a.png")
@@ -153,13 +154,8 @@ def drawn_detections(folder: Path) -> None:
 
 @writes("results/detections.json")
 def detections_of_all_images(folder: Path) -> None:
-    results = result_folder(folder)
-    record = folder / "results" / "detections" / "a.png.json"
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(
-        json.dumps(dict(file_name="a.png", width=4, height=4, detections=[]))
-    )
-    results.write_coco(("x",))
+    paths = {"a.png": folder / "images" / "a.png"}
+    result_folder(folder).write_coco(paths, ("x",))
 
 
 @writes("out.pth")

@@ -379,13 +379,15 @@ def test_damaged_and_deep_json(kind: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"(x|result)\.json,? is no (JSON|json)"):
             read()
     # One of our own is made anew.
-    results = ResultFolder(tmp_path / "results", ["a.png"], {})
+    image = tmp_path / "a.png"
+    image.write_bytes(b"")
+    results = ResultFolder(tmp_path / "results", {})
     record = tmp_path / "results" / "detections" / "a.png.json"
     record.parent.mkdir()
     for content in (DAMAGED[kind], b"[]", b'{"file_name": "a.png"}'):
         record.write_bytes(content)
-        assert results.load("a.png") is None
-    assert results.write_coco(("x",)) == (0, 0)
+        assert results.load("a.png", image) is None
+    assert results.write_coco({"a.png": image}, ("x",)) == (0, 0)
 
 
 def test_yaml_tags_run_nothing(tmp_path: Path) -> None:
@@ -400,5 +402,6 @@ def test_yaml_tags_run_nothing(tmp_path: Path) -> None:
 
 def test_settings_of_a_damaged_folder(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_bytes(DAMAGED["deep"])
+    (tmp_path / "detections").mkdir()
     with pytest.raises(ValueError, match="other settings"):
-        ResultFolder(tmp_path, ["a.png"], dict(a=1))
+        ResultFolder(tmp_path, dict(a=1))

@@ -32,11 +32,11 @@ from fpn_necks.checkpoints import (
     read_checkpoint,
     require_safe_checkpoint,
 )
+from fpn_necks.detectors import load_detector
 from fpn_necks.released.detectors import convert_checkpoint
 from fpn_necks.reproduction import running, worker
 from fpn_necks.reproduction.planning import RUN_FILE
 from fpn_necks.visualization.fusion_factors import read_factors
-from fpn_necks.visualization.views import load_detector
 from fpn_necks.warm_start import load_fpn_detector, read_state_dict
 from tests.full_disk import tree
 from tests.robustness.file_writers import load_tool

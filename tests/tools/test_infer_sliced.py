@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmdet.apis import init_detector
 from pycocotools.coco import COCO
 
@@ -159,16 +162,111 @@ def test_never_overwrites_without_force(run: Run, images: Path, tmp_path: Path) 
     assert changes(out)["drawn/b.png"] != before["drawn/b.png"]
 
 
-def test_retrained_checkpoint_is_another_one(
+def test_what_decides_the_result_is_looked_at(
     run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "copy.pth"
-    copy.write_bytes(detector[1].read_bytes())
-    files = detector[0], copy
-    assert run(images, tmp_path / "out", *TILES, files=files)[0] == 0
-    copy.write_bytes(detector[1].read_bytes())
-    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
-    assert status == 2 and "checkpoint_changed" in error
+    """An edited config, another checkpoint of the same name, a replaced image."""
+    config, weights, out = tmp_path / "c.py", tmp_path / "w.pth", tmp_path / "out"
+    text = detector[0].read_text()
+    config.write_text(text)
+    weights.write_bytes(detector[1].read_bytes())
+    files = config, weights
+    assert run(images, out, *TILES, files=files)[0] == 0
+    first = changes(out)
+    # What decides nothing, and the same content again, change nothing.
+    config.write_text(text + "\nlr = 7\n")
+    weights.write_bytes(detector[1].read_bytes())
+    cv2.imwrite(str(images / "b.png"), noise(150, 101, seed=4))
+    assert run(images, out, *TILES, files=files)[0] == 0
+    kept, redone = "detections/sub/a.jpg.json", "detections/b.png.json"
+    assert changes(out)[kept] == first[kept]
+    for name in (redone, "drawn/b.png"):
+        assert changes(out)[name] > first[name]
+    config.write_text(text + "\nmodel.test_cfg.nms_pre = 7\n")
+    status, _, error = run(images, out, *TILES, files=files)
+    assert status == 2 and "other settings (config: it has changed)" in error
+    config.write_text(text)
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"]["bbox_head.retina_reg.bias"] += 1
+    torch.save(content, weights)
+    status, _, error = run(images, out, *TILES, files=files)
+    assert status == 2 and "other settings (checkpoint: it has changed)" in error
+    assert run(images, out, *TILES, "--force", files=files)[0] == 0
+    assert changes(out)[kept] > first[kept]
+
+
+def with_config(detector: tuple[Path, Path], path: Path, extra: str) -> Path:
+    path.write_text(detector[0].read_text() + extra)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("metainfo", "meta", "names"),
+    [
+        (dict(classes=("x", "y")), dict(dataset_meta=dict(classes=("a", "b"))), "a b"),
+        (dict(classes=("x", "y")), dict(CLASSES=("a", "b")), "a b"),
+        (dict(classes=("x", "y")), {}, "x y"),
+        (dict(classes=("x",)), {}, "x class 1"),
+        (None, {}, "class 0 class 1"),  # the data set's own are COCO's 80
+    ],
+)
+def test_classes_are_never_guessed(
+    run: Run,
+    detector: tuple[Path, Path],
+    images: Path,
+    tmp_path: Path,
+    metainfo: dict | None,
+    meta: dict,
+    names: str,
+) -> None:
+    extra = f"\ntest_dataloader['dataset']['metainfo'] = {metainfo!r}\n"
+    config = with_config(detector, tmp_path / "c.py", extra)
+    content = torch.load(detector[1], weights_only=True)
+    weights = tmp_path / "w.pth"
+    torch.save(dict(state_dict=content["state_dict"], meta=meta), weights)
+    assert len(CLASSES) == 2
+    assert run(images, tmp_path / "out", *TILES, files=(config, weights))[0] == 0
+    coco = json.loads((tmp_path / "out" / "images.json").read_text())
+    assert " ".join(category["name"] for category in coco["categories"]) == names
+    ids = {category["id"] for category in coco["categories"]}
+    found = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert found and {x["category_id"] for x in found} <= ids
+
+
+def test_a_detector_of_one_channel(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    extra = """
+model['data_preprocessor'].update(mean=[127.0], std=[50.0], bgr_to_rgb=False)
+model['backbone']['in_channels'] = 1
+test_dataloader['dataset']['pipeline'][0]['color_type'] = 'grayscale'
+"""
+    config = with_config(detector, tmp_path / "gray.py", extra)
+    content = torch.load(detector[1], weights_only=True)
+    stem = content["state_dict"]["backbone.conv1.weight"]
+    content["state_dict"]["backbone.conv1.weight"] = stem.sum(1, keepdim=True)
+    torch.save(content, tmp_path / "gray.pth")
+    cv2.imwrite(str(images / "deep.png"), noise(80, 64).astype(np.uint16) * 200)
+    files = config, tmp_path / "gray.pth"
+    status, output, error = run(images, tmp_path / "out", *TILES, files=files)
+    assert status == 0, error
+    assert "on 3 images" in output
+    assert cv2.imread(str(tmp_path / "out" / "drawn" / "deep.png")).shape == (64, 80, 3)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_file_names_that_are_not_utf_8(run: Run, images: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(images / "b.png", images / name)
+    out = tmp_path / "out"
+    assert run(images, out, *TILES)[0] == 0
+    assert (out / "drawn" / name).exists()
+    known = json.loads((out / "images.json").read_text())["images"]
+    assert [image["file_name"] for image in known] == ["b.png", name, "sub/a.jpg"]
+    load_samples(out / "images.json", out / "detections.json", images, 3)
+    (images / name).write_bytes(b"no image")
+    status, _, error = run(images, out, *TILES)
+    assert status == 1 and "\nerror: caf\\udce9.png: cannot read" in f"\n{error}"
 
 
 def test_bad_images_do_not_stop_it(run: Run, images: Path, tmp_path: Path) -> None:
@@ -183,6 +281,7 @@ def test_bad_images_do_not_stop_it(run: Run, images: Path, tmp_path: Path) -> No
     assert messages[0].startswith("error: a bad one.png: cannot read the image")
     assert messages[1].startswith("error: empty.jpg: cannot read the image")
     assert messages[2] == "error: 2 of 4 images failed"
+    assert error.splitlines()[-3:] == messages
     known = json.loads((out / "images.json").read_text())["images"]
     assert [image["file_name"] for image in known] == ["b.png", "sub/a.jpg"]
     # A mended image is done in the next run; ids count all images of the folder.
@@ -245,7 +344,7 @@ def test_missing_files(
     ):
         status, _, error = run(source, out, *TILES, files=files)
         assert status == 2
-        assert error.startswith(f"error: {missing} is")
+        assert error.startswith("error: ") and str(missing) in error
     assert not out.exists()
 
 

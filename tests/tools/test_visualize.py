@@ -11,8 +11,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from fpn_necks.detectors import load_detector
 from fpn_necks.visualization.kinds import KINDS
-from fpn_necks.visualization.views import load_detector
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     check_picture,
@@ -50,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = load_detector(asff, None)
     torch.nn.init.zeros_(model.neck[0].fpn_convs[0].conv.weight)
     torch.save(dict(state_dict=model.state_dict(), meta={}), work_dir / "epoch_3.pth")
+    (work_dir / "last_checkpoint").write_text("/elsewhere/epoch_3.pth")
     (folder / "broken.png").write_text("no image")
     model = "model = dict(type='NoSuchDetector', backbone=dict(type='ResNet'))"
     (folder / "broken.py").write_text(model)
@@ -144,7 +145,7 @@ def test_detections(main, folder: Path, tmp_path: Path) -> None:
         ("plain.py no.pth images/a.png --what features", "there is no checkpoint"),
         (
             "plain.py images images/a.png --what features",
-            "no epoch_*.pth or iter_*.pth",
+            "no training has saved a checkpoint in",
         ),
         ("no.py none images/a.png --what features", "there is no config"),
         ("broken.py none images/a.png --what features", "NoSuchDetector"),

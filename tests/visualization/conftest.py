@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from fpn_necks.visualization.views import View, load_detector, prepare
+from fpn_necks.detectors import load_detector
+from fpn_necks.visualization.views import View, prepare
 from tests.visualization.pictures import write_config, write_image, write_plain
 
 Look = Callable[[str], tuple[nn.Module, View]]

@@ -1,4 +1,4 @@
-"""Pictures of detections on large images.
+"""Boxes on images, for objects of a few pixels.
 
 mmdet's own visualizer writes its labels over the boxes, which hides objects of a few
 pixels, and took 13 s for 500 boxes on 6000x4000 pixels, against 0.3 s here.
@@ -28,6 +28,27 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 PIXELS_PER_LINE_WIDTH = 1500
 
 
+def to_8_bits(image: np.ndarray) -> np.ndarray:
+    """Turn an image of any channels and number type into three channels to look at.
+
+    Args:
+        image: `(height, width)` or `(height, width, channels)`. Of more than three
+            channels the first is shown, of float32 what lies in [0, 255], of integers
+            of more than 8 bits the range from the smallest to the largest.
+
+    Returns:
+        `(height, width, 3)` uint8, a copy, in the order of the image's channels.
+    """
+    image = image if image.ndim == 3 else image[..., None]
+    if image.shape[2] != 3:
+        image = np.repeat(image[..., :1], 3, axis=2)
+    if image.dtype.kind in "ui" and image.dtype.itemsize > 1 and image.size:
+        low, high = int(image.min()), int(image.max())
+        if low < 0 or high > 255:
+            image = (image.astype(np.float32) - low) * (255 / max(1, high - low))
+    return np.ascontiguousarray(image.clip(0, 255)).astype(np.uint8)
+
+
 def draw_detections(
     image: np.ndarray, sample: DetDataSample, dataset_meta: Mapping[str, Any]
 ) -> np.ndarray:
@@ -37,17 +58,16 @@ def draw_detections(
     are wider on larger images. The best detection is drawn last.
 
     Args:
-        image: `(height, width, 3)` in BGR, [0, 255]; it is not changed.
+        image: see `to_8_bits`; colours in BGR. It is not changed.
         sample: from `detect_sliced` or any detector of boxes.
         dataset_meta: the model's: ``classes``, and ``palette`` if it lists RGB colours.
 
     Returns:
         `(height, width, 3)` uint8 in BGR.
     """
-    drawn = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
-    drawn = drawn.copy() if np.shares_memory(drawn, image) else drawn
+    drawn = to_8_bits(image)
     found = sample.pred_instances.cpu()
-    classes = dataset_meta["classes"]
+    classes = dataset_meta.get("classes") or ()
     # One class may be given as a plain string.
     classes = (classes,) if isinstance(classes, str) else classes
     palette = dataset_meta.get("palette")
@@ -62,8 +82,9 @@ def draw_detections(
         strict=True,
     ):
         colour = tuple(int(value) for value in reversed(palette[label % len(palette)]))
-        name = f"{classes[label]} " if len(classes) > 1 else ""
-        _draw_box(drawn, box, f"{name}{score:.2f}", colour, width)
+        name = classes[label] if label < len(classes) else f"class {label}"
+        text = f"{score:.2f}" if len(classes) == 1 else f"{name} {score:.2f}"
+        _draw_box(drawn, box, text, colour, width)
     return drawn
 
 

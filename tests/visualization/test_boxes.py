@@ -8,8 +8,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from fpn_necks.inference import draw_detections
-from fpn_necks.inference.drawing import COLOURS
+from fpn_necks.visualization.boxes import COLOURS, draw_detections, to_8_bits
 
 
 def sample_of(*rows: tuple[float, ...]) -> DetDataSample:
@@ -84,3 +83,21 @@ def test_one_class_given_as_text() -> None:
     )
     # The only class is not named: its label is shorter.
     assert (named != 7).sum() > (drawn != 7).sum()
+
+
+def test_a_label_without_a_name_is_numbered() -> None:
+    found = sample_of((40, 50, 44, 53, 0.9, 7))
+    for meta in (META, {}):
+        assert (draw_detections(IMAGE, found, meta) != 7).any()
+
+
+def test_images_of_any_channels_and_numbers() -> None:
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for image in (gray, gray[..., None], np.repeat(gray[..., None], 6, 2)):
+        assert (to_8_bits(image) == gray[..., None]).all()
+        assert to_8_bits(image).shape == (3, 4, 3)
+    deep = np.array([[1000, 2000, 5000]], np.uint16)
+    assert to_8_bits(deep)[0, :, 1].tolist() == [0, 63, 255]
+    # 16 bits that hold 8 stay as they are.
+    assert (to_8_bits(gray.astype(np.uint16)) == gray[..., None]).all()
+    assert to_8_bits(np.array([[-5, 3]], np.int16))[0, :, 0].tolist() == [0, 255]
