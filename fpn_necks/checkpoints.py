@@ -25,7 +25,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, _weights_only_unpickler
 
-from .whole_files import whole_file
+from .io import atomic_write
 
 
 def history_statistic(owner: object, name: str) -> Callable[..., float]:
@@ -195,7 +195,7 @@ def write_checkpoint(
         OSError: it cannot be written.
     """
     try:
-        with whole_file(path, overwrite) as file:
+        with atomic_write(path, overwrite) as file:
             torch.save(content, file)
     except RuntimeError as error:  # what torch makes of a full disk
         reason = error.__context__ if isinstance(error.__context__, OSError) else error

@@ -50,28 +50,32 @@ def load_detector(
 
     Raises:
         FileNotFoundError: a file is not there, or the folder has no checkpoint.
-        ValueError: the config has no model with a backbone, or the checkpoint holds no
+        ValueError: the config's detector cannot be built, or the checkpoint holds no
             weights or what safe loading refuses.
-        Exception: what the config and the detector raise.
     """
     path = Path(config).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no config {path}")
     file = None if checkpoint is None else find_checkpoint(checkpoint)
     register_all_modules(init_default_scope=True)
-    settings = Config.fromfile(path)
-    settings.merge_from_dict(dict(options or {}))
-    if "backbone" not in (settings.get("model") or {}):
-        raise ValueError(f"{path} has no model with a backbone")
-    settings.model.backbone.pop("init_cfg", None)  # weights from elsewhere
     content = {} if file is None else read_checkpoint(file)
-    with torch.random.fork_rng(), warnings.catch_warnings(record=True):
-        torch.manual_seed(0)
-        model = revert_sync_batchnorm(MODELS.build(settings.model))
-        if file is None:
-            model.init_weights()
-        else:
-            load_state_dict(model, state_dict_of(content, str(file)))
+    # A config is a program, and a model's constructor too: they raise what they like.
+    try:
+        settings = Config.fromfile(path)
+        settings.merge_from_dict(dict(options or {}))
+        if "backbone" not in (settings.get("model") or {}):
+            raise ValueError("it has no model with a backbone")
+        settings.model.backbone.pop("init_cfg", None)  # weights from elsewhere
+        with torch.random.fork_rng(), warnings.catch_warnings(record=True):
+            torch.manual_seed(0)
+            model = revert_sync_batchnorm(MODELS.build(settings.model))
+            if file is None:
+                model.init_weights()
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the detector of {path} cannot be built: {reason}") from error
+    if file is not None:
+        load_state_dict(model, state_dict_of(content, str(file)))
     model.cfg = settings
     model.dataset_meta = _dataset_meta(model, settings, content)
     return model.to(device or default_device()).eval()
@@ -169,6 +173,8 @@ def read_image(
         ValueError: it is no image, or `model` has no test pipeline.
     """
     loader = dict(type="LoadImageFromFile") if model is None else _steps(model)[0]
+    if _name(loader) == "LoadImageFromNDArray":  # what inference_detector leaves behind
+        loader["type"] = "LoadImageFromFile"
     try:
         loaded = TRANSFORMS.build(loader)(dict(img_path=os.fspath(path)))
     except OSError as error:

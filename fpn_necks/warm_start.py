@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,11 @@ class Mismatch:
     in_model: tuple[int, ...]
     in_checkpoint: tuple[int, ...]
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        shapes = f"{self.in_model} in the model, {self.in_checkpoint} in the checkpoint"
+        return f"{self.name}: {shapes}"
+
 
 @dataclass
 class WarmStartReport:
@@ -67,53 +73,36 @@ class WarmStartReport:
         Returns:
             Component (``backbone``, ``neck.lateral_convs``, ``roi_head.bbox_head``) ->
             how many of its entries are ``loaded``, ``new``, ``left over`` and
-            ``mismatched``.
+            ``mismatched``; the backbone and the neck come first.
         """
-        kinds = {
+        names = {
             "loaded": list(self.loaded),
             "new": self.new,
             "left over": list(self.left_over.values()),
             "mismatched": [mismatch.name for mismatch in self.mismatched],
         }
-        counts: dict[str, dict[str, int]] = {}
-        for kind, names in kinds.items():
-            for name in names:
-                of_it = counts.setdefault(component_of(name), dict.fromkeys(kinds, 0))
-                of_it[kind] += 1
-        parts = ("backbone", "neck")
-        return dict(
-            sorted(
-                counts.items(),
-                key=lambda item: (
-                    next((i for i, p in enumerate(parts) if item[0].startswith(p)), 2),
-                    item[0],
-                ),
-            )
-        )
+        found = {key: Counter(map(component_of, names[key])) for key in names}
+        components = sorted(set().union(*found.values()))
+        components.sort(key=lambda x: (x != "backbone", not x.startswith("neck")))
+        return {x: {key: found[key][x] for key in names} for x in components}
 
     def table(self) -> str:
         """Return the report as text: counts per component, then what did not load."""
         counts = self.components()
-        width = max(map(len, [*counts, "all"]), default=0)
-        kinds = ("loaded", "new", "left over", "mismatched")
-        lines = [" ".join([" " * width, *(f"{kind:>10}" for kind in kinds)])]
-        totals = {kind: sum(row[kind] for row in counts.values()) for kind in kinds}
-        for name, row in [*counts.items(), ("all", totals)]:
-            numbers = (f"{row[kind] or '-':>10}" for kind in kinds)
-            lines.append(" ".join([f"{name:<{width}}", *numbers]))
-        if self.new:
-            lines += ["", "new, with the values of their initialisation:"]
-            lines += [f"  {name}" for name in self.new]
-        if self.left_over:
-            lines += ["", "left over, in the checkpoint only:"]
-            lines += [f"  {name}" for name in self.left_over]
-        if self.mismatched:
-            lines += ["", "mismatched, not loaded:"]
-            lines += [
-                f"  {m.name}: {m.in_model} in the model, {m.in_checkpoint} in the "
-                "checkpoint"
-                for m in self.mismatched
-            ]
+        columns = ("loaded", "new", "left over", "mismatched")
+        counts["all"] = {x: sum(row[x] for row in counts.values()) for x in columns}
+        width = max(map(len, counts))
+        lines = [" " * width + "".join(f" {x:>10}" for x in columns)]
+        for name, row in counts.items():
+            numbers = (f" {row[x] or '-':>10}" for x in columns)
+            lines.append(name.ljust(width) + "".join(numbers))
+        for title, entries in (
+            ("new, with the values of their initialisation", self.new),
+            ("left over, in the checkpoint only", self.left_over),
+            ("mismatched, not loaded", [str(x) for x in self.mismatched]),
+        ):
+            if entries:
+                lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
         return "\n".join(lines)
 
 
@@ -212,8 +201,9 @@ def _neck_move(
         necks = [name for name in names if name.startswith("neck.")]
         return bool(necks) and all(_STAGE.match(name) for name in necks)
 
-    if has_stages(own) and not has_stages(state_dict):
+    old, new = has_stages(state_dict), has_stages(own)
+    if old == new:
+        return lambda name: name
+    if new:
         return lambda name: re.sub(r"^neck\.", "neck.0.", name)
-    if has_stages(state_dict) and not has_stages(own):
-        return lambda name: re.sub(r"^neck\.0\.", "neck.", name)
-    return lambda name: name
+    return lambda name: re.sub(r"^neck\.0\.", "neck.", name)

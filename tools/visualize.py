@@ -19,15 +19,12 @@ from mmengine.logging import MMLogger
 import fpn_necks  # noqa: F401  registers what the config may name
 from fpn_necks.detectors import load_detector
 from fpn_necks.inference.folders import find_images
-from fpn_necks.visualization.kinds import (
-    KINDS,
-    PER_IMAGE,
-    WITH_CHANNEL,
-    WITHOUT_LEVELS,
-    Choices,
-    Subject,
-    draw_image,
-    draw_run,
+from fpn_necks.visualization.pictures import (
+    NAMES,
+    PICTURES,
+    Detector,
+    draw_picture,
+    options_of,
 )
 
 
@@ -40,7 +37,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("config", type=Path, metavar="CONFIG", help="of any mmdet detector")
     add("checkpoint", metavar="CHECKPOINT", help="file, work dir or `none`")
     add("images", type=Path, metavar="IMAGE", nargs="*", help="files or folders")
-    add("--what", required=True, choices=KINDS, help="what the picture shows")
+    add("--what", required=True, choices=NAMES, help="what the picture shows")
     add(
         "--levels",
         nargs="+",
@@ -71,9 +68,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def check_options(options: argparse.Namespace) -> None:
     """Refuse options that the kind of picture does not read."""
     what = options.what
-    if options.levels and what in WITHOUT_LEVELS:
+    if options.levels and "levels" not in options_of(what):
         raise ValueError(f"--levels says nothing of --what {what}")
-    if options.channel is not None and what not in WITH_CHANNEL:
+    if options.channel is not None and "channel" not in options_of(what):
         raise ValueError(f"--channel says nothing of --what {what}")
     if not options.images and what != "fusion-factors":
         raise ValueError(f"--what {what} needs at least one IMAGE")
@@ -88,7 +85,7 @@ def find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
         for source in options.images
         for image in find_images(source, options.out).values()
     ]
-    if options.what not in PER_IMAGE:
+    if options.what not in PICTURES:
         pictures = {options.out / f"{options.what}.png": images}
     else:
         pictures = {}
@@ -111,7 +108,7 @@ def find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
     return pictures
 
 
-def load_subjects(options: argparse.Namespace) -> list[Subject]:
+def load_detectors(options: argparse.Namespace) -> list[Detector]:
     """Build the detector, and the one it is compared with."""
     sources = [(options.config, options.checkpoint, options.cfg_options)]
     if options.compare:
@@ -121,14 +118,14 @@ def load_subjects(options: argparse.Namespace) -> list[Subject]:
         labels = [f"{config.stem} {_name(weights)}" for config, weights, _ in sources]
     if len(set(labels)) < len(labels):
         labels = [f"{label} ({n})" for n, label in enumerate(labels, 1)]
-    subjects = []
+    detectors = []
     for label, (config, weights, changes) in zip(labels, sources, strict=True):
         folder = Path(weights) if Path(weights).is_dir() else None
         over_time = folder is not None and options.what == "fusion-factors"
         checkpoint = None if weights == "none" or over_time else weights
         model = load_detector(config, checkpoint, options.device, changes)
-        subjects.append(Subject(label, model, folder))
-    return subjects
+        detectors.append(Detector(label, model, folder))
+    return detectors
 
 
 def _name(checkpoint: str) -> str:
@@ -140,14 +137,14 @@ def draw(options: argparse.Namespace) -> None:
     """Do what the command line says."""
     check_options(options)
     pictures = find_pictures(options)
-    subjects = load_subjects(options)
-    levels = tuple(level.lower() for level in options.levels or ()) or None
-    choices = Choices(levels, options.channel, options.score_thr)
+    detectors = load_detectors(options)
+    levels = [level.lower() for level in options.levels or ()] or None
+    chosen = dict(
+        levels=levels, channel=options.channel, score_threshold=options.score_thr
+    )
+    chosen = {key: chosen[key] for key in options_of(options.what)}
     for path, images in pictures.items():
-        if options.what in PER_IMAGE:
-            draw_image(options.what, subjects, images[0], path, choices)
-        else:
-            draw_run(options.what, subjects, images, path, choices)
+        draw_picture(options.what, detectors, images, path, **chosen)
         print(path)
 
 

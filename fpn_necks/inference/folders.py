@@ -22,8 +22,8 @@ from mmengine.structures import InstanceData
 from tqdm import tqdm
 
 from fpn_necks.detectors import find_checkpoint, load_detector, read_image
+from fpn_necks.io import is_same_file, write_bytes, write_json
 from fpn_necks.visualization.boxes import draw_detections
-from fpn_necks.whole_files import is_same_file, write_bytes, write_json
 
 from .sliced import check_settings, detect_sliced
 
@@ -37,7 +37,7 @@ class FolderResult:
     Attributes:
         images: how many have detections, of this run and earlier ones.
         detections: how many there are.
-        failures: name of an image -> why it failed.
+        failures: name of an image, as it can be printed -> why it failed.
     """
 
     images: int = 0
@@ -78,8 +78,8 @@ def detect_folder(
     Raises:
         OSError: a file is not there, or the output cannot be written.
         ValueError: an option is out of range, safe loading refuses the checkpoint, or
-            the output would overwrite something, see `ResultFolder`.
-        Exception: what the config and the detector raise.
+            the output would overwrite something, see `ResultFolder`; or the config's
+            detector cannot be built.
     """
     check_settings(batch_size=batch_size, **options)
     root = Path(output).expanduser()
@@ -126,7 +126,8 @@ def detect_folder(
         except Exception as error:  # loaders and models raise what they like
             reason = " ".join(str(error).split())
             known = reason and isinstance(error, OSError | ValueError | RuntimeError)
-            failures[name] = reason if known else f"{type(error).__name__}: {reason}"
+            reason = reason if known else f"{type(error).__name__}: {reason}"
+            failures[_printable(name)] = _printable(reason)
     counts = results.write_coco(found, model.dataset_meta["classes"])
     return FolderResult(*counts, failures)
 
@@ -171,7 +172,7 @@ def find_images(
     if hidden:
         names = ", ".join(sorted(hidden)[:3]) + (", ..." if len(hidden) > 3 else "")
         print_log(
-            f"{len(hidden)} hidden files in {source} are left out: {names}",
+            _printable(f"{len(hidden)} hidden files in {source} are left out: {names}"),
             "current",
             logging.WARNING,
         )
@@ -389,6 +390,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, RecursionError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _printable(text: str) -> str:
+    # Names of files may be bytes that are no UTF-8.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _digest(content: bytes) -> str:

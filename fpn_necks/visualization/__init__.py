@@ -1,6 +1,6 @@
 """Pictures of what a detector found and of how its training went."""
 
-from .detections import (
+from .comparison import (
     DetectionSample,
     draw_samples,
     lie_in_ignored,

@@ -11,6 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from mmdet.structures import DetDataSample
 
 # RGB, bright and far from each other; classes take turns.
@@ -112,3 +114,29 @@ def _draw_box(
     blue, green, red = colour
     ink = (0,) * 3 if 0.1 * blue + 0.6 * green + 0.3 * red > 110 else (255,) * 3
     cv2.putText(image, text, (x, y - below), FONT, size, ink, width, cv2.LINE_AA)
+
+
+def show_frames(
+    axes: Axes,
+    boxes: np.ndarray,
+    colour: str,
+    style: str = "-",
+    scores: np.ndarray | None = None,
+) -> None:
+    """Add frames around boxes to a figure, which stay sharp in any size of it.
+
+    Args:
+        axes: with the image.
+        boxes: `(n, 4)` as x1, y1, x2, y2 in pixels.
+        colour: of matplotlib.
+        style: of the line, of matplotlib.
+        scores: `(n,)`, written above the frames.
+    """
+    for i, (x1, y1, x2, y2) in enumerate(boxes):
+        corner, size = (x1 - 1.5, y1 - 1.5), (x2 - x1 + 2, y2 - y1 + 2)
+        frame = dict(edgecolor=colour, linewidth=1.3, linestyle=style)
+        axes.add_patch(Rectangle(corner, *size, fill=False, **frame))
+        if scores is not None:
+            ground = dict(facecolor=colour, edgecolor="none", alpha=0.65, pad=0.6)
+            text = dict(fontsize=6.5, color="white", verticalalignment="bottom")
+            axes.text(x1 - 1.5, y1 - 2.5, f"{scores[i]:.2f}", bbox=ground, **text)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
 from torch import Tensor, nn
 
-from fpn_necks.layers import FeatureGrouping, GroupingMatrix
+from fpn_necks.layers import FeatureGrouping
 
-from .heat_maps import check_levels, new_figure, save, wrap
+from .figures import check_levels, is_chosen, new_figure, save, wrap
 from .recording import find_modules, level_numbers, observe
 from .views import View, run
 
@@ -41,45 +39,34 @@ class Grouping:
 def collect_grouping(
     model: nn.Module, view: View, levels: Sequence[str] | None = None
 ) -> list[Grouping]:
-    """Record the matrices of all stages.
-
-    Args:
-        model: detector with a ``CFGFPN``.
-        view: image; the matrices depend on it.
-        levels: sources to keep, such as ``["p3"]``; ``None`` for all.
-
-    Raises:
-        ValueError: the model groups no features, or there is no such level.
-    """
+    """Record the matrices of all stages, for an image: they depend on it."""
     stages = find_modules(model, FeatureGrouping)
     if not stages:
         raise ValueError(
             f"the {type(model).__name__} groups no features: its neck is no CFGFPN"
         )
-    matrices: dict[str, GroupingMatrix] = {
+    found: dict[str, list[tuple[tuple[int, int], np.ndarray]]] = {p: [] for p in stages}
+
+    def look(name: str, inputs: tuple, output: Tensor) -> None:
+        size = tuple(inputs[0].shape[-2:])
+        path = name.rsplit(":", 1)[0]
+        found[path].append((size, output[0].detach().float().cpu().numpy()))
+
+    matrices = {
         f"{path}:{k}": matrix
         for path, stage in stages.items()
         for k, matrix in enumerate(stage.matrices)
     }
-    found: dict[str, tuple[tuple[int, int], Tensor]] = {}
-
-    def look(name: str, inputs: tuple, output: Tensor) -> None:
-        size = tuple(inputs[0].shape[-2:])
-        found.setdefault(name, (size, output[0].detach().float().cpu()))
-
     with observe(matrices, look):
         run(model, view)
     result = []
-    for number_of_stage, path in enumerate(stages, 1):
-        parts = [found[f"{path}:{k}"] for k in range(len(stages[path].matrices))]
+    for stage, parts in enumerate(found.values(), 1):
         numbers = level_numbers(view.padded, [size for size, _ in parts])
-        targets = tuple(f"P{number}" for number in numbers)
-        result += [
-            Grouping(view, number_of_stage, source, targets, matrix.numpy())
-            for source, (_, matrix) in zip(targets, parts, strict=True)
-        ]
+        names = tuple(f"P{number}" for number in numbers)
+        for source, (_, matrix) in zip(names, parts, strict=True):
+            result.append(Grouping(view, stage, source, names, matrix))
     check_levels([x.source.lower() for x in result], levels)
-    return [x for x in result if levels is None or x.source.lower() in levels]
+    return [x for x in result if is_chosen(x.source.lower(), levels)]
 
 
 def draw_grouping(
@@ -96,49 +83,41 @@ def draw_grouping(
         for label, found in entries:
             if of_stage := [x for x in found if x.stage == stage]:
                 rows[stage, label] = of_stage
-    columns = max(len(row) for row in rows.values())
     figure, grid = new_figure(
         f"{entries[0][1][0].view.name}: grouping matrices M of CFG-FPN",
-        len(rows),
-        columns,
+        (len(rows), max(len(row) for row in rows.values())),
         (2.9, 3.2),
         margins=(1.5, 0.3),
     )
-    end = _scale([x.matrix for row in rows.values() for x in row])
+    others = [
+        np.abs(x.matrix[~np.eye(len(x.matrix), dtype=bool)])
+        for row in rows.values()
+        for x in row
+    ]
+    end = float(np.percentile(np.concatenate(others), 99.9)) or 1.0
     for axes_of_row, ((stage, label), row) in zip(grid, rows.items(), strict=True):
         for axes in axes_of_row[len(row) :]:
             axes.set_visible(False)
-        for axes, grouping in zip(axes_of_row, row, strict=False):
-            shown = _draw_matrix(axes, grouping, end)
+        for axes, x in zip(axes_of_row, row, strict=False):
+            width = len(x.matrix)
+            per_group = width // len(x.targets)
+            shown = axes.imshow(
+                x.matrix,
+                cmap="RdBu_r",
+                vmin=-end,
+                vmax=end,
+                extent=(0, width, width, 0),
+                interpolation="antialiased",
+            )
+            for border in range(per_group, width, per_group):
+                axes.axhline(border, color="black", linewidth=0.6)
+            places = [per_group * (i + 0.5) for i in range(len(x.targets))]
+            axes.set_yticks(places, [f"to {name}" for name in x.targets], fontsize=8)
+            axes.tick_params(axis="x", labelsize=8)
+            axes.set_title(f"M of {x.source}", fontsize=9)
+            axes.set_xlabel(f"channel of {x.source}", fontsize=8)
         name = f"stage {stage}\n{label}" if len(entries) > 1 else f"stage {stage}"
         axes_of_row[0].set_ylabel(f"{wrap(name)}\ngroup of the result", fontsize=9)
     bar = figure.colorbar(shown, ax=grid, extend="both", pad=0.01, aspect=45)
     bar.set_label("entry of M", fontsize=9)
     save(figure, path)
-
-
-def _draw_matrix(axes: Axes, grouping: Grouping, end: float) -> AxesImage:
-    width = len(grouping.matrix)
-    per_group = width // len(grouping.targets)
-    shown = axes.imshow(
-        grouping.matrix,
-        cmap="RdBu_r",
-        vmin=-end,
-        vmax=end,
-        extent=(0, width, width, 0),
-        interpolation="antialiased",
-    )
-    for border in range(per_group, width, per_group):
-        axes.axhline(border, color="black", linewidth=0.6)
-    places = [per_group * (i + 0.5) for i in range(len(grouping.targets))]
-    axes.set_yticks(places, [f"to {name}" for name in grouping.targets], fontsize=8)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.set_title(f"M of {grouping.source}", fontsize=9)
-    axes.set_xlabel(f"channel of {grouping.source}", fontsize=8)
-    return shown
-
-
-def _scale(matrices: Sequence[np.ndarray]) -> float:
-    others = [np.abs(x[~np.eye(len(x), dtype=bool)]) for x in matrices]
-    end = float(np.percentile(np.concatenate(others), 99.9))
-    return end if end > 0 else 1.0

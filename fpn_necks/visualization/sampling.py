@@ -14,32 +14,28 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from fpn_necks.layers import SpatialRefinement, fit_to, resize_to
 
 from .features import channel_unit, reduce_channels
-from .heat_maps import (
+from .figures import (
+    add_bar,
     check_levels,
+    is_chosen,
     new_figure,
     panel_size,
     save,
     show_image,
     show_map,
+    value_range,
     wrap,
 )
 from .recording import find_modules, level_number, observe
 from .views import View, run
 
 ARROWS = 26  # along the longer side
-TITLES = (
-    "{source} resized, as FPN adds it",
-    "learnt offsets δ{scale}",
-    "weight ω of what is sampled",
-    "refined {source}: sampled · ω + resized",
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,6 @@ class Sampling:
     """One spatial block.
 
     Attributes:
-        path: of the block below the model.
         view: the image.
         source: level that is sampled, such as ``"P4"``.
         target: level that the result is added to.
@@ -59,7 +54,6 @@ class Sampling:
         unit: of both.
     """
 
-    path: str
     view: View
     source: str
     target: str
@@ -76,20 +70,7 @@ def collect_sampling(
     levels: Sequence[str] | None = None,
     channel: int | None = None,
 ) -> list[Sampling]:
-    """Record what the spatial blocks of a DRFPN do.
-
-    Args:
-        model: detector with ``SpatialRefinement`` in its neck.
-        view: image.
-        levels: targets to keep, such as ``["p3"]``; ``None`` for all.
-        channel: see ``collect_features``.
-
-    Returns:
-        The finest target first.
-
-    Raises:
-        ValueError: the model has no such block, or no such level or channel.
-    """
+    """Record what the spatial blocks of a DRFPN do, the finest target first."""
     blocks = find_modules(model, SpatialRefinement)
     if not blocks:
         raise ValueError(
@@ -97,14 +78,35 @@ def collect_sampling(
         )
     found: list[Sampling] = []
 
-    def look(path: str, inputs: tuple, output: Any) -> None:
-        low, high = inputs
-        found.append(_sampling(path, blocks[path], low, high, output, view, channel))
+    @torch.no_grad()
+    def look(path: str, inputs: tuple, refined: Any) -> None:
+        block, (low, high) = blocks[path], inputs
+        if block.path == "top-down":
+            source, target = high, low
+            plain = resize_to(high, low, block.upsample_cfg)
+        else:
+            source, target = low, high
+            plain = fit_to(block.downsample(low), high)
+        offset, weight = block.offset_and_weight(low, high)
+        if offset is not None:
+            offset = offsets_in_pixels(block, offset, target, view.padded)[0]
+        sizes = [tuple(x.shape[-2:]) for x in (source, target)]
+        found.append(
+            Sampling(
+                view,
+                *(f"P{level_number(view.padded, size)}" for size in sizes),
+                plain=reduce_channels(plain, channel),
+                offsets=None if offset is None else offset.float().cpu().numpy(),
+                weight=None if weight is None else weight[0, 0].float().cpu().numpy(),
+                refined=reduce_channels(refined, channel),
+                unit=channel_unit(channel),
+            )
+        )
 
     with observe(blocks, look):
         run(model, view)
     check_levels([x.target.lower() for x in found], levels)
-    kept = [x for x in found if levels is None or x.target.lower() in levels]
+    kept = [x for x in found if is_chosen(x.target.lower(), levels)]
     return sorted(kept, key=lambda x: int(x.target[1:]))
 
 
@@ -130,41 +132,6 @@ def offsets_in_pixels(
     return ((moved - still) * half).permute(0, 3, 1, 2)
 
 
-@torch.no_grad()
-def _sampling(
-    path: str,
-    block: SpatialRefinement,
-    low: Tensor,
-    high: Tensor,
-    refined: Tensor,
-    view: View,
-    channel: int | None,
-) -> Sampling:
-    if block.path == "top-down":
-        source, target = high, low
-        plain = resize_to(high, low, block.upsample_cfg)
-    else:
-        source, target = low, high
-        plain = fit_to(block.downsample(low), high)
-    offset, weight = block.offset_and_weight(low, high)
-    pixels = None
-    if offset is not None:
-        pixels = offsets_in_pixels(block, offset, target, view.padded)[0]
-    names = [
-        f"P{level_number(view.padded, tuple(x.shape[-2:]))}" for x in (source, target)
-    ]
-    return Sampling(
-        path,
-        view,
-        *names,
-        plain=reduce_channels(plain, channel),
-        offsets=None if pixels is None else pixels.float().cpu().numpy(),
-        weight=None if weight is None else weight[0, 0].float().cpu().numpy(),
-        refined=reduce_channels(refined, channel),
-        unit=channel_unit(channel),
-    )
-
-
 def draw_sampling(
     entries: Sequence[tuple[str, Sequence[Sampling]]], path: str | Path
 ) -> None:
@@ -174,60 +141,49 @@ def draw_sampling(
     """
     rows = [(label, x) for label, blocks in entries for x in blocks]
     rows.sort(key=lambda row: int(row[1].target[1:]))
-    shapes = [x.view.image.shape for _, x in rows]
-    height, width = panel_size(max(shape[0] / shape[1] for shape in shapes))
+    height, width = panel_size([x.view for _, x in rows])
     figure, grid = new_figure(
         f"{rows[0][1].view.name}: sampling of the spatial refinement blocks (DRFPN)",
-        len(rows),
-        len(TITLES),
+        (len(rows), 4),
         (width + 0.95, height + 0.4),
         margins=(0.7, 0.3),
     )
-    for axes_of_row, (label, sampling) in zip(grid, rows, strict=True):
-        name = f"{sampling.source} → {sampling.target}"
-        several = len(entries) > 1
-        _draw_row(figure, axes_of_row, sampling)
-        text = f"{name}\n{label}" if several else name
-        axes_of_row[0].set_ylabel(wrap(text), fontsize=9)
+    for axes, (label, x) in zip(grid, rows, strict=True):
+        limits = value_range([x.plain, x.refined])
+        for place, values in ((axes[0], x.plain), (axes[3], x.refined)):
+            add_bar(figure, place, show_map(place, x.view, values, limits), x.unit)
+        axes[0].set_title(f"{x.source} resized, as FPN adds it", fontsize=9)
+        axes[3].set_title(f"refined {x.source}: sampled · ω + resized", fontsize=9)
+        for place in axes[1:3]:
+            show_image(place, x.view)
+            place.set_title("not learnt in this config", fontsize=9)
+        if x.offsets is not None:
+            factor = _draw_offsets(figure, axes[1], x.view, x.offsets)
+            title = f"learnt offsets δ, arrows × {factor:.3g}"
+            axes[1].set_title(title, fontsize=9)
+        if x.weight is not None:
+            spread = value_range([x.weight])
+            shown = show_map(axes[2], x.view, x.weight, spread, "viridis")
+            add_bar(figure, axes[2], shown, "ω")
+            axes[2].set_title("weight ω of what is sampled", fontsize=9)
+        name = f"{x.source} → {x.target}"
+        text = f"{name}\n{label}" if len(entries) > 1 else name
+        axes[0].set_ylabel(wrap(text), fontsize=9)
     save(figure, path)
 
 
-def _draw_row(figure: Figure, row: Sequence[Axes], sampling: Sampling) -> None:
-    view, maps = sampling.view, (sampling.plain, sampling.refined)
-    limits = min(x.min() for x in maps), max(x.max() for x in maps)
-    scale = ""
-    if sampling.offsets is not None:
-        scale = _draw_field(figure, row[1], sampling)
-    if sampling.weight is not None:
-        weight = sampling.weight
-        spread = (float(weight.min()), float(weight.max()))
-        shown = show_map(row[2], view, weight, spread, "viridis")
-        _bar(figure, row[2], shown, "ω")
-    for axes, values in zip((row[0], row[3]), maps, strict=True):
-        shown = show_map(axes, view, values, limits)
-        _bar(figure, axes, shown, sampling.unit)
-    for axes, title in zip(row, TITLES, strict=True):
-        text = title.format(source=sampling.source, scale=scale)
-        axes.set_title(text, fontsize=9)
-    for axes, value in ((row[1], sampling.offsets), (row[2], sampling.weight)):
-        if value is None:
-            show_image(axes, view)
-            axes.set_title("not learnt in this config", fontsize=9)
-
-
-def _draw_field(figure: Figure, axes: Axes, sampling: Sampling) -> str:
-    """Draw arrows from cells to where they sample; return what is said of them."""
-    view = sampling.view
-    show_image(axes, view)
-    rows, columns = sampling.offsets.shape[1:]
+def _draw_offsets(figure: Figure, axes: Axes, view: View, offsets: np.ndarray) -> float:
+    """Draw arrows from cells to where they sample; return how much longer they are."""
+    rows, columns = offsets.shape[1:]
     step = max(1, -(-max(rows, columns) // ARROWS))
     i, j = np.mgrid[step // 2 : rows : step, step // 2 : columns : step]
     cell = np.array([view.padded[1] / columns, view.padded[0] / rows])
     x, y = (j + 0.5) * cell[0], (i + 0.5) * cell[1]
-    inside = (x < view.image.shape[1]) & (y < view.image.shape[0])
-    dx, dy = (part[i, j][inside] for part in sampling.offsets)
+    height, width = view.image.shape[:2]
+    inside = (x < width) & (y < height)
+    dx, dy = (part[i, j][inside] for part in offsets)
     lengths = np.hypot(dx, dy)
-    longest = float(lengths.max()) if lengths.size else 0.0
+    longest = float(lengths.max(initial=0.0))
     # Short arrows would be dots, long ones a tangle.
     factor = 1.6 * step * cell.max() / longest if longest > 0 else 1.0
     arrows = axes.quiver(
@@ -242,13 +198,6 @@ def _draw_field(figure: Figure, axes: Axes, sampling: Sampling) -> str:
         scale=1,
         width=0.005,
     )
-    axes.set_xlim(0, view.image.shape[1])
-    axes.set_ylim(view.image.shape[0], 0)
-    _bar(figure, axes, arrows, "length in pixels of the input")
-    return f", arrows × {factor:.3g}"
-
-
-def _bar(figure: Figure, axes: Axes, shown: ScalarMappable, label: str) -> None:
-    bar = figure.colorbar(shown, ax=axes, pad=0.02, aspect=16)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    add_bar(figure, axes, arrows, "length in pixels of the input")
+    return factor

@@ -1,23 +1,20 @@
-"""The losses of a training, from the scalars that mmengine wrote."""
+"""The scalars that mmengine wrote during a training: losses, and α of necks."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from fpn_necks.whole_files import save_figure
+from .figures import new_figure, save
 
 Curve = tuple[list[int], list[float]]  # iterations and values
 
 
 def find_scalars(work_dir: str | Path) -> Path:
-    """Finds the scalars of the newest run in a work dir of mmengine's Runner.
+    """Find the scalars of the newest run in a work dir of mmengine's Runner.
 
     Raises:
-        FileNotFoundError: No run has written any.
+        FileNotFoundError: no run has written any.
     """
     # mmengine names the folder of a run after its start: the last name is the newest.
     files = sorted(Path(work_dir).glob("*/vis_data/scalars.json"))
@@ -27,25 +24,25 @@ def find_scalars(work_dir: str | Path) -> Path:
 
 
 def read_scalars(path: str | Path, prefix: str = "loss") -> dict[str, Curve]:
-    """Reads the curves whose names start with `prefix`.
+    """Read the curves whose names start with `prefix`.
 
     Args:
-        path: ``scalars.json``: one json object per line.
-        prefix: Start of the names of the wanted scalars.
+        path: ``scalars.json``: one json object per line; the last may be cut off.
+        prefix: start of the names of the wanted scalars.
 
     Returns:
         Iterations and values by name, in order of appearance.
     """
     curves: dict[str, Curve] = {}
-    for line in Path(path).read_text().splitlines():
-        record = json.loads(line) if line.strip() else {}
-        # Evaluations are written to the same file; they have no iteration.
-        if "iter" not in record:
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError:  # the last line of an interrupted run
             continue
         for name, value in record.items():
             if name.startswith(prefix):
                 steps, values = curves.setdefault(name, ([], []))
-                steps.append(int(record.get("step", record["iter"])))
+                steps.append(int(record.get("step", record.get("iter", 0))))
                 values.append(float(value))
     return curves
 
@@ -53,32 +50,26 @@ def read_scalars(path: str | Path, prefix: str = "loss") -> dict[str, Curve]:
 def draw_training_curve(
     scalars: str | Path, path: str | Path, title: str = "Training losses"
 ) -> None:
-    """Writes a picture of all losses over the iterations.
+    """Write a picture of all losses over the iterations.
 
     Args:
         scalars: ``scalars.json`` of a run.
-        path: Picture file to write.
-        title: Title of the picture.
+        path: picture file to write.
+        title: of the picture.
 
     Raises:
-        ValueError: The file holds no losses.
+        ValueError: the file holds no losses.
     """
     curves = read_scalars(scalars)
     if not curves:
         raise ValueError(f"{scalars} holds no losses")
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, grid = new_figure(title, (1, 1), (6.5, 3.9))
+    axes = grid[0, 0]
     for name, (steps, values) in curves.items():
-        axes.plot(
-            steps,
-            values,
-            label=name,
-            linewidth=2.2 if name == "loss" else 1.4,
-            marker="o" if len(steps) < 3 else None,
-        )
-    axes.set(title=title, xlabel="iteration", ylabel="loss")
+        width, marker = 2.2 if name == "loss" else 1.4, "o" if len(steps) < 3 else None
+        axes.plot(steps, values, label=name, linewidth=width, marker=marker)
+    axes.set(xlabel="iteration", ylabel="loss")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)
     axes.legend()
-    save_figure(figure, path, dpi=130)
+    save(figure, path)

@@ -27,10 +27,8 @@ from .recording import find_modules, level_numbers, observe
 
 try:
     from fpn_necks.roi_extractors import SoftRoIExtractor, level_shares
-except ImportError:  # without mmcv's compiled ops there are none
-
-    class SoftRoIExtractor(nn.Module):  # type: ignore[no-redef]
-        """Stands for what no model can have."""
+except ImportError:  # mmcv without compiled ops: no model has such an extractor
+    SoftRoIExtractor = ()
 
 
 @contextmanager
@@ -40,19 +38,16 @@ def record_attention_factors(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     Yields:
         A dict that is filled: ``<path of the factor>.<connection>`` -> ``(N,)``, from
         the first pass inside the block. Factors with numbers of their own are read by
-        ``stored_factors`` instead.
+        `stored_factors` instead.
     """
-    factors = {
-        path: factor
-        for path, factor in find_modules(model, FusionFactor).items()
-        if not hasattr(factor, "alpha")
-    }
+    every = find_modules(model, FusionFactor)
+    factors = {path: x for path, x in every.items() if not hasattr(x, "alpha")}
     found: dict[str, Tensor] = {}
 
+    @torch.no_grad()
     def look(path: str, inputs: tuple, _output: Any) -> None:
         connection, upper = inputs
-        with torch.no_grad():
-            alpha = factors[path].alpha_of(connection, upper.detach())
+        alpha = factors[path].alpha_of(connection, upper.detach())
         found.setdefault(f"{path}.{connection}", alpha.flatten().float())
 
     with observe(factors, look):
@@ -64,12 +59,12 @@ def stored_factors(model: nn.Module) -> dict[str, Tensor]:
 
     A factor that all connections share is there once, as connection 0.
     """
-    found = {}
-    for path, factor in find_modules(model, FusionFactor).items():
-        if hasattr(factor, "alpha"):
-            values = factor.alpha.detach().float()
-            found |= {f"{path}.{i}": value for i, value in enumerate(values)}
-    return found
+    return {
+        f"{path}.{i}": value
+        for path, factor in find_modules(model, FusionFactor).items()
+        if hasattr(factor, "alpha")
+        for i, value in enumerate(factor.alpha.detach().float())
+    }
 
 
 @contextmanager
@@ -80,7 +75,6 @@ def record_asff_weights(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
         A dict that is filled: path of the ASFF -> ``(N, levels, H_l, W_l)`` per fused
         level l, both in the order of its maps, from the first pass inside the block.
     """
-    scores = _asff_scores(model)
     found: dict[str, list[Tensor]] = {}
 
     def look(name: str, _inputs: tuple, output: Tensor) -> None:
@@ -89,7 +83,7 @@ def record_asff_weights(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
         if len(maps) == int(level):
             maps.append(softmax_over_levels(output.detach()))
 
-    with observe(scores, look):
+    with observe(_asff_scores(model), look):
         yield found
 
 
@@ -110,11 +104,8 @@ class RoIWeights:
 
     def add(self, other: RoIWeights) -> RoIWeights:
         """Return the RoIs of both."""
-        return RoIWeights(
-            self.strides,
-            torch.cat([self.rois, other.rois]),
-            torch.cat([self.weights, other.weights]),
-        )
+        rois = torch.cat([self.rois, other.rois])
+        return RoIWeights(self.strides, rois, torch.cat([self.weights, other.weights]))
 
 
 @contextmanager
@@ -125,7 +116,6 @@ def record_soft_roi_weights(model: nn.Module) -> Iterator[dict[str, RoIWeights]]
         A dict that is filled: path of the extractor -> the RoIs of all its calls.
     """
     extractors = _weighing_extractors(model)
-    convs = {path: extractors[path].fusion.weigh for path in extractors}
     weights: dict[str, Tensor] = {}
     found: dict[str, RoIWeights] = {}
 
@@ -138,10 +128,10 @@ def record_soft_roi_weights(model: nn.Module) -> Iterator[dict[str, RoIWeights]]
         if isinstance(extractor.fusion, AdaptiveChannelFusion):
             used = used.view(len(rois), extractor.num_inputs, -1).mean(2)
             used = used[..., None, None]
-        strides = tuple(extractor.featmap_strides)
-        new = RoIWeights(strides, rois.float(), used)
+        new = RoIWeights(tuple(extractor.featmap_strides), rois.float(), used)
         found[path] = found[path].add(new) if path in found else new
 
+    convs = {path: extractor.fusion.weigh for path, extractor in extractors.items()}
     with observe(convs, keep_weights), observe(extractors, keep_rois):
         yield found
 
@@ -155,10 +145,10 @@ def has_weights(model: nn.Module) -> bool:
 def mean_asff_weights(
     maps: Sequence[Tensor], image_size: tuple[int, int] | None
 ) -> dict[str, Tensor]:
-    """Average the weights of an ASFF over images and places.
+    """Average the weights of one ASFF over images and places.
 
     Args:
-        maps: of ``record_asff_weights``, of one ASFF.
+        maps: of `record_asff_weights`.
         image_size: height and width in pixels of what the network sees; without it
             levels are numbered by their place, from 0.
 
@@ -176,17 +166,11 @@ def mean_asff_weights(
 
 
 def mean_soft_roi_shares(weights: RoIWeights) -> dict[str, Tensor]:
-    """Return the share of each level in the features of RoIs.
-
-    Returns:
-        Such as ``"p2"`` -> scalar, nothing if there is no RoI.
-    """
-    if len(weights.rois) == 0:
-        return {}
-    shares = level_shares(weights.weights)
+    """Return each level's share in the features of RoIs, such as ``"p2"`` -> scalar."""
+    shares = level_shares(weights.weights) if len(weights.rois) else []
     return {
         f"p{round(math.log2(stride))}": share
-        for stride, share in zip(weights.strides, shares, strict=True)
+        for stride, share in zip(weights.strides, shares, strict=False)
     }
 
 
@@ -200,9 +184,8 @@ def _asff_scores(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _weighing_extractors(model: nn.Module) -> dict[str, SoftRoIExtractor]:
-    kinds = AdaptiveSpatialFusion | AdaptiveChannelFusion
     return {
         path: extractor
         for path, extractor in find_modules(model, SoftRoIExtractor).items()
-        if isinstance(extractor.fusion, kinds)
+        if isinstance(extractor.fusion, AdaptiveSpatialFusion | AdaptiveChannelFusion)
     }

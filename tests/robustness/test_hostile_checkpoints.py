@@ -372,10 +372,10 @@ def test_detectors_load_where_the_default_is_unsafe(
     set_statistic_factors(model)
     path = tmp_path / "x.pth"
     history = dict(loss=HistoryBuffer([1.0], [1]))
-    meta = dict(dataset_meta=dict(classes=("a",)))
+    meta = dict(dataset_meta=dict(classes=("a", "b")))
     content = dict(state_dict=model.state_dict(), meta=meta, message_hub=history)
     torch.save(content, path)
     loaded = load_detector(config, path)
-    assert loaded.dataset_meta["classes"] == ("a",)
+    assert loaded.dataset_meta["classes"] == ("a", "b")
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)

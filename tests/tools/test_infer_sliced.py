@@ -182,7 +182,7 @@ def test_what_decides_the_result_is_looked_at(
     assert changes(out)[kept] == first[kept]
     for name in (redone, "drawn/b.png"):
         assert changes(out)[name] > first[name]
-    config.write_text(text + "\nmodel.test_cfg.nms_pre = 7\n")
+    config.write_text(text + "\nmodel['test_cfg']['nms_pre'] = 7\n")
     status, _, error = run(images, out, *TILES, files=files)
     assert status == 2 and "other settings (config: it has changed)" in error
     config.write_text(text)

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from fpn_necks.detectors import load_detector
-from fpn_necks.visualization.kinds import KINDS
+from fpn_necks.visualization.pictures import NAMES
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     check_picture,
@@ -175,4 +175,4 @@ def test_an_unknown_kind_lists_all(main, capsys) -> None:
         main(["a.py", "none", "a.png", "--what", "everything"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert all(kind in error for kind in KINDS)
+    assert all(name in error for name in NAMES)

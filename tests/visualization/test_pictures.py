@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from fpn_necks.visualization.asff_weights import collect_asff_weights, draw_asff_weights
+from fpn_necks.visualization.asff import collect_asff_weights, draw_asff_weights
+from fpn_necks.visualization.detections import collect_detections, draw_found
 from fpn_necks.visualization.features import collect_features, draw_features
-from fpn_necks.visualization.found_objects import collect_detections, draw_found
+from fpn_necks.visualization.figures import wrap
 from fpn_necks.visualization.fusion_factors import draw_factors, read_factors
 from fpn_necks.visualization.grouping import collect_grouping, draw_grouping
-from fpn_necks.visualization.heat_maps import wrap
 from fpn_necks.visualization.sampling import collect_sampling, draw_sampling
-from fpn_necks.visualization.soft_roi_shares import (
+from fpn_necks.visualization.soft_roi import (
     collect_soft_roi_weights,
     draw_soft_roi_shares,
 )

@@ -12,14 +12,14 @@ from mmdet.structures.bbox import bbox2roi
 from fpn_necks.layers import FeatureGrouping, SpatialRefinement
 from fpn_necks.necks import ASFF
 from fpn_necks.roi_extractors import level_shares, original_levels
-from fpn_necks.visualization.asff_weights import collect_asff_weights
+from fpn_necks.visualization.asff import collect_asff_weights
+from fpn_necks.visualization.detections import collect_detections
 from fpn_necks.visualization.features import collect_features
-from fpn_necks.visualization.found_objects import collect_detections
 from fpn_necks.visualization.fusion_factors import collect_factors, connection_names
 from fpn_necks.visualization.grouping import collect_grouping
 from fpn_necks.visualization.recording import level_number, level_numbers, observe
 from fpn_necks.visualization.sampling import collect_sampling, offsets_in_pixels
-from fpn_necks.visualization.soft_roi_shares import collect_soft_roi_weights, shares_of
+from fpn_necks.visualization.soft_roi import collect_soft_roi_weights, shares_of
 from fpn_necks.visualization.uncertainty import RoIUncertainty, collect_uncertainty
 from fpn_necks.visualization.views import run
 from fpn_necks.visualization.weights import record_asff_weights

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from fpn_necks.visualization import (
     DetectionSample,
@@ -16,7 +17,7 @@ from fpn_necks.visualization import (
     load_samples,
     match_boxes,
 )
-from fpn_necks.visualization import detections as drawing
+from fpn_necks.visualization import comparison as drawing
 
 
 class TestMatching:
@@ -111,11 +112,11 @@ class TestIgnored:
         )
         titles, shown = [], []
         monkeypatch.setattr(
-            drawing.Axes, "set_title", lambda _, title, **__: titles.append(title)
+            Axes, "set_title", lambda _, title, **__: titles.append(title)
         )
         monkeypatch.setattr(
             drawing,
-            "_show_boxes",
+            "show_frames",
             lambda axes, drawn, colour, **_: shown.append((colour, drawn.tolist())),
         )
         draw_samples([sample], tmp_path / "picture.png")

@@ -1,4 +1,4 @@
-"""Rows of heat maps over an image, and what all pictures have in common."""
+"""What all pictures have in common: panels, maps over images, colour scales."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from fpn_necks.whole_files import save_figure
+from fpn_necks.io import save_figure
 
 from .views import View
 
 PANEL_AREA = 5.4  # square inches
-COLOUR_MAP = "inferno"
-OPACITY = 0.8
-LABEL_WIDTH = 24  # letters per line of a row's label
 DPI = 120
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class HeatRow:
-    """Maps of one kind, with one colour scale.
+    """Maps with one colour scale.
 
     Attributes:
         label: stands left of them.
@@ -65,16 +64,10 @@ class HeatRow:
 def choose_levels(
     rows: Sequence[HeatRow], levels: Sequence[str] | None
 ) -> list[HeatRow]:
-    """Keep the maps of some levels, and the rows that still have any.
-
-    Raises:
-        ValueError: a level is not there.
-    """
+    """Keep the maps of some levels, and the rows that still have any."""
     check_levels([x.level for row in rows for x in row.maps], levels)
-    if levels is None:
-        return list(rows)
     kept = [
-        replace(row, maps=tuple(x for x in row.maps if x.level in levels))
+        replace(row, maps=tuple(x for x in row.maps if is_chosen(x.level, levels)))
         for row in rows
     ]
     return [row for row in kept if row.maps]
@@ -88,6 +81,11 @@ def check_levels(known: Sequence[str], levels: Sequence[str] | None) -> None:
             raise ValueError(f"levels names {level!r}; there is {names}")
 
 
+def is_chosen(level: str, levels: Sequence[str] | None) -> bool:
+    """Whether a level is shown; ``None`` is for all."""
+    return levels is None or level in levels
+
+
 def draw_heat_rows(
     entries: Sequence[tuple[str, Sequence[HeatRow]]], path: str | Path, title: str
 ) -> None:
@@ -95,94 +93,78 @@ def draw_heat_rows(
 
     Rows of the same place of two entries stand below each other and share their scale.
 
-    Args:
-        entries: label and rows of each detector; labels are written where there are
-            two or more.
-        path: picture file to write.
-        title: of the picture.
-
     Raises:
         ValueError: there is no map.
     """
-    rows = _below_each_other(entries)
+    places: dict[str, list[HeatRow]] = {}
+    for label, found in entries:
+        for row in found:
+            name = f"{row.label}\n{label}" if len(entries) > 1 else row.label
+            places.setdefault(row.label, []).append(replace(row, label=name))
+    rows = []
+    for same in places.values():
+        values = [x.values for row in same for x in row.maps]
+        limits = same[0].limits or value_range(values)
+        rows += [(row, limits) for row in same]
     if not rows:
         raise ValueError("there is no map to draw")
     columns = sorted({x.column for row, _ in rows for x in row.maps})
-    shapes = [row.view.image.shape for row, _ in rows]
-    height, width = panel_size(max(shape[0] / shape[1] for shape in shapes))
+    height, width = panel_size([row.view for row, _ in rows])
     figure, grid = new_figure(
-        title, len(rows), len(columns), (width, height + 0.35), margins=(2.1, 0.2)
+        f"{rows[0][0].view.name}: {title}",
+        (len(rows), len(columns)),
+        (width, height + 0.35),
+        margins=(2.1, 0.2),
     )
     for axes_of_row, (row, limits) in zip(grid, rows, strict=True):
         for axes in axes_of_row:
             axes.set_visible(False)
-        shown: AxesImage | None = None
         used = [axes_of_row[columns.index(x.column)] for x in row.maps]
-        for axes, heat_map in zip(used, row.maps, strict=True):
+        for axes, x in zip(used, row.maps, strict=True):
             axes.set_visible(True)
-            shown = show_map(axes, row.view, heat_map.values, limits)
-            axes.set_title(heat_map.title, fontsize=9)
+            shown = show_map(axes, row.view, x.values, limits)
+            axes.set_title(x.title, fontsize=9)
         leftmost = min(used, key=list(axes_of_row).index)
         leftmost.set_ylabel(wrap(row.label), fontsize=9)
-        bar = figure.colorbar(shown, ax=list(axes_of_row), pad=0.01, aspect=14)
-        bar.set_label(textwrap.fill(row.unit, 26), fontsize=8)
-        bar.ax.tick_params(labelsize=8)
+        add_bar(figure, list(axes_of_row), shown, textwrap.fill(row.unit, 26))
     save(figure, path)
 
 
-def _below_each_other(
-    entries: Sequence[tuple[str, Sequence[HeatRow]]],
-) -> list[tuple[HeatRow, tuple[float, float]]]:
-    places: dict[str, list[HeatRow]] = {}
-    for label, rows in entries:
-        for row in rows:
-            named = f"{row.label}\n{label}" if len(entries) > 1 else row.label
-            places.setdefault(row.label, []).append(replace(row, label=named))
-    result = []
-    for rows in places.values():
-        limits = rows[0].limits or _limits(rows)
-        result += [(row, limits) for row in rows]
-    return result
-
-
-def _limits(rows: Sequence[HeatRow]) -> tuple[float, float]:
-    values = [x.values[np.isfinite(x.values)] for row in rows for x in row.maps]
-    values = [x for x in values if x.size]
-    if not values:
+def value_range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the smallest and the largest finite value; they differ."""
+    values = np.concatenate([x.ravel() for x in arrays])
+    values = values[np.isfinite(values)]
+    if not values.size:
         return 0.0, 1.0
-    low, high = min(x.min() for x in values), max(x.max() for x in values)
-    return float(low), float(high if high > low else low + 1e-6)
+    low, high = float(values.min()), float(values.max())
+    return low, high if high > low else low + 1e-6
 
 
-def panel_size(aspect: float) -> tuple[float, float]:
-    """Return (height, width) in inches of a panel, from height / width of an image."""
+def panel_size(views: Sequence[View]) -> tuple[float, float]:
+    """Return (height, width) in inches of a panel for the tallest of some images."""
+    aspect = max(view.image.shape[0] / view.image.shape[1] for view in views)
     width = math.sqrt(PANEL_AREA / aspect)
     return width * aspect, width
 
 
 def new_figure(
     title: str,
-    rows: int,
-    columns: int,
+    shape: tuple[int, int],
     panel: tuple[float, float],
     margins: tuple[float, float] = (1.0, 0.6),
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its ``(rows, columns)`` axes.
+    """Return a figure and its axes of a shape (rows, columns).
 
-    Args:
-        title: broken into lines that fit.
-        rows: of panels.
-        columns: of panels.
-        panel: (width, height) in inches of one panel, titles included.
-        margins: (width, height) in inches of what stands around the panels.
+    The size of a panel, titles included, and that of what stands around the panels are
+    (width, height) in inches.
     """
-    width = max(margins[0] + columns * panel[0], 5.2)
+    width = max(margins[0] + shape[1] * panel[0], 5.2)
     lines = textwrap.wrap(title, int(width * 11))
-    height = margins[1] + rows * panel[1] + 0.26 * len(lines)
+    height = margins[1] + shape[0] * panel[1] + 0.26 * len(lines)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("\n".join(lines), fontsize=11, fontweight="bold")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(*shape, squeeze=False)
 
 
 def show_image(axes: Axes, view: View) -> None:
@@ -190,8 +172,7 @@ def show_image(axes: Axes, view: View) -> None:
     height, width = view.image.shape[:2]
     gray = view.image @ np.array([0.299, 0.587, 0.114])
     axes.imshow(gray, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
 
 
 def show_map(
@@ -199,17 +180,9 @@ def show_map(
     view: View,
     values: np.ndarray,
     limits: tuple[float, float],
-    colours: str = COLOUR_MAP,
+    colours: str = "inferno",
 ) -> AxesImage:
-    """Show a map over its image, each cell where it lies; padding is cut off.
-
-    Args:
-        axes: where to.
-        view: the image.
-        values: ``(h, w)`` of the padded image.
-        limits: smallest and largest value of the colours.
-        colours: name of the colour map.
-    """
+    """Show a map ``(h, w)`` of the padded image over its image, the padding cut off."""
     show_image(axes, view)
     height, width = view.image.shape[:2]
     shown = axes.imshow(
@@ -217,16 +190,24 @@ def show_map(
         cmap=colours,
         vmin=limits[0],
         vmax=limits[1],
-        alpha=OPACITY,
+        alpha=0.8,
         interpolation="nearest",
         extent=(0, view.padded[1], view.padded[0], 0),
     )
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return shown
 
 
-def wrap(label: str, width: int = LABEL_WIDTH) -> str:
+def add_bar(
+    figure: Figure, axes: Axes | list[Axes], shown: ScalarMappable, label: str
+) -> None:
+    """Add the scale of what is shown."""
+    bar = figure.colorbar(shown, ax=axes, pad=0.01, aspect=14)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def wrap(label: str, width: int = 24) -> str:
     """Break the lines of a label, also behind the marks in names of files."""
     lines = []
     for whole in label.splitlines():
@@ -241,10 +222,5 @@ def wrap(label: str, width: int = LABEL_WIDTH) -> str:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; the file's ending decides the format.
-
-    Raises:
-        ValueError: the format is unknown.
-        OSError: the file cannot be written.
-    """
+    """Write a figure, whole or not at all; the file's ending decides the format."""
     save_figure(figure, path, dpi=DPI)

@@ -9,17 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from torch import nn
 
 from fpn_necks.roi_extractors import SoftRoIExtractor, level_shares, original_levels
 
-from .heat_maps import check_levels, new_figure, save, wrap
+from .figures import COLOURS, check_levels, is_chosen, new_figure, save, wrap
 from .recording import find_modules
 from .views import View, run
 from .weights import RoIWeights, record_soft_roi_weights
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 @dataclass(frozen=True)
@@ -41,18 +38,7 @@ class Shares:
 def collect_soft_roi_weights(
     model: nn.Module, views: Iterable[View]
 ) -> dict[str, RoIWeights]:
-    """Record the weights of all RoIs of some images.
-
-    Args:
-        model: two-stage detector with a ``SoftRoIExtractor``.
-        views: images.
-
-    Returns:
-        What each extractor did, by its path below the model.
-
-    Raises:
-        ValueError: the model has no such extractor, or none with weights.
-    """
+    """Record the weights of all RoIs of some images, by the extractor's path."""
     if not find_modules(model, SoftRoIExtractor):
         raise ValueError(
             f"the {type(model).__name__} has no SoftRoIExtractor: there are no shares"
@@ -69,12 +55,7 @@ def collect_soft_roi_weights(
 
 
 def shares_of(weights: RoIWeights, finest_scale: float = 56.0) -> Shares:
-    """Average weights over RoIs, by the level that FPN would have assigned them to.
-
-    Args:
-        weights: of RoIs.
-        finest_scale: see ``fpn_necks.roi_extractors.original_levels``.
-    """
+    """Average weights over RoIs, by the level that FPN would have assigned them to."""
     number = len(weights.strides)
     groups = original_levels(weights.rois, number, finest_scale)
     return Shares(
@@ -89,75 +70,57 @@ def draw_soft_roi_shares(
     path: str | Path,
     levels: Sequence[str] | None = None,
 ) -> None:
-    """Write a picture: a row per extractor, a panel per originally assigned level.
-
-    Args:
-        entries: label and recorded weights of each detector; their bars stand side by
-            side.
-        path: picture file to write.
-        levels: panels to keep, such as ``["p2"]``; ``None`` for all.
-
-    Raises:
-        ValueError: a level is not there.
-    """
-    tables = [
-        (label, {name: shares_of(x) for name, x in weights.items()})
-        for label, weights in entries
-    ]
-    names = list(dict.fromkeys(name for _, table in tables for name in table))
-    known = list(
-        dict.fromkeys(
-            p for _, table in tables for x in table.values() for p in x.levels
-        )
-    )
+    """Write a picture: a row per extractor, a panel per originally assigned level."""
+    tables = [{k: shares_of(x) for k, x in weights.items()} for _, weights in entries]
+    every = [x for table in tables for x in table.values()]
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    known = list(dict.fromkeys(p for x in every for p in x.levels))
     check_levels([level.lower() for level in known], levels)
-    panels = [p for p in known if levels is None or p.lower() in levels]
+    panels = [p for p in known if is_chosen(p.lower(), levels)]
     figure, grid = new_figure(
         "Share of each level in the RoI features (Soft-RoI Selection), by the level to "
         "which plain FPN would assign the RoI",
-        len(names),
-        len(panels),
+        (len(names), len(panels)),
         (2.5, 2.7),
         margins=(0.8, 0.8),
     )
-    top = max(
-        np.nanmax(np.append(x.shares, 0.5))
-        for _, table in tables
-        for x in table.values()
-    )
+    top = max(np.nanmax(np.append(x.shares, 0.5)) for x in every)
+    width = 0.8 / len(tables)
     for axes_of_row, name in zip(grid, names, strict=True):
         for axes, panel in zip(axes_of_row, panels, strict=True):
-            _draw_panel(axes, tables, name, panel)
+            counts = []
+            for place, table in enumerate(tables):
+                if name not in table:
+                    continue
+                x = table[name]
+                row = x.levels.index(panel)
+                counts.append(str(x.counts[row]))
+                bars = axes.bar(
+                    np.arange(len(x.levels)) + (place - (len(tables) - 1) / 2) * width,
+                    np.nan_to_num(x.shares[row]),
+                    width,
+                    color=COLOURS[place % len(COLOURS)],
+                )
+                if x.counts[row]:
+                    axes.bar_label(
+                        bars,
+                        [f"{value:.2f}" for value in x.shares[row]],
+                        fontsize=7,
+                        padding=2,
+                        rotation=90 if len(tables) > 1 else 0,
+                    )
+                axes.set_xticks(range(len(x.levels)), x.levels)
+            axes.set_title(f"RoIs of {panel} ({' / '.join(counts)})", fontsize=9)
+            axes.tick_params(labelsize=8)
+            axes.grid(axis="y", alpha=0.3)
+            axes.set_axisbelow(True)
             axes.set_ylim(0, top * 1.18)
         axes_of_row[0].set_ylabel(f"{wrap(name)}\nshare", fontsize=9)
     if len(tables) > 1:
         figure.legend(
             handles=grid[0, 0].containers,
-            labels=[wrap(label, 40) for label, _ in tables],
+            labels=[wrap(label, 40) for label, _ in entries],
             loc="outside lower center",
             fontsize=8,
         )
     save(figure, path)
-
-
-def _draw_panel(
-    axes: Axes, tables: Sequence[tuple[str, dict[str, Shares]]], name: str, panel: str
-) -> None:
-    present = [(i, t[name]) for i, (_, t) in enumerate(tables) if name in t]
-    width = 0.8 / len(tables)
-    counts = []
-    for place, shares in present:
-        row = shares.levels.index(panel)
-        counts.append(str(shares.counts[row]))
-        x = np.arange(len(shares.levels)) + (place - (len(tables) - 1) / 2) * width
-        values = np.nan_to_num(shares.shares[row])
-        bars = axes.bar(x, values, width, color=COLOURS[place % len(COLOURS)])
-        if shares.counts[row]:
-            vertical = 90 if len(tables) > 1 else 0
-            labels = [f"{value:.2f}" for value in values]
-            axes.bar_label(bars, labels, fontsize=7, padding=2, rotation=vertical)
-    axes.set_xticks(range(len(present[0][1].levels)), present[0][1].levels)
-    axes.set_title(f"RoIs of {panel} ({' / '.join(counts)})", fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(axis="y", alpha=0.3)
-    axes.set_axisbelow(True)
