@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pytest
 
-from fpn_necks import whole_files
+from fpn_necks import io
 
 
 class _LimitedFile:
@@ -47,20 +47,19 @@ def limit_writing(
     room: int,
     error: Callable[[], BaseException] = no_space,
 ) -> list[Path]:
-    """Let the files of `whole_file` take `room` bytes in all, then fail.
+    """Let the files of `atomic_write` take `room` bytes in all, then fail.
 
     Returns:
         A list that the paths of all files join that were begun.
     """
     begun: list[Path] = []
     limit = [room]
-    create = whole_files._create
 
-    def create_limited(path: Path) -> Any:
+    def open_limited(path: Path, mode: str) -> Any:
         begun.append(path)
-        return _LimitedFile(create(path), limit, error)
+        return _LimitedFile(open(path, mode), limit, error)
 
-    monkeypatch.setattr(whole_files, "_create", create_limited)
+    monkeypatch.setattr(io, "open", open_limited, raising=False)
     return begun
 
 

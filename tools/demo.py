@@ -28,6 +28,7 @@ from tqdm import tqdm
 import fpn_necks
 from fpn_necks.datasets import SyntheticTinyPerson, generate
 from fpn_necks.evaluation import merge_tiles
+from fpn_necks.io import write_json
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import configs_folder
 from fpn_necks.statistics import (
@@ -40,7 +41,6 @@ from fpn_necks.visualization import (
     find_scalars,
     load_samples,
 )
-from fpn_necks.whole_files import write_json
 
 CONFIG = "s_alpha_fpn/retinanet_r18_s-alpha-fpn_demo_synthetic-tiny-person.py"
 CLONE = Path(__file__).resolve().parent.parent

@@ -9,9 +9,9 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 import fpn_necks  # noqa: F401  registers what the config may name
+from fpn_necks.io import write_text
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.statistics import estimate_from_config
-from fpn_necks.whole_files import write_text
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fpn_necks.evaluation import EvaluationOptions, evaluate_tiny_person
 from fpn_necks.evaluation.report import paper_table, rules_in_words
-from fpn_necks.whole_files import is_same_file, write_json
+from fpn_necks.io import is_same_file, write_json
 
 
 def parse_arguments() -> argparse.Namespace:

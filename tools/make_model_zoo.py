@@ -12,9 +12,9 @@ import sys
 import warnings
 from pathlib import Path
 
+from fpn_necks.io import write_text
 from fpn_necks.reproduction import load_papers
 from fpn_necks.reproduction.model_zoo import make_tables, replace_tables
-from fpn_necks.whole_files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_zoo.md"
 

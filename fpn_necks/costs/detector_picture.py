@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fpn_necks.whole_files import save_figure
+from fpn_necks.io import save_figure
 
 from .detector import AUXILIARY
 from .detector_comparison import WHOLE

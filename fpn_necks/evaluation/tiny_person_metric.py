@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..datasets.tiny_person import TileSettings, check_coco, tile_coco
-from ..whole_files import write_json
+from ..io import write_json
 from .json_fields import column, load_json
 from .options import EvaluationOptions
 from .report import paper_table, rules_in_words

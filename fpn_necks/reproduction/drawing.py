@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..whole_files import save_figure
+from ..io import save_figure
 from .records import Metric, Table
 from .reporting import RowReport
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..whole_files import write_text
+from ..io import write_text
 from .planning import RESULT_FILE
 
 __all__ = ["plain", "read_progress", "read_results", "write_json", "write_text"]

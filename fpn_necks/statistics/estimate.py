@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from fpn_necks.io import save_figure
 from fpn_necks.layers import StatisticFusionFactor
-from fpn_necks.whole_files import save_figure
 
 from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
 from .level_counts import best_levels, count_regress_range_levels

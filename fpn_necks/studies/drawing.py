@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..whole_files import save_figure
+from ..io import save_figure
 from .cells import SWEEP_SET, sweep_cells
 from .sets import SETS
 from .summary import Spread, metric

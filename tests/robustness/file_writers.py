@@ -28,7 +28,7 @@ from fpn_necks.reproduction.reporting import gather
 from fpn_necks.reproduction.results import write_json, write_text
 from fpn_necks.statistics.estimate import FusionFactorEstimate
 from fpn_necks.visualization import draw_samples, draw_training_curve, load_samples
-from fpn_necks.visualization.heat_maps import save
+from fpn_necks.visualization.figures import save
 from tests.costs.test_detector_report import detector as detector_numbers
 from tests.datasets.tiny_person.conftest import small_coco, write
 from tests.inference.test_folders import sample_of

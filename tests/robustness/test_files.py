@@ -1,7 +1,7 @@
 """Everything that writes files, on full disks and interrupted; what readers refuse.
 
 docs/reliability.md has the inventory. A place that writes in another way than by
-`fpn_necks.whole_files` fails `test_nothing_else_writes`.
+`fpn_necks.io` fails `test_nothing_else_writes`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.robustness.file_writers import (
     load_tool,
     make_inputs,
 )
-from tests.test_image_paths import HOSTILE
+from tests.test_io import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 OLD = b"the user's old file\n" * 3
@@ -124,7 +124,7 @@ def test_commands_on_a_full_disk(
 
 # What may write by itself: file -> why.
 ALLOWED = {
-    "fpn_necks/whole_files.py": "it is what the others use",
+    "fpn_necks/io.py": "it is what the others use",
     "fpn_necks/doctor/probe.py": "into memory, and a file of the doctor's own folder",
     "fpn_necks/doctor/facts.py": "a temporary folder",
     "fpn_necks/statistics/annotation_boxes.py": "the null device",
@@ -177,7 +177,7 @@ def test_nothing_else_writes() -> None:
         if calls:
             writing[name] = calls
     unknown = {name: calls for name, calls in writing.items() if name not in ALLOWED}
-    assert not unknown, "write by fpn_necks.whole_files, or say here why not"
+    assert not unknown, "write by fpn_necks.io, or say here why not"
     # The search must find what there is.
     assert ALLOWED.keys() <= writing.keys()
 

@@ -43,7 +43,7 @@ from fpn_necks.costs.detector_configs import (
 from fpn_necks.costs.detector_picture import draw_detector_costs, picture_formats
 from fpn_necks.costs.detector_report import claims_table, markdown_tables
 from fpn_necks.costs.paper_claims import INFERENCE, claims_of
-from fpn_necks.whole_files import write_json
+from fpn_necks.io import write_json
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

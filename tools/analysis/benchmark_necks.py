@@ -22,7 +22,7 @@ from fpn_necks.costs.neck_comparison import (
     cost_cells,
     measure_neck,
 )
-from fpn_necks.whole_files import write_json
+from fpn_necks.io import write_json
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -197,7 +197,7 @@ def main() -> int:
         print(f"ratio pycocotools' AP / our AP and MR: {ratio:.1f}")
         print(f"implied ratio to the released AP and MR: {implied:.0f}")
     if arguments.json:
-        from fpn_necks.whole_files import write_json
+        from fpn_necks.io import write_json
 
         write_json(arguments.json, dict(scale=arguments.scale, **numbers), indent=1)
     return 0

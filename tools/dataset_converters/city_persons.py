@@ -12,7 +12,7 @@ from fpn_necks.datasets.tiny_person.city_persons import (
     scale_coco,
     scale_images,
 )
-from fpn_necks.whole_files import is_same_file, require_empty
+from fpn_necks.io import is_same_file, require_empty
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fpn_necks.datasets.tiny_person import read_coco, write_coco
 from fpn_necks.datasets.tiny_person.erase import erase_images
-from fpn_necks.whole_files import is_same_file, require_empty
+from fpn_necks.io import is_same_file, require_empty
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fpn_necks.datasets import TileSettings
 from fpn_necks.datasets.tiny_person import read_coco, tile_coco, write_coco
-from fpn_necks.whole_files import is_same_file
+from fpn_necks.io import is_same_file
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from fpn_necks.whole_files import write_bytes
+from fpn_necks.io import write_bytes
 
 from .scene import Person, draw_scene
 from .scene_settings import SceneSettings

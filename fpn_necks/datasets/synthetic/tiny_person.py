@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fpn_necks.whole_files import write_bytes
+from fpn_necks.io import write_bytes
 
 from .image_files import ImageJob, run_jobs
 from .scene import EARTH_PERSON, SEA_PERSON, Person

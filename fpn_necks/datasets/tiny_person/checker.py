@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from fpn_necks.image_paths import image_path
+from fpn_necks.io import image_path
 
 from .coco_files import dense_files, is_ignored, read_coco
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from mmengine.fileio import get_local_path
 
-from fpn_necks.image_paths import check_image_name
-from fpn_necks.whole_files import write_bytes
+from fpn_necks.io import check_image_name, write_bytes
 
 IGNORED_FIELDS = ("ignore", "uncertain", "logo")
 # Boxes become float32; NaN is not below it.

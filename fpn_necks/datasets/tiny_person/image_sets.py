@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fpn_necks.image_paths import image_path_without_leaving
-from fpn_necks.whole_files import write_bytes
+from fpn_necks.io import image_path_without_leaving, write_bytes
 
 
 def write_changed_images(

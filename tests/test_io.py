@@ -1,21 +1,22 @@
-"""Whole or not at all: full disks, interruptions, links, devices, permissions."""
+"""Whole or not at all: full disks, interruptions, links, devices; names of images."""
 
 from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
-from fpn_necks import whole_files
-from fpn_necks.whole_files import (
+from fpn_necks.io import (
+    atomic_write,
+    check_image_name,
+    image_path,
+    image_path_without_leaving,
     is_same_file,
     require_empty,
     save_figure,
-    whole_file,
     write_bytes,
     write_json,
     write_text,
@@ -34,44 +35,13 @@ def test_writes_and_makes_the_folder(tmp_path: Path) -> None:
 def test_the_name_appears_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(b"new")
         file.flush()
         assert path.read_bytes() == b"old"
         (other,) = set(tmp_path.iterdir()) - {path}
-        assert other.name.startswith(".a.bin.") and other.suffix == ".part"
+        assert other.name.startswith(".") and other.suffix == ".part"
     assert tree(tmp_path) == {"a.bin": b"new"}
-
-
-def test_the_content_is_on_the_disk_before_the_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda f: (calls.append("fsync"), fsync(f))[1])
-    monkeypatch.setattr(
-        os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1]
-    )
-    write_bytes(tmp_path / "a", b"1")
-    assert calls == ["fsync", "replace"]
-
-
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC])
-def test_disks_without_fsync_and_disks_that_are_full_at_last(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", fail)
-    (tmp_path / "a").write_bytes(b"old")
-    if number == errno.EINVAL:
-        write_bytes(tmp_path / "a", b"new")
-        assert tree(tmp_path) == {"a": b"new"}
-    else:
-        with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
-            write_bytes(tmp_path / "a", b"new")
-        assert tree(tmp_path) == {"a": b"old"}
 
 
 @pytest.mark.parametrize("room", [0, 1, 2])
@@ -84,30 +54,10 @@ def test_full_disk(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert tree(tmp_path) == {"a": b"old"}
 
 
-def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
-    """Where the user may mount one: 16 KiB in memory."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        write_bytes(disk / "a", b"old")
-        with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
-            write_bytes(disk / "a", bytes(100_000))
-        assert tree(disk) == {"a": b"old"}
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
 def test_interrupted(error: type[BaseException], tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(error), whole_file(tmp_path / "a") as file:
+    with pytest.raises(error), atomic_write(tmp_path / "a") as file:
         file.write(b"new")
         raise error
     assert tree(tmp_path) == {"a": b"old"}
@@ -115,7 +65,7 @@ def test_interrupted(error: type[BaseException], tmp_path: Path) -> None:
 
 def test_an_error_about_another_file_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
-        with whole_file(tmp_path / "a") as file:
+        with atomic_write(tmp_path / "a") as file:
             file.write(Path(tmp_path / "missing").read_bytes())
     assert not tree(tmp_path)
 
@@ -128,7 +78,7 @@ def test_no_overwriting(tmp_path: Path) -> None:
     # Another process was faster.
     path.unlink()
     with pytest.raises(FileExistsError, match="not overwritten"):
-        with whole_file(path, overwrite=False):
+        with atomic_write(path, overwrite=False):
             path.write_bytes(b"theirs")
     assert tree(tmp_path) == {"a": b"theirs"}
 
@@ -183,23 +133,15 @@ def test_folder_without_the_right_to_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
-def test_refused_folder_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-    monkeypatch.setattr(whole_files, "_create", refuse)
-    with pytest.raises(PermissionError, match=r"denied: '.*/a.json'$"):
-        write_json(tmp_path / "a.json", {})
-
-
 def test_long_names(tmp_path: Path) -> None:
     for name in ("x" * 255, "é" * 127):
         write_bytes(tmp_path / name, b"1")
     assert len(tree(tmp_path)) == 2
-    with pytest.raises(OSError, match="File name too long"):
+    with pytest.raises(OSError, match="File name too long: '.*xxx'"):
         write_bytes(tmp_path / ("x" * 256), b"1")
+    name = os.fsdecode(b"caf\xe9")  # not UTF-8
+    write_bytes(tmp_path / name, b"1")
+    assert (tmp_path / name).read_bytes() == b"1"
 
 
 def test_figures(tmp_path: Path) -> None:
@@ -234,3 +176,80 @@ def test_require_empty(tmp_path: Path) -> None:
         require_empty(tmp_path, "--force")
     with pytest.raises(NotADirectoryError, match="hidden is a file"):
         require_empty(tmp_path / ".hidden", "--force")
+
+
+HOSTILE = (
+    "",
+    ".",
+    "..",
+    "../x.jpg",
+    "a/../../x.jpg",
+    "a/..",
+    "/etc/passwd",
+    "//server/share/x.jpg",
+    "a/",
+    "C:\\x.jpg",
+    "c:x.jpg",
+    "\\x.jpg",
+    "..\\x.jpg",
+    "a\\..\\..\\x.jpg",
+    "https://example.org/x.jpg",
+    "s3://bucket/x.jpg",
+    "file:///etc/passwd",
+    "a\0.jpg",
+    "\ud800.jpg",
+)
+HARMLESS = (
+    "a.jpg",
+    "train/a b/ü.jpg",
+    "./a.jpg",
+    "a..b.jpg",
+    "...jpg",
+    "~/a.jpg",
+    ".hidden/a.jpg",
+    "2020-01-01T10:00:00.jpg",
+    "a\\b.jpg",
+    "-rf",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_refused(name: str, tmp_path: Path) -> None:
+    for function in (image_path, image_path_without_leaving):
+        with pytest.raises(
+            ValueError, match=r"the file name '.*' (leads out|has char)"
+        ):
+            function(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"a.jpg", ["a.jpg"]])
+def test_no_text(name: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no text"):
+        image_path(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_taken(name: str, tmp_path: Path) -> None:
+    assert check_image_name(name) == name
+    for function in (image_path, image_path_without_leaving):
+        path = function(tmp_path, name)
+        assert path == tmp_path / name
+        assert path.resolve().is_relative_to(tmp_path)
+
+
+def test_links(tmp_path: Path) -> None:
+    root, outside = tmp_path / "images", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.jpg").write_bytes(b"")
+    (tmp_path / "real").mkdir()
+    root.symlink_to(tmp_path / "real")
+    (root / "a.jpg").symlink_to(outside / "x.jpg")
+    (root / "folder").symlink_to(outside)
+    (root / "b.jpg").write_bytes(b"")
+    (root / "c.jpg").symlink_to("b.jpg")
+    for name in ("b.jpg", "c.jpg", "new/d.jpg"):
+        assert image_path_without_leaving(root, name) == root / name
+    for name in ("a.jpg", "folder/x.jpg", "folder/new.jpg"):
+        assert image_path(root, name) == root / name
+        with pytest.raises(ValueError, match="by a link"):
+            image_path_without_leaving(root, name)
