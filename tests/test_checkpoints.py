@@ -18,7 +18,9 @@ from fpn_necks.checkpoints import (
     allow_checkpoint_types,
     history_statistic,
     last_checkpoint,
+    write_checkpoint,
 )
+from tests.full_disk import limit_writing, tree
 
 needs_safe_loading = pytest.mark.skipif(
     not hasattr(torch.serialization, "add_safe_globals"),
@@ -168,3 +170,17 @@ class TestLastCheckpoint:
             path.write_bytes(content)
         with pytest.warns(UserWarning, match="there is no other"):
             assert last_checkpoint(work_dir) is None
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_full_disk_leaves_the_old_checkpoint(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.pth"
+    path.write_bytes(b"old")
+    limit_writing(monkeypatch, room)
+    with pytest.raises(
+        OSError, match="out.pth.*(No space|cannot be)|No space.*out.pth"
+    ):
+        write_checkpoint(dict(state_dict=dict(a=torch.ones(500))), path, True)
+    assert tree(tmp_path) == {"out.pth": b"old"}

@@ -195,12 +195,8 @@ def _files_in(folder: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
 def refuse_overwriting(images: Mapping[str, Path], output: Path) -> None:
     """See to it that no image would be overwritten by its own results.
 
-    Args:
-        images: path by name, from `find_images`.
-        output: root of the `ResultFolder` for them.
-
     Raises:
-        ValueError: a result of an image would be written over an image.
+        ValueError: a result of an image would be written over it.
     """
     for name, path in images.items():
         for written in (_record_file(output, name), _picture_file(output, name)):
@@ -212,11 +208,7 @@ def refuse_overwriting(images: Mapping[str, Path], output: Path) -> None:
 
 
 def refuse_foreign_folder(root: Path, force: bool) -> None:
-    """Refuse a file, and without `force` a folder of files that are not ours.
-
-    Raises:
-        ValueError: it is one.
-    """
+    """Refuse a file, and without `force` a folder of files that are not ours."""
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file, not a folder")
     ours = (root / "settings.json").exists()
@@ -271,10 +263,6 @@ class ResultFolder:
 
         A damaged record counts as none, as do those of other settings and of a file
         that has changed.
-
-        Args:
-            name: of the image.
-            path: of the image.
         """
         record = _read_object(_record_file(self.root, name))
         return record if record.get("key") == self._key(path) else None
@@ -327,14 +315,8 @@ class ResultFolder:
         """Write ``images.json`` and ``detections.json`` of the images that are done.
 
         The first is a COCO annotation file without annotations, the second COCO results
-        for it. Image ids count `paths` from 1, category ids the classes.
-
-        Args:
-            paths: path of each image by its name.
-            classes: names.
-
-        Returns:
-            Numbers of images and of detections.
+        for it. Image ids count `paths` from 1, category ids the classes. Returns the
+        numbers of images and of detections.
         """
         images, results = [], []
         for image_id, (name, path) in enumerate(paths.items(), 1):

@@ -36,7 +36,6 @@ from tests.full_disk import limit_writing, tree
 from tests.robustness.file_writers import (
     COMMANDS,
     TILES,
-    WRITERS,
     _main,
     load_tool,
     make_inputs,
@@ -70,36 +69,6 @@ def is_kept(path: Path, target: str) -> bool:
     if target.startswith(("erased", "scaled", "set")):
         return not path.exists()
     return path.read_bytes() == OLD
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_writers_on_a_full_disk_and_interrupted(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target, write_it = WRITERS[name]
-    path = put_old(folder, target, monkeypatch)
-    before = tree(folder)
-    for room in (0, 15):
-        with monkeypatch.context() as patch:
-            begun = limit_writing(patch, room)
-            with pytest.raises(OSError, match="No space left on device|cannot be"):
-                write_it(folder)
-        if target.startswith("set"):  # an image or two come first
-            begun = begun[:1]
-        else:
-            assert is_kept(path, target)
-        assert begun and not any(file.exists() for file in begun)
-        assert not [name for name in tree(folder) if name.endswith(".part")]
-    with monkeypatch.context() as patch:
-        limit_writing(patch, 10, KeyboardInterrupt)
-        # torch makes an error of its own of it.
-        with pytest.raises((KeyboardInterrupt, OSError)):
-            write_it(folder)
-    assert target.startswith("set") or is_kept(path, target)
-    assert not [name for name in tree(folder) if name.endswith(".part")]
-    write_it(folder)
-    assert path.read_bytes() != OLD
-    assert before.keys() <= tree(folder).keys()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
