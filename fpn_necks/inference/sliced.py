@@ -142,7 +142,11 @@ def check_settings(
     score_threshold: float = 0.0,
     max_detections: int | None = None,
     border_margin: int | None = 4,
-    **_others: bool,
+    *,
+    per_class: bool = True,
+    also_whole_image: bool = False,
+    resize_tiles: bool = True,
+    ignore_masks: bool = False,
 ) -> None:
     """Check numbers before a model or an image is loaded; see `detect_sliced`.
 

@@ -26,11 +26,6 @@ class ReleasedMethod:
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def same(*names: str) -> dict[str, str]:
-    """Return the names of parameters that are called the same in both."""
-    return {name: name for name in names}
-
-
 def conv(released: str, ours: str, bias: bool = True) -> dict[str, str]:
     """Return the names of a plain convolution's parameters."""
     parts = ("weight", "bias") if bias else ("weight",)

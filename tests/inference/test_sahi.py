@@ -11,6 +11,7 @@ from mmdet.apis import init_detector
 import fpn_necks  # noqa: F401  registers the necks
 from fpn_necks.inference import detect_sliced
 from tests.inference.small_detectors import NAMES, noise, write_detector
+from tests.inference.test_sliced import assert_same
 
 sahi = pytest.importorskip("sahi", reason="SAHI is not installed (pip install sahi)")
 
@@ -49,15 +50,5 @@ def test_recipe(name: str, tmp_path: Path) -> None:
     expected = detect_sliced(
         detector, image, (64, 48), (10, 10), border_margin=None
     ).pred_instances
-    rows = [
-        [label, score, *box]
-        for label, score, box in zip(
-            expected.labels.tolist(),
-            expected.scores.tolist(),
-            expected.bboxes.tolist(),
-            strict=True,
-        )
-    ]
-    assert len(found) == len(rows) > 20
-    difference = np.abs(np.array(sorted(found)) - np.array(sorted(rows)))
-    assert difference.max() < 1e-3
+    assert len(found) > 20
+    assert_same(expected, np.array(found), score=1e-5)

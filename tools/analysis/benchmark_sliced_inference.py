@@ -1,7 +1,7 @@
 """Tiles per second of sliced inference, beside SAHI's, on one detector and image.
 
 Both run the same tiles, in turns, and what they give is compared. SAHI is not a
-requirement of fpn_necks: `pip install sahi`. docs/sliced_inference.md has numbers.
+requirement of fpn_necks: `pip install sahi`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 
 import numpy as np
-import torch
 
 import fpn_necks  # noqa: F401  registers what the config may name
 from fpn_necks.datasets import tile_corners
@@ -28,7 +26,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tile", type=int, nargs=2, default=(640, 512))
     parser.add_argument("--overlap", type=int, nargs=2, default=(50, 50))
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--score-thr", type=float, default=0.3)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--device", default=default_device())
     return parser.parse_args()
@@ -48,43 +45,36 @@ def main() -> None:
         model_type="mmdet",
         config_path=args.config,
         model_path=args.checkpoint,
-        confidence_threshold=args.score_thr,
+        confidence_threshold=0.3,
         device=args.device,
     )
-    options = dict(score_threshold=args.score_thr, border_margin=None)
-    runs: dict[str, Callable[[], int]] = {
-        "detect": lambda: len(
-            detect_sliced(
-                model, image, tile, overlap, args.batch_size, **options
-            ).pred_instances
-        ),
-        "SAHI": lambda: len(
-            get_sliced_prediction(
-                np.ascontiguousarray(image[..., ::-1]),  # SAHI's arrays are RGB
-                theirs,
-                slice_width=tile[0],
-                slice_height=tile[1],
-                overlap_width_ratio=overlap[0] / tile[0] + 1e-6,
-                overlap_height_ratio=overlap[1] / tile[1] + 1e-6,
-                perform_standard_pred=False,
-                postprocess_type="NMS",
-                postprocess_match_metric="IOU",
-                verbose=0,
-            ).object_prediction_list
-        ),
+    ours = dict(batch_size=args.batch_size, score_threshold=0.3, border_margin=None)
+    options = dict(
+        slice_width=tile[0],
+        slice_height=tile[1],
+        overlap_width_ratio=overlap[0] / tile[0] + 1e-6,
+        overlap_height_ratio=overlap[1] / tile[1] + 1e-6,
+        perform_standard_pred=False,
+        postprocess_type="NMS",
+        postprocess_match_metric="IOU",
+        verbose=0,
+    )
+    rgb = np.ascontiguousarray(image[..., ::-1])  # SAHI's order
+    runs = {
+        "detect": lambda: detect_sliced(model, image, tile, overlap, **ours),
+        "SAHI": lambda: get_sliced_prediction(rgb, theirs, **options),
     }
-    found = {name: run() for name, run in runs.items()}  # warm-up
+    found = [run() for run in runs.values()]  # the warm-up too
+    counts = len(found[0].pred_instances), len(found[1].object_prediction_list)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(args.turns):
         for name, run in runs.items():
             start = time.perf_counter()
-            run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            run()  # both end with indexing that waits for the device
             seconds[name].append(time.perf_counter() - start)
     speed = {name: number / statistics.median(x) for name, x in seconds.items()}
-    for name in runs:
-        print(f"{name}: {speed[name]:.2f} tiles/s, {found[name]} detections")
+    for name, count in zip(runs, counts, strict=True):
+        print(f"{name}: {speed[name]:.2f} tiles/s, {count} detections")
     print(f"ratio: {speed['detect'] / speed['SAHI']:.2f} ({number} tiles)")
 
 
