@@ -18,8 +18,11 @@ from fpn_necks.detectors import default_device, load_detector, read_image
 from fpn_necks.inference import detect_sliced
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+def main() -> None:
+    """Time both in turns and print medians and their ratio."""
+    from sahi import AutoDetectionModel
+    from sahi.predict import get_sliced_prediction
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("config", "checkpoint", "image"):
         parser.add_argument(name)
@@ -28,15 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--device", default=default_device())
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Time both in turns and print medians and their ratio."""
-    from sahi import AutoDetectionModel
-    from sahi.predict import get_sliced_prediction
-
-    args = parse_arguments()
+    args = parser.parse_args()
     model = load_detector(args.config, args.checkpoint, args.device)
     image = read_image(args.image, model)
     tile, overlap = tuple(args.tile), tuple(args.overlap)
