@@ -98,7 +98,7 @@ def check_coco(coco: Any, name: str, *, sized: bool = True) -> dict[str, Any]:
     if not isinstance(coco, dict):
         kind = type(coco).__name__
         raise ValueError(
-            f"{name} is no COCO detection file: expected a dict, got {kind}"
+            f"{name} is no COCO detection file: expected a dict, got a {kind}"
         )
     coco.setdefault("annotations", [])
     for key in ("images", "annotations", "categories"):
