@@ -187,9 +187,8 @@ class TinyPersonMetric(BaseMetric):
             return {}
         # Labels and categories become the dataset's classes; the others are left out.
         annotations = [
-            {**a, "category_id": self._labels[a["category_id"]]}
+            {**a, "category_id": self._labels.get(a["category_id"])}
             for a in self.annotations["annotations"]
-            if a["category_id"] in self._labels
         ]
         own = sorted(set(self._labels.values()))
         truth = {

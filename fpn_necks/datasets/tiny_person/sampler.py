@@ -71,18 +71,14 @@ class TileSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         images = self.images
         if self.shuffle:
-            generator = torch.Generator()
-            generator.manual_seed(self.seed + self.epoch)
-            order = torch.randperm(len(images), generator=generator).tolist()
+            draws = torch.Generator()
+            draws.manual_seed(self.seed + self.epoch)
             images = [
-                [
-                    images[k][i]
-                    for i in torch.randperm(
-                        len(images[k]), generator=generator
-                    ).tolist()
-                ]
-                for k in order
+                [image[i] for i in torch.randperm(len(image), generator=draws).tolist()]
+                for image in images
             ]
+            order = torch.randperm(len(images), generator=draws).tolist()
+            images = [images[k] for k in order]
         # With the number of the image, so that the parts of one do not run together.
         flat = [(k, index) for k, image in enumerate(images) for index in image]
         own = flat[self.own]
