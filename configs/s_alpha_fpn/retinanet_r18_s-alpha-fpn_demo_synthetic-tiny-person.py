@@ -60,6 +60,8 @@ model = dict(
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
+    # As the README's numbers were made; these images are decoded in no time.
+    sampler=dict(_delete_=True, type="DefaultSampler", shuffle=True),
     dataset=dict(
         data_root=data_root,
         ann_file="annotations/train.json",

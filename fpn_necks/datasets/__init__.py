@@ -3,8 +3,7 @@
 from . import tiny_person, transforms
 from .synthetic.scene import Person, Scene, draw_scene
 from .synthetic.scene_settings import SceneSettings
-from .synthetic.summaries import SplitSummary, SyntheticTinyPerson
-from .synthetic.tiny_person import generate
+from .synthetic.tiny_person import SplitSummary, SyntheticTinyPerson, generate
 from .tiny_person import TileSettings, check_tiny_person, tile_corners
 
 __all__ = [

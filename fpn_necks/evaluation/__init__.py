@@ -4,8 +4,7 @@ All but the metric is plain numpy.
 """
 
 from .merge_tiles import merge_tiles
-from .options import EvaluationOptions
-from .presets import AI_TOD, CORRECTED, RELEASED, Rules
+from .options import AI_TOD, CORRECTED, RELEASED, EvaluationOptions, Rules
 from .tiny_person import average_over_thresholds, evaluate_tiny_person
 from .tiny_person_metric import TinyPersonMetric
 

@@ -1,156 +1,113 @@
-"""Average precision by the rules of the released TinyPerson evaluation."""
+"""Average precision by the rules of the released TinyPerson evaluation.
+
+COCO's matching and its 101 recall points, with two differences: a detection that finds
+no match and lies in an ignored box (by IoD, at the current threshold) is ignored, and
+that box counts as taken.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from .annotations import GroundTruth, RankedDetections
+from .boxes import GroundTruth, RankedDetections
 from .matching import (
+    FALSE,
+    TRUE,
+    Pairs,
     Preferences,
-    best_per_detection,
-    chunks,
+    best_pairs,
+    count,
     match,
     order_positions,
 )
-from .outcomes import Outcomes, decide
-from .overlaps import Pairs
-from .settings import Settings
+from .options import EvaluationOptions
 
 RECALL_POINTS = np.linspace(0, 1, 101)
 
 
-@dataclass(frozen=True)
-class AveragePrecision:
-    """Curves of all settings; -1 where a category has no box in a bucket.
-
-    Attributes:
-        values: ``(T, B)`` average precision, the mean over recall points and categories
-            with boxes; -1 if there is none.
-        precision: ``(T, 101, K, B)`` at the recall points 0, 0.01, ..., 1.
-        scores: ``(T, 101, K, B)`` score at which each recall point is reached.
-        recall: ``(T, K, B)`` final recall.
-        outcomes: what became of every detection.
-    """
-
-    values: np.ndarray
-    precision: np.ndarray
-    scores: np.ndarray
-    recall: np.ndarray
-    outcomes: Outcomes
-
-
-def average_precision(
-    truth: GroundTruth, detections: RankedDetections, pairs: Pairs, settings: Settings
-) -> AveragePrecision:
-    """Compute the average precision for all thresholds and buckets.
-
-    COCO's matching and its 101 recall points, with two differences: a detection that
-    finds no match and lies in an ignored box (by IoD, at the current threshold) is
-    ignored, and that box counts as taken.
-
-    Args:
-        truth: the boxes.
-        detections: ranked within groups.
-        pairs: of all detections with the boxes.
-        settings: ranges compare with the boxes' areas.
-    """
-    outcomes = judge(truth, detections, pairs, settings)
-    num_categories, num_buckets = outcomes.num_positives.shape
-    num_thresholds = len(settings.iou_thresholds)
-    shape = (num_thresholds, len(RECALL_POINTS), num_categories, num_buckets)
-    precision, scores = np.full(shape, -1.0), np.full(shape, -1.0)
-    recall = np.full((num_thresholds, num_categories, num_buckets), -1.0)
-    categories = detections.groups // len(truth.image_ids)
-    within = detections.ranks < settings.max_detections
-    for k in range(num_categories):
-        rows = (within & (categories == k)).nonzero()[0]
-        rows = rows[np.argsort(-detections.scores[rows], kind="stable")]
-        ranked_scores = detections.scores[rows]
-        for setting in range(settings.num_settings):
-            b, t = divmod(setting, num_thresholds)
-            positives = outcomes.num_positives[k, b]
-            if positives == 0:
-                continue
-            curve = precision_curve(
-                outcomes.true[setting, rows], outcomes.false[setting, rows], positives
-            )
-            precision[t, :, k, b], places, recall[t, k, b] = curve
-            reached = places < len(rows)
-            scores[t, :, k, b] = 0
-            scores[t, reached, k, b] = ranked_scores[places[reached]]
-    return AveragePrecision(
-        _mean_of_known(precision), precision, scores, recall, outcomes
-    )
-
-
-def judge(
-    truth: GroundTruth, detections: RankedDetections, pairs: Pairs, settings: Settings
-) -> Outcomes:
-    """Match detections to boxes and decide which count."""
-    low, high = settings.edges**2 * np.sign(settings.edges)
+def ignored_boxes(truth: GroundTruth, options: EvaluationOptions) -> np.ndarray:
+    """Return ``(G, B)`` the boxes that need not be found, for every bucket."""
     ignored = truth.crowd.copy()
-    if settings.use_ignore_attr:
+    if options.use_ignore_attr:
         ignored |= truth.ignore
-    if settings.ignore_uncertain:
+    if options.ignore_uncertain:
         ignored |= truth.uncertain
-    outside = (truth.areas[:, None] < low) | (truth.areas[:, None] > high)
-    ignored_in_bucket = ignored[:, None] | outside
-    ignored_here = settings.per_setting(ignored_in_bucket)
+    return ignored[:, None] | _outside(truth.areas, options)
 
-    num_detections = len(detections.scores)
-    within = detections.ranks < settings.max_detections
-    matched = np.full((settings.num_settings, num_detections), -1, dtype=np.int32)
+
+def match_boxes(
+    truth: GroundTruth,
+    detections: RankedDetections,
+    pairs: Pairs,
+    options: EvaluationOptions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match detections to boxes in all settings.
+
+    Returns:
+        ``(S, D)`` uint8 what each detection counts as, and ``(S, D)`` int32 index of
+        the box it takes, or -1.
+    """
+    thresholds = options.thresholds("ap")
+    ignored = ignored_boxes(truth, options)
+    within = detections.ranks < options.ap_max_detections
+    matched = np.full((len(thresholds), len(within)), -1, dtype=np.int32)
     pairs = pairs[within[pairs.detections]]
-    overlap, iod = _overlaps(pairs, truth, settings)
+    overlap, iod = _overlaps(pairs, truth, options)
     # No smaller overlap can matter, and most are smaller.
-    lowest = settings.thresholds.min()
-    near = (overlap >= lowest) | (iod >= lowest)
+    near = (overlap >= thresholds.min()) | (iod >= thresholds.min())
     pairs, overlap, iod = pairs[near], overlap[near], iod[near]
-    for chunk in chunks(pairs, detections.groups, settings.num_settings):
-        part = pairs[chunk]
+    if len(pairs):
         preferences = _preferences(
-            part, overlap[chunk], iod[chunk], truth.crowd, ignored_here, settings
+            pairs, overlap, iod, truth.crowd, options.per_setting(ignored), options
         )
-        match(part, detections.ranks, preferences, matched)
-    areas = detections.areas[:, None]
-    beyond = settings.per_setting((areas < low) | (areas > high)).T
-    counted = np.broadcast_to(within, matched.shape)
-    return decide(truth, ignored_in_bucket, matched, counted, beyond, settings)
+        match(pairs, detections.ranks, preferences, matched)
+    beyond = options.per_setting(_outside(detections.areas, options)).T
+    return count(truth, ignored, matched, within, beyond, options), matched
 
 
 def precision_curve(
-    true: np.ndarray, false: np.ndarray, positives: int
+    counts: np.ndarray, positives: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the precision at the recall points, their places and the final recall.
 
     Args:
-        true: ``(D,)`` true positives in order of falling score.
-        false: ``(D,)`` false positives.
-        positives: number of boxes to be found.
+        counts: ``(D,)`` what detections count as, in order of falling score.
+        positives: number of boxes to be found, at least 1.
 
     Returns:
         ``(101,)`` precision, 0 where the recall is not reached; ``(101,)`` index of the
         detection that reaches it, D where none does; the final recall.
     """
-    num_true = np.cumsum(true, dtype=np.float64)
+    num_true = np.cumsum(counts == TRUE, dtype=np.float64)
     recalls = num_true / positives
     # The spacing keeps a leading ignored detection from dividing 0 by 0.
-    precisions = num_true / (np.cumsum(false) + num_true + np.spacing(1))
+    precisions = num_true / (np.cumsum(counts == FALSE) + num_true + np.spacing(1))
     precisions = np.maximum.accumulate(precisions[::-1])[::-1]
     places = np.searchsorted(recalls, RECALL_POINTS, side="left")
     found = np.append(precisions, 0.0)[places]
     return found, places, float(recalls[-1]) if len(recalls) else 0.0
 
 
+def average_precision(
+    counts: np.ndarray, positives: int, num_images: int, options: EvaluationOptions
+) -> float:
+    """Return the mean precision over the recall points; see `precision_curve`."""
+    return float(precision_curve(counts, positives)[0].mean())
+
+
+def _outside(areas: np.ndarray, options: EvaluationOptions) -> np.ndarray:
+    edges = options.edges("ap")
+    low, high = edges**2 * np.sign(edges)
+    return (areas[:, None] < low) | (areas[:, None] > high)
+
+
 def _overlaps(
-    pairs: Pairs, truth: GroundTruth, settings: Settings
+    pairs: Pairs, truth: GroundTruth, options: EvaluationOptions
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(P,)`` overlap as COCO defines it, and IoD by the rules."""
     iod = pairs.iod
     overlap = np.where(truth.crowd[pairs.truths], iod, pairs.iou)
-    if settings.rules.iod_from_overlap:
+    if options.rules.iod_from_overlap:
         ratio = truth.areas[pairs.truths] / pairs.detection_areas
         iod = overlap / (1 + overlap) * (1 + ratio)
     return overlap, iod
@@ -162,9 +119,9 @@ def _preferences(
     iod: np.ndarray,
     crowd: np.ndarray,
     ignored_here: np.ndarray,
-    settings: Settings,
+    options: EvaluationOptions,
 ) -> Preferences:
-    thresholds, num_pairs = settings.thresholds, len(pairs)
+    thresholds, num_pairs = options.thresholds("ap"), len(pairs)
     ignored = ignored_here[pairs.truths]
     file_order = np.arange(num_pairs)
     # The highest overlap wins, of equal ones the last; any box that counts wins over
@@ -173,20 +130,11 @@ def _preferences(
     keys = place[:, None] + np.where(ignored, np.int32(0), np.int32(num_pairs))
     keys[overlap[:, None] < thresholds] = -1
     fallback = None
-    if settings.use_iod_for_ignore:
+    if options.use_iod_for_ignore:
         # The highest IoD wins, of equal ones the first.
         iod_place = order_positions(-file_order, iod)
-        candidates = np.where(
-            ignored & (iod[:, None] >= thresholds), iod_place[:, None], np.int32(-1)
+        fallback = best_pairs(
+            pairs.detections, iod_place, ignored & (iod[:, None] >= thresholds)
         )
-        best = best_per_detection(pairs.detections, candidates)
-        fallback = np.where(best >= 0, np.argsort(iod_place)[best], -1)
     exclusive = np.broadcast_to(~crowd[:, None], ignored_here.shape)
     return Preferences(keys, np.tile(np.argsort(place), 2), fallback, exclusive)
-
-
-def _mean_of_known(precision: np.ndarray) -> np.ndarray:
-    known = precision > -1
-    count = known.sum((1, 2))
-    total = np.where(known, precision, 0).sum((1, 2))
-    return np.where(count > 0, total / np.maximum(count, 1), -1.0)

@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .annotations import DetectionTable, read_detections
-from .json_fields import Json, column, look_up, unique_ids
-
-# Pairs of boxes that are compared at once.
-_BLOCK = 4_000_000
+from ..coco_files import checked_coco
+from .boxes import Detections
 
 
 def merge_tiles(
@@ -44,18 +41,20 @@ def merge_tiles(
         ValueError: a field is missing or wrong, a tile belongs to no image or an image
             has no tile, or a detection belongs to no tile.
     """
-    table = read_detections(detections)
-    return merge_table(table, tiles, images, nms_threshold, per_class).records()
+    table = Detections.read(detections)
+    tiles = checked_coco(tiles, "the tile file")
+    images = checked_coco(dict(images=images), "the ground truth")["images"]
+    return merge_detections(table, tiles, images, nms_threshold, per_class).records()
 
 
-def merge_table(
-    table: DetectionTable,
-    tiles: Json,
+def merge_detections(
+    table: Detections,
+    tiles: Mapping[str, Any],
     images: Sequence[Mapping[str, Any]],
     nms_threshold: float | None = 0.5,
     per_class: bool = False,
     left_out: frozenset[Any] = frozenset(),
-) -> DetectionTable:
+) -> Detections:
     """Do the same as ``merge_tiles`` on arrays.
 
     Images whose ids are in ``left_out`` need not have tiles.
@@ -63,113 +62,122 @@ def merge_table(
     if nms_threshold is not None and not 0 < nms_threshold <= 1:
         raise ValueError(f"nms_threshold must be in (0, 1] or None: {nms_threshold!r}")
     tile_ids, tile_images, corners = _read_tiles(tiles, images, left_out)
-    tile = look_up(table.image_ids, tile_ids, "detection", "tile", "the tile file")
+    tile = table.places("tile", tile_ids, "the tile file")
     image = tile_images[tile]
     order = np.lexsort((tile, image))  # stable: file order within a tile
-    image = image[order]
-    boxes, scores = table.boxes[order], table.scores[order]
-    categories = [table.category_ids[i] for i in order]
-    corner = corners[tile[order]]
-    x1y1 = boxes[:, :2] + corner
-    x2y2 = boxes[:, :2] + boxes[:, 2:] + corner
+    image, categories = image[order], table.categories[order]
+    boxes, scores = table.boxes[order].astype(np.float64), table.scores[order]
+    x1y1 = boxes[:, :2] + corners[tile[order]]
+    x2y2 = boxes[:, :2] + boxes[:, 2:] + corners[tile[order]]
     if nms_threshold is None:
         kept = np.arange(len(scores))
     else:
         x1y1, x2y2 = x1y1.astype(np.float32), x2y2.astype(np.float32)
-        classes = np.unique(categories, return_inverse=True)[1] if per_class else None
-        kept = _suppress_per_image(x1y1, x2y2, scores, image, classes, nms_threshold)
-    ids = column(images, "id", "image")
-    merged = np.concatenate([x1y1, x2y2 - x1y1], 1)[kept]
-    return DetectionTable(
-        [ids[i] for i in image[kept].tolist()],
-        [categories[i] for i in kept.tolist()],
-        merged.astype(np.float64),
+        # Boxes of different sets never suppress each other.
+        sets = image
+        if per_class:
+            sets = image * len(table.category_ids) + categories
+        kept = _survivors(x1y1, x2y2, scores, sets, nms_threshold)
+    return Detections(
+        [entry["id"] for entry in images],
+        image[kept],
+        table.category_ids,
+        categories[kept],
+        np.concatenate([x1y1, x2y2 - x1y1], 1)[kept].astype(np.float64),
         scores[kept],
     )
 
 
 def _read_tiles(
-    tiles: Json, images: Sequence[Mapping[str, Any]], left_out: frozenset[Any]
+    tiles: Any, images: Sequence[Mapping[str, Any]], left_out: frozenset[Any]
 ) -> tuple[list[Any], np.ndarray, np.ndarray]:
     """Return ids, index of the image and (x1, y1) of every tile."""
-    if not isinstance(tiles, Mapping) or "images" not in tiles:
-        raise ValueError("the tile file must be COCO annotations with 'images'")
-    records = tiles["images"]
-    tile_ids = unique_ids(column(records, "id", "tile"), "tile")
-    names = unique_ids(column(images, "file_name", "image"), "image file_name, as")
-    owners = column(records, "file_name", "tile")
-    places = look_up(owners, names, "tile", "image", "the ground truth")
-    needed = {image["file_name"] for image in images if image["id"] not in left_out}
-    missing = sorted(needed - set(owners))
+    names: dict[str, int] = {}
+    for place, entry in enumerate(images):
+        if "file_name" not in entry:
+            raise ValueError(
+                f"image {entry['id']!r} has no 'file_name', which tells its tiles"
+            )
+        if names.setdefault(entry["file_name"], place) != place:
+            raise ValueError(f"file {entry['file_name']!r} belongs to two images")
+    ids: list[Any] = []
+    places, corners = [], []
+    for entry in tiles["images"]:
+        for key in ("file_name", "corner"):
+            if key not in entry:
+                raise ValueError(f"tile {entry['id']!r} has no {key!r}")
+        if entry["file_name"] not in names:
+            raise ValueError(
+                f"tile {entry['id']!r} belongs to image {entry['file_name']!r}, which "
+                "the ground truth does not have"
+            )
+        ids.append(entry["id"])
+        places.append(names[entry["file_name"]])
+        corners.append(entry["corner"])
+    needed = {p for p, entry in enumerate(images) if entry["id"] not in left_out}
+    missing = sorted(needed - set(places))
     if missing:
         raise ValueError(
-            f"image {missing[0]!r} has no tile ({len(missing)} such images): nothing "
-            "can be found there"
+            f"image {images[missing[0]]['file_name']!r} has no tile ({len(missing)} "
+            "such images): nothing can be found there"
         )
-    corners = column(records, "corner", "tile")
-    try:
-        origins = np.array(corners, dtype=np.float64).reshape(-1, 4)[:, :2]
-    except (OverflowError, TypeError, ValueError):
-        raise ValueError("the corner of every tile must be 4 numbers") from None
-    if not np.isfinite(origins).all():
-        raise ValueError("the corner of every tile must be finite")
-    return tile_ids, places, origins
-
-
-def _suppress_per_image(
-    x1y1: np.ndarray,
-    x2y2: np.ndarray,
-    scores: np.ndarray,
-    image: np.ndarray,
-    classes: np.ndarray | None,
-    threshold: float,
-) -> np.ndarray:
-    """Return the indices of the survivors, rising."""
-    _, starts = np.unique(image, return_index=True)
-    kept = [
-        rows[
-            _survivors(
-                x1y1[rows],
-                x2y2[rows],
-                scores[rows],
-                None if classes is None else classes[rows],
-                threshold,
-            )
-        ]
-        for rows in np.split(np.arange(len(scores)), starts[1:])
-    ]
-    return np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
+    origins = np.array(corners, dtype=np.float64).reshape(-1, 4)[:, :2]
+    return ids, np.array(places, dtype=np.int64), origins
 
 
 def _survivors(
     x1y1: np.ndarray,
     x2y2: np.ndarray,
     scores: np.ndarray,
-    classes: np.ndarray | None,
+    sets: np.ndarray,
     threshold: float,
 ) -> np.ndarray:
-    """Return which boxes of one image survive, ``(n,)`` bool."""
-    order = np.argsort(-scores, kind="stable")
-    x1, y1 = x1y1[order].T
-    x2, y2 = x2y2[order].T
+    """Return the indices of the boxes that greedy NMS keeps, rising."""
+    by_score = np.argsort(-scores, kind="stable")
+    place = np.empty(len(scores), dtype=np.int64)
+    place[by_score] = np.arange(len(scores))
+    pairs = np.sort(place[_doubles(x1y1, x2y2, sets, threshold)], axis=1)
+    # A box that no undecided one of a higher score suppresses is kept; what it
+    # suppresses is decided too. The same survivors as one by one.
+    alive = np.ones(len(scores), dtype=bool)
+    while len(pairs):
+        waiting = np.zeros(len(scores), dtype=bool)
+        waiting[pairs[:, 1]] = True
+        alive[pairs[~waiting[pairs[:, 0]], 1]] = False
+        pairs = pairs[waiting[pairs[:, 0]] & alive[pairs].all(1)]
+    return np.sort(by_score[alive])
+
+
+def _doubles(
+    x1y1: np.ndarray, x2y2: np.ndarray, sets: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Return ``(n, 2)`` the pairs of a set whose IoU, widths x2 - x1 + 1, is so high.
+
+    Sorted by their left sides, only neighbours can overlap: the pairs of every box with
+    the next one are compared, then those with the one after that, as far as it reaches.
+    """
+    order = np.lexsort((x1y1[:, 0], sets))
+    (x1, y1), (x2, y2) = x1y1[order].T.copy(), x2y2[order].T.copy()
     one = np.float32(1)
     areas = (x2 - x1 + one) * (y2 - y1 + one)
-    count = len(order)
-    alive = np.ones(count, dtype=bool)
-    step = max(1, _BLOCK // max(1, count))
-    for first in range(0, count, step):
-        rows = slice(first, min(count, first + step))
-        width = np.minimum(x2[rows, None], x2) - np.maximum(x1[rows, None], x1) + one
-        height = np.minimum(y2[rows, None], y2) - np.maximum(y1[rows, None], y1) + one
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        union = areas[rows, None] + areas - shared
-        doubles = shared / union >= threshold
-        if classes is not None:
-            doubles &= classes[order[rows], None] == classes[order]
-        doubles &= np.arange(count) > np.arange(rows.start, rows.stop)[:, None]
-        for row in doubles.any(1).nonzero()[0]:
-            if alive[first + row]:
-                alive &= ~doubles[row]
-    result = np.zeros(count, dtype=bool)
-    result[order] = alive
-    return result
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    if len(x1):
+        # One rising number for set and side, with room between the sets.
+        low = x1.min().astype(np.float64)
+        start = sets[order] * (np.maximum(x1, x2).max() - low + 3)
+        ends = np.searchsorted(start + (x1 - low), start + (x2 - low) + 1, "right")
+        reach = ends - np.arange(len(x1))
+        rows = np.flatnonzero(reach > 1)
+    step = 0
+    while len(x1) and len(rows):
+        step += 1
+        j = rows + step
+        height = np.minimum(y2[rows], y2[j]) - np.maximum(y1[rows], y1[j]) + one
+        meets = height > 0
+        i, j, height = rows[meets], j[meets], height[meets]
+        width = np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]) + one
+        shared = np.maximum(width, 0) * height
+        double = shared / (areas[i] + areas[j] - shared) >= threshold
+        found.append(order[np.stack([i[double], j[double]], 1)])
+        rows = rows[reach[rows] > step + 1]
+    return np.concatenate(found)

@@ -1,4 +1,8 @@
-"""The options of the evaluation, checked."""
+"""The options of the evaluation, and the rules and size ranges of the benchmarks.
+
+Ranges are in side pixels, √area, both ends inclusive: a box exactly on an edge counts
+in both buckets.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,85 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .presets import (
-    CORRECTED,
-    RELEASED,
-    TINY_PERSON_AP_RANGES,
-    TINY_PERSON_IOU_THRESHOLDS,
-    TINY_PERSON_MR_RANGES,
-    Ranges,
-    Rules,
-)
-from .settings import Settings
+import numpy as np
+
+Ranges = Mapping[str, tuple[float, float]]
 
 METRICS = ("ap", "mr")
-_SWITCHES = (
-    "ignore_uncertain",
-    "use_iod_for_ignore",
-    "use_ignore_attr",
-    "merge_per_class",
-    "merge_categories",
-    "leave_out_dense",
+TINY_PERSON_IOU_THRESHOLDS = (0.25, 0.5, 0.75)
+TINY_PERSON_AP_RANGES: Ranges = {
+    "all": (1, 1e5),
+    "tiny": (1, 20),
+    "tiny1": (1, 8),
+    "tiny2": (8, 12),
+    "tiny3": (12, 20),
+    "small": (20, 32),
+    "reasonable": (32, 1e5),
+}
+# The released miss rate starts at 2 pixels where the average precision starts at 1.
+TINY_PERSON_MR_RANGES: Ranges = {
+    "tiny": (2, 20),
+    "tiny1": (2, 8),
+    "tiny2": (8, 12),
+    "tiny3": (12, 20),
+    "small": (20, 32),
+    "all": (-1, 1e10),
+}
+# Wang et al., "Tiny Object Detection in Aerial Images", ICPR 2020, name the ranges very
+# tiny [2, 8], tiny [8, 16], small [16, 32] and medium [32, 64]. Their evaluation code
+# leaves both outer ends open, so that the few boxes beyond them are counted; so do we.
+AI_TOD_RANGES: Ranges = {
+    "all": (0, 1e5),
+    "very_tiny": (0, 8),
+    "tiny": (8, 16),
+    "small": (16, 32),
+    "medium": (32, 1e5),
+}
+# COCO compares with a little less than 1, so that a perfect overlap can match.
+_ALMOST_ONE = 1 - 1e-10
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the released evaluation does that nobody would decide to do.
+
+    The field names say what happens where they are true.
+
+    Attributes:
+        zero_id_is_no_match: a detection matched to the annotation with id 0 counts as
+            unmatched, because a match is stored as the id. TinyPerson's ids start at 0.
+        iod_from_overlap: the share of a detection that lies in an ignored box (IoD) is
+            derived from the overlap o and the annotation's ``area`` as
+            o / (1 + o) * (1 + area / detection area). That is right if o is the IoU and
+            the area that of the box; for crowd boxes, and for all ignored boxes of the
+            miss rate, o is the IoD itself. The miss rate then compares with 0.5 at
+            every IoU threshold.
+        recall_wraps: where the first ranked detection is already beyond a point of
+            false positives per image, the final recall is taken instead of 0.
+        miss_rate_reads_ignore_alone: the miss rate does not look at ``iscrowd``, and
+            looks at ``ignore`` even with ``use_ignore_attr=False``.
+    """
+
+    zero_id_is_no_match: bool
+    iod_from_overlap: bool
+    recall_wraps: bool
+    miss_rate_reads_ignore_alone: bool
+
+
+RELEASED = Rules(True, True, True, True)
+CORRECTED = Rules(False, False, False, False)
+
+# Keyword arguments of evaluate_tiny_person and TinyPersonMetric. AI-TOD is evaluated by
+# the plain rules of COCO, with more detections.
+AI_TOD = dict(
+    metrics=("ap",),
+    released=False,
+    ignore_uncertain=False,
+    use_iod_for_ignore=False,
+    use_ignore_attr=False,
+    iou_thresholds=tuple(round(0.5 + 0.05 * i, 2) for i in range(10)),
+    ap_ranges=AI_TOD_RANGES,
+    ap_max_detections=1500,
 )
 
 
@@ -83,16 +147,24 @@ class EvaluationOptions:
             raise TypeError(
                 f"released must be True, False or Rules, got {self.released!r}"
             )
-        for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(
-                    f"{name} must be True or False, got {getattr(self, name)!r}"
-                )
-        _check_thresholds(self.iou_thresholds)
-        for name in ("ap_ranges", "mr_ranges"):
-            _check_ranges(name, getattr(self, name))
-        for name in ("ap_max_detections", "mr_max_detections"):
-            _check_count(name, getattr(self, name))
+        for name, value in vars(self).items():
+            if name.startswith(("use_", "ignore_", "leave_")) or (
+                name in ("merge_per_class", "merge_categories")
+            ):
+                if not isinstance(value, bool):
+                    raise TypeError(f"{name} must be True or False, got {value!r}")
+            elif name.endswith("_ranges"):
+                _check_ranges(name, value)
+            elif name.endswith("_max_detections"):
+                _check_count(name, value)
+        thresholds = self.iou_thresholds
+        fine = isinstance(thresholds, Sequence) and len(thresholds) > 0
+        fine = fine and all(map(_is_share, thresholds))
+        if not fine or len(set(thresholds)) < len(thresholds):
+            raise ValueError(
+                "iou_thresholds must be different numbers in (0, 1], got "
+                f"{thresholds!r}"
+            )
         if self.merge_nms is not None and not _is_share(self.merge_nms):
             raise ValueError(
                 f"merge_nms must be in (0, 1] or None, got {self.merge_nms!r}"
@@ -105,19 +177,30 @@ class EvaluationOptions:
             return self.released
         return RELEASED if self.released else CORRECTED
 
-    def settings(self, metric: str) -> Settings:
-        """Return what one metric needs."""
-        return Settings(
-            iou_thresholds=tuple(map(float, self.iou_thresholds)),
-            ranges=self.ap_ranges if metric == "ap" else self.mr_ranges,
-            max_detections=(
-                self.ap_max_detections if metric == "ap" else self.mr_max_detections
-            ),
-            ignore_uncertain=self.ignore_uncertain,
-            use_iod_for_ignore=self.use_iod_for_ignore,
-            use_ignore_attr=self.use_ignore_attr,
-            rules=self.rules,
-        )
+    def ranges(self, metric: str) -> Ranges:
+        """Return the buckets of ``'ap'`` or ``'mr'``."""
+        return self.ap_ranges if metric == "ap" else self.mr_ranges
+
+    def max_detections(self, metric: str) -> int:
+        """Return the detections of an image and category that a metric looks at."""
+        return self.ap_max_detections if metric == "ap" else self.mr_max_detections
+
+    def edges(self, metric: str) -> np.ndarray:
+        """Return ``(2, B)`` low and high ends of the buckets."""
+        return np.array(list(self.ranges(metric).values()), dtype=np.float64).T
+
+    def thresholds(self, metric: str) -> np.ndarray:
+        """Return ``(S,)`` the IoU threshold of every bucket and threshold.
+
+        A setting is one bucket with one threshold; the thresholds of the first bucket
+        come first.
+        """
+        limited = np.minimum(self.iou_thresholds, _ALMOST_ONE)
+        return np.tile(limited, len(self.ranges(metric)))
+
+    def per_setting(self, per_bucket: np.ndarray) -> np.ndarray:
+        """Repeat ``(N, B)`` columns for the thresholds: ``(N, S)``."""
+        return np.repeat(per_bucket, len(self.iou_thresholds), axis=1)
 
 
 def _is_number(value: Any) -> bool:
@@ -130,15 +213,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_share(value: Any) -> bool:
     return _is_number(value) and 0 < value <= 1
-
-
-def _check_thresholds(thresholds: Any) -> None:
-    fine = isinstance(thresholds, Sequence) and len(thresholds) > 0
-    fine = fine and all(map(_is_share, thresholds))
-    if not fine or len(set(thresholds)) < len(thresholds):
-        raise ValueError(
-            f"iou_thresholds must be different numbers in (0, 1], got {thresholds!r}"
-        )
 
 
 def _check_ranges(name: str, ranges: Any) -> None:

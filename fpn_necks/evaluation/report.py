@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .presets import CORRECTED, RELEASED, Rules
+from .options import CORRECTED, RELEASED, Rules
 
 # Gong et al. (arXiv 2011.02298), Tables 3 and 4.
 COLUMNS = ("50_tiny", "50_tiny1", "50_tiny2", "50_tiny3", "50_small", "25_tiny")

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .annotations import rank_detections, read_detections, read_ground_truth
-from .average_precision import average_precision
-from .json_fields import Source, load_json
-from .merge_tiles import merge_table
-from .miss_rate import miss_rate
+from ..coco_files import checked_coco
+from . import average_precision as ap
+from . import miss_rate as mr
+from .boxes import Detections, GroundTruth, RankedDetections
+from .matching import UNRANKED, blocks, find_pairs
+from .merge_tiles import merge_detections
 from .options import EvaluationOptions
-from .overlaps import find_pairs
+
+Record = Mapping[str, Any]
+_METRICS = {"ap": (ap, ap.average_precision), "mr": (mr, mr.miss_rate)}
 
 
 def evaluate_tiny_person(
-    ground_truth: Source,
-    detections: Source,
-    tiles: Source | None = None,
+    ground_truth: Record | str | Path,
+    detections: Sequence[Record] | str | Path,
+    tiles: Record | str | Path | None = None,
     **options: Any,
 ) -> dict[str, float]:
     """Evaluate detections as the TinyPerson benchmark does.
@@ -48,34 +52,87 @@ def evaluate_tiny_person(
         ValueError: an option or the content of a file is wrong.
     """
     chosen = EvaluationOptions(**options)
-    annotations = load_json(ground_truth, "ground truth")
-    truth = read_ground_truth(
-        annotations, chosen.merge_categories, chosen.leave_out_dense
-    )
-    table = read_detections(load_json(detections, "detections"))
+    truth = checked_coco(ground_truth, "the ground truth")
     if tiles is not None:
-        table = merge_table(
+        tiles = checked_coco(tiles, "the tile file")
+    return evaluate_detections(truth, Detections.read(detections), tiles, chosen)
+
+
+def evaluate_detections(
+    annotations: Record,
+    table: Detections,
+    tiles: Record | None,
+    options: EvaluationOptions,
+) -> dict[str, float]:
+    """Evaluate arrays of detections on annotations that ``check_coco`` has seen."""
+    truth = GroundTruth.of(
+        annotations, options.merge_categories, options.leave_out_dense
+    )
+    if tiles is not None:
+        table = merge_detections(
             table,
-            load_json(tiles, "tiles"),
+            tiles,
             annotations["images"],
-            chosen.merge_nms,
-            chosen.merge_per_class,
+            options.merge_nms,
+            options.merge_per_class,
             truth.left_out,
         )
-    ranked = rank_detections(table, truth, chosen.merge_categories)
-    ranked = ranked.first(max(chosen.ap_max_detections, chosen.mr_max_detections))
-    pairs = find_pairs(ranked.boxes, ranked.groups, truth.boxes, truth.groups)
+    limit = max(options.max_detections(metric) for metric in options.metrics)
+    ranked = RankedDetections.of(table, truth, options.merge_categories, limit)
+    num_categories = len(truth.category_ids)
+    found = {
+        metric: np.full((num_categories, len(options.thresholds(metric))), -1.0)
+        for metric in options.metrics
+    }
+    num_images = len(truth.image_ids)
+    # One category at a time: arrays of all settings times detections are the largest.
+    for k in range(num_categories):
+        ends = k * num_images, (k + 1) * num_images
+        boxes = truth[slice(*np.searchsorted(truth.groups, ends))]
+        own = ranked[slice(*np.searchsorted(ranked.groups, ends))]
+        counts = count_detections(boxes, own, options)
+        by_score = np.argsort(-own.scores, kind="stable")
+        for metric, values in found.items():
+            rules, compute = _METRICS[metric]
+            positives = (~rules.ignored_boxes(boxes, options)).sum(0)
+            for s, row in enumerate(counts[metric]):
+                num = int(positives[s // len(options.iou_thresholds)])
+                if num:
+                    values[k, s] = compute(row[by_score], num, num_images, options)
     result: dict[str, float] = {}
-    for metric in chosen.metrics:
-        compute = average_precision if metric == "ap" else miss_rate
-        settings = chosen.settings(metric)
-        values = compute(truth, ranked, pairs, settings).values
+    for metric, values in found.items():
+        known = values >= 0
+        total = np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1)
+        means = np.where(known.any(0), total, -1.0)
         result |= {
-            f"{metric.upper()}{100 * threshold:g}_{bucket}": float(values[t, b])
-            for t, threshold in enumerate(settings.iou_thresholds)
-            for b, bucket in enumerate(settings.ranges)
+            f"{metric.upper()}{100 * threshold:g}_{bucket}": float(mean)
+            for threshold, row in zip(
+                options.iou_thresholds,
+                means.reshape(-1, len(options.iou_thresholds)).T,
+                strict=True,
+            )
+            for bucket, mean in zip(options.ranges(metric), row, strict=True)
         }
     return result
+
+
+def count_detections(
+    truth: GroundTruth, detections: RankedDetections, options: EvaluationOptions
+) -> dict[str, np.ndarray]:
+    """Return ``(S, D)`` uint8 what detections count as, for every metric."""
+    counts = {
+        metric: np.full(
+            (len(options.thresholds(metric)), len(detections.scores)), UNRANKED
+        )
+        for metric in options.metrics
+    }
+    for rows, columns in blocks(detections, truth):
+        some, boxes = detections[rows], truth[columns]
+        pairs = find_pairs(some, boxes)
+        for metric, array in counts.items():
+            match_boxes = _METRICS[metric][0].match_boxes
+            array[:, rows] = match_boxes(boxes, some, pairs, options)[0]
+    return counts
 
 
 def average_over_thresholds(results: Mapping[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,33 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ..datasets.tiny_person import TileSettings, check_coco, tile_coco
+from ..coco_files import (
+    MERGED_CLASS,
+    PARTS_OF_MERGED_CLASS,
+    category_labels,
+    check_coco,
+    read_coco,
+)
+from ..datasets.tiny_person import TileSettings, tile_coco
 from ..io import write_json
-from .json_fields import column, load_json
+from .boxes import Detections
 from .options import EvaluationOptions
 from .report import paper_table, rules_in_words
-from .tiny_person import evaluate_tiny_person
+from .tiny_person import evaluate_detections
+
+_FIELDS = ("bboxes", "scores", "labels")
 
 
 @METRICS.register_module()
 class TinyPersonMetric(BaseMetric):
     """Average precision and miss rate of TinyPerson, for any detector of mmdet.
 
-    The annotations are read and checked when the metric is built, so that a wrong file
-    stops a run before it starts.
+    Evaluated are the classes of the dataset that is tested on: boxes of other
+    categories of the file need not be found, and detections with a label beyond the
+    classes are left out, with a warning. As in ``TinyPersonDataset`` the class
+    ``person`` takes in ``sea_person`` and ``earth_person`` unless they are classes too.
+    The annotations are read when the metric is built and the classes compared when the
+    loop is, so that a wrong file stops a run before it starts.
 
     Args:
         ann_file: COCO annotations of the whole images.
@@ -34,10 +48,12 @@ class TinyPersonMetric(BaseMetric):
         format_only: write the detections and evaluate nothing.
         outfile_prefix: the detections are written to ``{outfile_prefix}.bbox.json`` in
             COCO's results format, as the detector gave them (on tiles if there are
-            tiles).
+            tiles), before they are evaluated.
+        backend_args: arguments of mmengine's file backend that reads the annotations.
         collect_device: ``'cpu'`` or ``'gpu'``, how processes exchange results.
         prefix: of the names of the results, by default ``'tiny_person'``.
-        **options: see ``EvaluationOptions``.
+        **options: see ``EvaluationOptions``; ``merge_categories`` evaluates the classes
+            of the dataset as one.
 
     Raises:
         FileNotFoundError: an annotation file is missing.
@@ -60,6 +76,7 @@ class TinyPersonMetric(BaseMetric):
         tiles: Mapping[str, Any] | str | Path | None = None,
         format_only: bool = False,
         outfile_prefix: str | None = None,
+        backend_args: Mapping[str, Any] | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
         **options: Any,
@@ -70,19 +87,63 @@ class TinyPersonMetric(BaseMetric):
         self.options = EvaluationOptions(**options)
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
-        self.annotations = load_json(ann_file, "ground truth")
+        self.annotations = read_coco(ann_file, backend_args, sized=False)
         self._cuts = isinstance(tiles, Mapping)
-        of_file = tiles is not None and not self._cuts
-        self.tiles = load_json(tiles, "tiles") if of_file else None
-        # Without detections it is fast, and reads all that could be wrong.
-        evaluate_tiny_person(self.annotations, [], self.tiles, **vars(self.options))
+        self.tiles = None
         if self._cuts:
             # The dataset numbers its tiles in the same way.
-            whole = dict(self.annotations, annotations=[], categories=[])
-            checked = check_coco(whole, str(ann_file))
-            self.tiles = tile_coco(checked, TileSettings.from_config(tiles))[0]
+            settings = TileSettings.from_config(tiles)
+            images = check_coco(
+                dict(images=self.annotations["images"], categories=[]), str(ann_file)
+            )
+            self.tiles = tile_coco(images, settings)[0]
+        elif tiles is not None:
+            self.tiles = read_coco(tiles, backend_args, sized=False)
+        # Without detections it is fast, and reads all that could be wrong.
+        self._evaluate(self.annotations, Detections.read([]), self.options)
         tested = self.annotations if self.tiles is None else self.tiles
         self._corners = {image["id"]: image.get("corner") for image in tested["images"]}
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """The metainfo of the dataset that is tested on.
+
+        Raises:
+            ValueError: when it is set, if there are no classes, or one is not among the
+                categories of the annotations.
+        """
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict[str, Any]) -> None:
+        classes = (meta or {}).get("classes")
+        if not classes:
+            raise ValueError(
+                "TinyPersonMetric needs dataset_meta with 'classes', the names of the "
+                "dataset's classes"
+            )
+        classes = [classes] if isinstance(classes, str) else list(classes)
+        categories = self.annotations.get("categories", [])
+        names = classes
+        if self.options.merge_categories:
+            # A detector of sea and earth persons fits a file of persons, too.
+            names = [_merged(name) for name in classes]
+            categories = [{**c, "name": _merged(c.get("name"))} for c in categories]
+        labels = category_labels(categories, names)
+        known = {names[label] for label in labels.values()}
+        missing = [
+            c for c, name in zip(classes, names, strict=True) if name not in known
+        ]
+        if missing:
+            listed = [c.get("name") for c in self.annotations.get("categories", [])]
+            raise ValueError(
+                f"the dataset's classes {missing} are not among the categories of the "
+                f"annotations, {listed}"
+            )
+        first = {names[label]: category for category, label in reversed(labels.items())}
+        self._category_ids = [first[name] for name in names]
+        self._labels = labels
+        self._dataset_meta = meta
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the detections of a batch.
@@ -94,24 +155,20 @@ class TinyPersonMetric(BaseMetric):
                 ``corner``, if it is there, must be that of the tile.
 
         Raises:
-            ValueError: a sample is not the tile that the metric takes it for.
+            ValueError: a sample is not the tile that the metric takes it for, or the
+                dataset's classes were not told.
         """
+        if self.dataset_meta is None:
+            raise ValueError("TinyPersonMetric needs dataset_meta with 'classes'")
         for sample in data_samples:
             self._check_corner(sample)
             found = sample["pred_instances"]
-            corners = found["bboxes"].detach().cpu().double().numpy().reshape(-1, 4)
-            # Clipping can turn a box outside the image inside out by a rounding error.
-            sides = np.maximum(corners[:, 2:] - corners[:, :2], 0)
-            self.results.append(
-                dict(
-                    image_id=sample["img_id"],
-                    boxes=np.concatenate([corners[:, :2], sides], 1).tolist(),
-                    scores=found["scores"].detach().cpu().double().tolist(),
-                    labels=found["labels"].detach().cpu().tolist(),
-                )
-            )
+            columns = (found[key].detach().cpu() for key in _FIELDS)
+            # numpy has no bfloat16.
+            columns = (c.float() if c.is_floating_point() else c for c in columns)
+            self.results.append((sample["img_id"], *(c.numpy() for c in columns)))
 
-    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[Any, ...]]) -> dict[str, float]:
         """Evaluate the detections of all images.
 
         Args:
@@ -119,37 +176,64 @@ class TinyPersonMetric(BaseMetric):
 
         Returns:
             See ``evaluate_tiny_person``; nothing if ``format_only``.
-
-        Raises:
-            ValueError: the dataset's classes are not the categories of the annotations.
         """
-        category_ids, merged = self._category_ids()
-        detections = [
-            dict(
-                image_id=result["image_id"],
-                category_id=category_ids[label],
-                bbox=box,
-                score=score,
-            )
-            for result in results
-            for box, score, label in zip(
-                result["boxes"], result["scores"], result["labels"], strict=True
-            )
-        ]
         logger = MMLogger.get_current_instance()
+        table = self._table(results, logger)
         if self.outfile_prefix is not None:
             path = Path(f"{self.outfile_prefix}.bbox.json")
-            write_json(path, detections)
+            write_json(path, table.records())
             logger.info(f"detections written to {path}")
         if self.format_only:
             return {}
-        options = {**vars(self.options), "merge_categories": merged}
-        metrics = evaluate_tiny_person(
-            self.annotations, detections, self.tiles, **options
-        )
+        # Labels and categories become the dataset's classes; the others are left out.
+        annotations = [
+            {**a, "category_id": self._labels.get(a["category_id"])}
+            for a in self.annotations["annotations"]
+        ]
+        own = sorted(set(self._labels.values()))
+        truth = {
+            **self.annotations,
+            "annotations": annotations,
+            "categories": [dict(id=label) for label in own],
+        }
+        label_of = [self._labels[category] for category in table.category_ids]
+        table = replace(table, category_ids=label_of)
+        metrics = self._evaluate(truth, table, self.options)
         rules = rules_in_words(self.options.rules)
         logger.info(f"TinyPerson, {rules}\n{paper_table(metrics)}")
         return metrics
+
+    def _evaluate(
+        self, truth: Mapping[str, Any], table: Detections, options: EvaluationOptions
+    ) -> dict[str, float]:
+        return evaluate_detections(truth, table, self.tiles, options)
+
+    def _table(self, results: list[tuple[Any, ...]], logger: MMLogger) -> Detections:
+        ids = list(dict.fromkeys(result[0] for result in results))
+        place = {identifier: i for i, identifier in enumerate(ids)}
+        nothing = (None, np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+        _, boxes, scores, labels = zip(nothing, *results, strict=True)
+        images = np.repeat(
+            np.array([place[result[0]] for result in results], dtype=np.int64),
+            [len(found) for found in scores[1:]],
+        )
+        boxes = np.concatenate(boxes).astype(np.float64)
+        # Clipping can turn a box outside the image inside out by a rounding error.
+        boxes[:, 2:] = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+        scores, labels = np.concatenate(scores), np.concatenate(labels)
+        fine = labels < len(self._category_ids)
+        if not fine.all():
+            logger.warning(
+                f"{(~fine).sum():,} of {len(fine):,} detections have a label beyond "
+                f"the dataset's {len(self._category_ids)} classes and are left out"
+            )
+        # Different labels may have one category id.
+        distinct = list(dict.fromkeys(self._category_ids))
+        place_of_label = np.array([distinct.index(c) for c in self._category_ids])
+        categories = place_of_label[labels[fine]]
+        return Detections(
+            ids, images[fine], distinct, categories, boxes[fine], scores[fine]
+        )
 
     def _check_corner(self, sample: Mapping[str, Any]) -> None:
         """Refuse samples that were cut in another way: their boxes would be misplaced.
@@ -166,25 +250,6 @@ class TinyPersonMetric(BaseMetric):
                 f"TinyPersonMetric expects {expected}: give both the same tiles"
             )
 
-    def _category_ids(self) -> tuple[list[Any], bool]:
-        """Return the category of every label, and whether all categories are one."""
-        if not self.dataset_meta or "classes" not in self.dataset_meta:
-            raise ValueError("TinyPersonMetric needs dataset_meta with 'classes'")
-        classes = self.dataset_meta["classes"]
-        classes = [classes] if isinstance(classes, str) else list(classes)
-        merged = self.options.merge_categories
-        categories = self.annotations.get("categories", [])
-        names = column(categories, "name", "category")
-        ids = dict(zip(names, column(categories, "id", "category"), strict=True))
-        if all(name in ids for name in classes):
-            return [ids[name] for name in classes], merged
-        if len(classes) == 1 and ids and all(n.endswith(classes[0]) for n in names):
-            # TinyPerson's sea_person and earth_person are one class, person.
-            return [next(iter(ids.values()))], True
-        if merged and ids:
-            return [next(iter(ids.values()))] * len(classes), True
-        missing = [name for name in classes if name not in ids]
-        raise ValueError(
-            f"the dataset's classes {missing} are not among the categories of the "
-            f"annotations, {names}"
-        )
+
+def _merged(name: Any) -> Any:
+    return MERGED_CLASS if name in PARTS_OF_MERGED_CLASS else name

@@ -169,8 +169,9 @@ def slow_average_precision(truth, detections, threshold, low, high, options):
 
 
 def slow_miss_rate(truth, detections, threshold, low, high, options):
-    logs = []
+    rates = []
     for category in truth["categories"]:
+        logs = []
         ranked, positives = all_outcomes(
             outcomes_for_miss_rate, truth, detections, category["id"], threshold, low,
             high, options,
@@ -190,7 +191,8 @@ def slow_miss_rate(truth, detections, threshold, low, high, options):
             if not within and curve and options["released"]:
                 recall = curve[-1][1]
             logs.append(math.log(1 - recall) if recall < 1 else -math.inf)
-    return math.exp(sum(logs) / len(logs)) if logs else -1.0
+        rates.append(math.exp(sum(logs) / len(logs)))
+    return sum(rates) / len(rates) if rates else -1.0
 
 
 def slow_results(truth, detections, ap_ranges, mr_ranges, thresholds, **options):

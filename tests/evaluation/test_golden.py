@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from fpn_necks.evaluation import EvaluationOptions, evaluate_tiny_person, merge_tiles
-from fpn_necks.evaluation.annotations import (
-    rank_detections,
-    read_detections,
-    read_ground_truth,
+from fpn_necks.evaluation import (
+    EvaluationOptions,
+    average_precision,
+    evaluate_tiny_person,
+    merge_tiles,
+    miss_rate,
 )
-from fpn_necks.evaluation.average_precision import RECALL_POINTS, average_precision
-from fpn_necks.evaluation.miss_rate import FALSE_POSITIVES_PER_IMAGE, miss_rate
-from fpn_necks.evaluation.overlaps import find_pairs
+from fpn_necks.evaluation.boxes import Detections, GroundTruth, RankedDetections
+from fpn_necks.evaluation.matching import IGNORED, UNRANKED, find_pairs
 from tests.evaluation.golden_case import (
     expected_results,
     golden_arrays,
@@ -51,74 +51,85 @@ def test_released_defaults_are_the_defaults() -> None:
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
-def curves(case: str):
-    """Return the golden arrays and table, and both of our metrics in full."""
-    truth = read_ground_truth(golden_json(f"{case}_gt"))
-    ranked = rank_detections(read_detections(golden_json(f"{case}_dets")), truth)
-    pairs = find_pairs(ranked.boxes, ranked.groups, truth.boxes, truth.groups)
-    options = EvaluationOptions()
-    found = average_precision(truth, ranked, pairs, options.settings("ap"))
-    missed = miss_rate(truth, ranked, pairs, options.settings("mr"))
+def counted(case: str, metric: str):
+    """Return the golden files, and what detections count as in order of score."""
+    truth = GroundTruth.of(golden_json(f"{case}_gt"))
+    ranked = RankedDetections.of(Detections.read(golden_json(f"{case}_dets")), truth)
+    rules = dict(ap=average_precision, mr=miss_rate)[metric]
+    pairs = find_pairs(ranked, truth)
+    counts, matched = rules.match_boxes(truth, ranked, pairs, EvaluationOptions())
+    positives = (~rules.ignored_boxes(truth, EvaluationOptions())).sum(0)
     arrays, tables = golden_arrays(f"{case}_curves"), golden_json(f"{case}_expected")
-    return arrays, tables, truth, ranked, found, missed
+    default = next(row for row in tables[metric] if row["is_released_default"])
+    return arrays, default, truth, ranked, counts, matched, positives
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_precision_curves(case: str) -> None:
-    arrays, tables, _, _, found, _ = curves(case)
+    arrays, default, _, ranked, counts, _, positives = counted(case, "ap")
     buckets = list(EvaluationOptions().ap_ranges)
     assert arrays["ap/areaRngLbl"].tolist() == buckets
     close = dict(atol=TOLERANCE, rtol=0)
-    np.testing.assert_allclose(RECALL_POINTS, arrays["ap/recThrs"], **close)
-    np.testing.assert_allclose(
-        found.precision[:, :, 0], arrays["ap/precision"], **close
-    )
-    np.testing.assert_allclose(found.recall[:, 0], arrays["ap/recall"], **close)
-    np.testing.assert_allclose(found.scores[:, :, 0], arrays["ap/scores"], **close)
-    default = next(row for row in tables["ap"] if row["is_released_default"])
-    positives = dict(zip(buckets, found.outcomes.num_positives[0], strict=True))
-    assert positives == default["num_positives"]
+    recall_points = average_precision.RECALL_POINTS
+    np.testing.assert_allclose(recall_points, arrays["ap/recThrs"], **close)
+    assert dict(zip(buckets, positives, strict=True)) == default["num_positives"]
+    order = np.argsort(-ranked.scores, kind="stable")
+    scores = np.append(ranked.scores[order], 0)
+    for setting, row in enumerate(counts):
+        b, t = divmod(setting, 3)
+        if positives[b]:
+            precision, places, recall = average_precision.precision_curve(
+                row[order], positives[b]
+            )
+            expected = arrays["ap/precision"][t, :, b]
+            np.testing.assert_allclose(precision, expected, **close)
+            assert recall == pytest.approx(arrays["ap/recall"][t, b], abs=TOLERANCE)
+            expected = arrays["ap/scores"][t, :, b]
+            np.testing.assert_allclose(scores[places], expected, **close)
+        else:
+            assert (arrays["ap/precision"][t, :, b] == -1).all()
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_miss_rate_curves(case: str) -> None:
-    arrays, tables, _, _, _, missed = curves(case)
-    # Their last bit depends on numpy.
-    np.testing.assert_allclose(
-        FALSE_POSITIVES_PER_IMAGE, arrays["mr/fppiThrs"], rtol=1e-15
-    )
-    default = next(row for row in tables["mr"] if row["is_released_default"])
+    arrays, default, truth, ranked, counts, _, positives = counted(case, "mr")
+    # Literals: not a bit depends on numpy.
+    assert (miss_rate.FALSE_POSITIVES_PER_IMAGE == arrays["mr/fppiThrs"]).all()
     buckets = list(EvaluationOptions().mr_ranges)
+    order = np.argsort(-ranked.scores, kind="stable")
     for i, name in enumerate(arrays["mr/setup"].tolist()):
         b = buckets.index(name.lower())
-        np.testing.assert_allclose(
-            missed.recall[:, :, 0, b], arrays["mr/recall_at_fppi"][i], atol=TOLERANCE
-        )
-        assert missed.outcomes.num_positives[0, b] == default["num_positives"][name]
-        wrapped = [row[name] for row in default["n_fppi_points_wrapped"].values()]
-        assert missed.num_wrapped[:, 0, b].tolist() == wrapped
+        assert positives[b] == default["num_positives"][name]
+        wrapped = default["n_fppi_points_wrapped"].values()
+        for t, row in enumerate(wrapped):
+            recall, num_wrapped = miss_rate.recall_at_false_positives(
+                counts[3 * b + t, order], positives[b], len(truth.image_ids), True
+            )
+            np.testing.assert_allclose(
+                recall, arrays["mr/recall_at_fppi"][i, t], atol=TOLERANCE
+            )
+            assert num_wrapped == row[name]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(
-    ("key", "bucket"), [("apmatch", "all"), ("apmatch", "tiny"), ("mrmatch", "tiny")]
+    ("metric", "bucket"), [("ap", "all"), ("ap", "tiny"), ("mr", "tiny")]
 )
-def test_matches_of_every_detection(case: str, key: str, bucket: str) -> None:
-    arrays, _, truth, ranked, found, missed = curves(case)
-    options = EvaluationOptions()
-    metric = found if key == "apmatch" else missed
-    ranges = options.ap_ranges if key == "apmatch" else options.mr_ranges
-    first = 3 * list(ranges).index(bucket)
-    outcomes = metric.outcomes
-    expected_ids = arrays[f"{key}/{bucket}/gt_id"]
-    rows = np.argsort(ranked.positions)[arrays[f"{key}/{bucket}/det_id"] - 1]
-    assert outcomes.counted[first].sum() == len(rows)
+def test_matches_of_every_detection(case: str, metric: str, bucket: str) -> None:
+    arrays, _, truth, ranked, counts, matched, _ = counted(case, metric)
+    first = 3 * list(EvaluationOptions().ranges(metric)).index(bucket)
+    golden = {
+        name: arrays[f"{metric}match/{bucket}/{name}"]
+        for name in ("gt_id", "det_id", "ignored")
+    }
+    rows = np.argsort(ranked.positions)[golden["det_id"] - 1]
+    assert (counts[first] != UNRANKED).sum() == len(rows)
     for t in range(3):
-        matched = outcomes.matched[first + t, rows]
-        ids = np.where(matched >= 0, truth.ids[matched], 0).astype(int)
-        np.testing.assert_array_equal(ids, expected_ids[t])
-        ignored = ~outcomes.true[first + t, rows] & ~outcomes.false[first + t, rows]
-        np.testing.assert_array_equal(ignored, arrays[f"{key}/{bucket}/ignored"][t])
+        found = matched[first + t, rows]
+        ids = np.where(found >= 0, truth.ids[found], 0).astype(int)
+        np.testing.assert_array_equal(ids, golden["gt_id"][t])
+        ignored = counts[first + t, rows] == IGNORED
+        np.testing.assert_array_equal(ignored, golden["ignored"][t])
 
 
 @pytest.mark.parametrize(

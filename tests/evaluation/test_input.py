@@ -150,29 +150,26 @@ def drop_field(kind: str, key: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (break_field("detection", "score", math.nan), "detection 1 has a score that"),
-        (break_field("detection", "score", math.inf), "detection 1 has a score that"),
-        (break_field("detection", "score", "high"), "score of every detection must be"),
-        (break_field("detection", "bbox", [1, 2, 3]), "bbox of detection 1 must be 4"),
-        (break_field("detection", "bbox", "box"), "bbox of detection 1 must be 4"),
-        (break_field("detection", "bbox", [1, 2, math.nan, 3]), "1 has a bbox that is"),
-        (break_field("detection", "bbox", [1, 2, -3, 3]), "1 has a bbox with a negat"),
+        (break_field("detection", "score", math.nan), "detection 1.* has a score that"),
+        (break_field("detection", "score", math.inf), "detection 1.* has a score that"),
+        (break_field("detection", "score", "high"), "detection 1.*score a number"),
+        (break_field("detection", "bbox", [1, 2, 3]), "1.* a bbox that is"),
+        (break_field("detection", "bbox", "box"), "detection 1.*bbox must be 4"),
+        (break_field("detection", "bbox", [1, 2, math.nan, 3]), "1.* a bbox that is"),
+        (break_field("detection", "bbox", [1, 2, -3, 3]), "1.* a bbox that is"),
         (break_field("detection", "image_id", 77), "detection 1 belongs to image 77"),
-        (break_field("detection", "image_id", [5]), r"1 belongs to image \[5\]"),
+        (break_field("detection", "image_id", [5]), "detection 1.*neither number nor"),
         (break_field("detection", "category_id", 3), "detection 1 belongs to category"),
-        (drop_field("detection", "score"), "detection 1 has no 'score'"),
-        (drop_field("detection", "bbox"), "detection 1 has no 'bbox'"),
-        (drop_field("detection", "image_id"), "detection 1 has no 'image_id'"),
-        (break_field("annotations", "id", 1), "annotation id 1 occurs twice"),
-        (break_field("annotations", "image_id", 77), "1 belongs to image 77"),
-        (break_field("annotations", "category_id", 7), "annotation 1 belongs to categ"),
-        (break_field("annotations", "bbox", [0, 0, 1, -1]), "annotation 1 has a bbox"),
-        (break_field("annotations", "area", -1), "annotation 1 has a negative area"),
-        (break_field("annotations", "size", math.nan), "annotation 1 has a size that"),
-        (drop_field("annotations", "id"), "annotation 1 has no 'id'"),
-        (break_field("images", "id", 5), "image id 5 occurs twice"),
-        (break_field("images", "id", "b"), "image ids must all be integers, or all"),
-        (drop_field("images", "id"), "image 1 has no 'id'"),
+        (drop_field("detection", "score"), "detection 1.* has no 'score'"),
+        (drop_field("detection", "bbox"), "detection 1.* has no 'bbox'"),
+        (drop_field("detection", "image_id"), "detection 1.* has no 'image"),
+        (break_field("annotations", "id", 1), "annotation id 1 occurs more"),
+        (break_field("annotations", "image_id", 77), "2 belongs to image 77"),
+        (break_field("annotations", "area", -1), "annotation 2 has the area -1"),
+        (break_field("annotations", "size", math.nan), "annotation 2 has the size nan"),
+        (drop_field("annotations", "id"), "annotation without 'id'"),
+        (break_field("images", "id", 5), "image id 5 occurs more than"),
+        (drop_field("images", "id"), "image without 'id'"),
     ],
 )  # fmt: skip
 def test_wrong_records(change, message: str) -> None:
@@ -185,14 +182,14 @@ def test_wrong_records(change, message: str) -> None:
 @pytest.mark.parametrize(
     ("truth", "detections", "message"),
     [
-        ([], [], "the ground truth must be COCO annotations.* got a list"),
-        (dict(images=[]), [], r"dictionary with \['images'\]"),
+        ([], [], "expected a dict, got a list"),
+        (dict(images=[]), [], "no image to evaluate"),
         (dict(images=[], annotations=[]), [], "the ground truth has no image"),
-        (dict(images={}, annotations=[]), [], "the ground truth has no image"),
-        (dict(images=3, annotations=[]), [], "expected a list of images, got a int"),
-        (dict(images=[3], annotations=[]), [], "image 0 is no dictionary: 3"),
-        (small_case()[0], {}, "the detections must be COCO results.* got a dictionary"),
-        (small_case()[0], small_case()[0], "dictionary with .'annotations'"),
+        (dict(images={}, annotations=[]), [], "no list 'images'"),
+        (dict(images=3, annotations=[]), [], "no list 'images'"),
+        (dict(images=[3], annotations=[]), [], "image without 'id': 3"),
+        (small_case()[0], {}, "the detections must be COCO results.* got a dict"),
+        (small_case()[0], small_case()[0], "the detections must be COCO results"),
     ],
 )
 def test_wrong_containers(truth: object, detections: object, message: str) -> None:
@@ -202,14 +199,12 @@ def test_wrong_containers(truth: object, detections: object, message: str) -> No
 
 def test_wrong_files(tmp_path: Path) -> None:
     truth, detections = small_case()
-    with pytest.raises(FileNotFoundError, match="the ground truth, .*missing.json"):
+    with pytest.raises(FileNotFoundError, match="no such file: .*missing.json"):
         evaluate_tiny_person(tmp_path / "missing.json", detections)
     broken = tmp_path / "broken.json"
     for content in (b"", b"[1, 2", b"\xff\xfe\x00garbage"):
         broken.write_bytes(content)
-        with pytest.raises(
-            ValueError, match="the detections, .*broken.json, is no JSON"
-        ):
+        with pytest.raises(ValueError, match="broken.json is no JSON"):
             evaluate_tiny_person(truth, broken)
 
 
@@ -221,10 +216,11 @@ def on_tiles() -> list[dict]:
     ("change", "message"),
     [
         (lambda t: t.pop(2), "image 'b.jpg' has no tile"),
-        (lambda t: t[2].update(file_name="c.jpg"), "tile 2 belongs to image 'c.jpg'"),
-        (lambda t: t[1].update(id=1), "tile id 1 occurs twice"),
-        (lambda t: t[1].pop("corner"), "tile 1 has no 'corner'"),
-        (lambda t: t[1].update(corner=[1, 2]), "corner of every tile must be 4"),
+        (lambda t: t[2].update(file_name="c.jpg"), "tile 3 belongs to image 'c.jpg'"),
+        (lambda t: t[1].update(id=1), "image id 1 occurs more than"),
+        (lambda t: t[1].pop("corner"), "tile 2 has no 'corner'"),
+        (lambda t: t[1].update(corner=[1, 2]), r"image 2 is .* the corner \[1, 2\]"),
+        (lambda t: t[1].update(corner=[0, 0, 9, 9] * 2), "image 2 is .* the corner"),
         (lambda t: t[0].update(id=8), "detection 0 belongs to tile 1, which the tile"),
     ],
 )  # fmt: skip
@@ -238,9 +234,9 @@ def test_wrong_tiles(change, message: str) -> None:
 
 def test_whole_images_are_no_tiles() -> None:
     truth, _ = small_case()
-    with pytest.raises(ValueError, match="tile 0 has no 'corner'"):
+    with pytest.raises(ValueError, match="tile 5 has no 'corner'"):
         evaluate_tiny_person(truth, on_tiles(), truth)
-    with pytest.raises(ValueError, match="the tile file must be COCO annotations"):
+    with pytest.raises(ValueError, match="the tile file is no COCO detection file"):
         evaluate_tiny_person(truth, on_tiles(), [1])
 
 

@@ -24,8 +24,7 @@ from fpn_necks.datasets.tiny_person.checker import EXPECTED_FILES
 from fpn_necks.datasets.tiny_person.city_persons import read_city_persons, scale_images
 from fpn_necks.datasets.tiny_person.erase import erase_images
 from fpn_necks.datasets.tiny_person.image_sets import write_changed_images
-from fpn_necks.evaluation import TinyPersonMetric
-from fpn_necks.evaluation.json_fields import load_json
+from fpn_necks.evaluation import TinyPersonMetric, evaluate_tiny_person
 from fpn_necks.inference.folders import ResultFolder, find_images, refuse_overwriting
 from fpn_necks.reproduction import load_papers
 from fpn_necks.reproduction.results import read_results
@@ -340,7 +339,7 @@ def test_damaged_and_deep_json(kind: str, tmp_path: Path) -> None:
     seed.write_bytes(DAMAGED[kind])
     for read in (
         lambda: read_coco(path),
-        lambda: load_json(path, "ground truth"),
+        lambda: evaluate_tiny_person(path, []),
         lambda: load_samples(path, none, tmp_path, 1),
         lambda: load_samples(none, path, tmp_path, 1),
         lambda: read_results(tmp_path / "row"),

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from mmdet.registry import DATASETS, MODELS
 from mmdet.utils import register_all_modules
 
+from fpn_necks.coco_files import check_coco, read_coco
 from fpn_necks.datasets.tiny_person import TileSettings, TinyPersonDataset
 from fpn_necks.datasets.tiny_person.checker import count_boxes
 from fpn_necks.datasets.tiny_person.city_persons import scale_coco
-from fpn_necks.datasets.tiny_person.coco_files import check_coco, read_coco
 from fpn_necks.datasets.tiny_person.cutting import tile_coco
 from fpn_necks.evaluation import evaluate_tiny_person, merge_tiles
 from fpn_necks.statistics.annotation_boxes import build_dataset

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from fpn_necks.coco_files import is_ignored
 from fpn_necks.datasets.tiny_person import TileSettings, tile_coco
-from fpn_necks.datasets.tiny_person.coco_files import is_ignored
 from fpn_necks.evaluation import evaluate_tiny_person
 
 DEMO = Path(__file__).parents[2] / "tools" / "demo.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fpn_necks.evaluation import evaluate_tiny_person
-from fpn_necks.evaluation.presets import CORRECTED, RELEASED, Rules
+from fpn_necks.evaluation.options import CORRECTED, RELEASED, Rules
 from fpn_necks.evaluation.report import paper_table, rules_in_words
 from tests.evaluation.golden_case import expected_results, golden_json
 from tests.evaluation.small_case import small_case

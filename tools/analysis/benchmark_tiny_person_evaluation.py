@@ -3,8 +3,10 @@
 Makes a seeded set of TinyPerson's size (786 images, 13.8k people, 4.8k ignored or
 uncertain boxes, 200 detections per image), writes both files, and measures from files
 to numbers: AP and MR of all thresholds and buckets here, COCO's ten thresholds and four
-areas there. Every measurement runs in a process of its own, so that its peak memory is
-its own; ratios are of processor time, which other programs disturb less.
+areas there. Then the same with tiles: 12 of 640x512 and 100 detections on each, which
+are merged first; the other side merges them with torchvision's NMS, image by image, and
+evaluates nothing. Every measurement runs in a process of its own, so that its peak
+memory is its own; ratios are of processor time, which other programs disturb less.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fpn_necks.datasets.tiny_person import tile_corners
 
 IMAGES, PEOPLE, IGNORED, DETECTIONS = 786, 13_800, 4_800, 200
 WIDTH, HEIGHT = 1920, 1080
@@ -40,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
         "--without-pycocotools", action="store_true", help="measure ours alone"
     )
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.json is not None and arguments.json.exists():
         parser.error(f"--json: {arguments.json} exists; it is not overwritten")
@@ -85,11 +90,37 @@ def synthetic_files(folder: Path, scale: float) -> tuple[Path, Path]:
             for box, score in zip(found.tolist(), scores.tolist(), strict=True)
         ]
     paths = folder / "ground_truth.json", folder / "detections.json"
+    _write_tiles(folder, images, annotations, random)
     categories = [dict(id=1, name="person")]
     truth = dict(images=images, annotations=annotations, categories=categories)
     paths[0].write_text(json.dumps(truth))
     paths[1].write_text(json.dumps(detections))
     return paths
+
+
+def _write_tiles(
+    folder: Path, images: list[dict], annotations: list[dict], random: Any
+) -> None:
+    """Write tiles.json and tile_detections.json: 100 detections on every tile."""
+    owners = np.array([a["image_id"] for a in annotations])
+    boxes = np.array([a["bbox"] for a in annotations])
+    tiles, detections = [], []
+    for image in images:
+        own = boxes[owners == image["id"]]
+        for x1, y1, x2, y2 in tile_corners((WIDTH, HEIGHT), (640, 512), (50, 50)):
+            corner = [int(x1), int(y1), int(x2), int(y2)]
+            tile = dict(image, id=len(tiles), corner=corner, width=640, height=512)
+            inside = ((own[:, :2] >= (x1, y1)) & (own[:, :2] < (x2, y2))).all(1)
+            found, scores = _detected_boxes(random, own[inside] - (x1, y1, 0, 0))
+            detections += [
+                dict(image_id=tile["id"], category_id=1, bbox=box, score=score)
+                for box, score in zip(
+                    found[:100].tolist(), scores.tolist(), strict=False
+                )
+            ]
+            tiles.append(tile)
+    (folder / "tiles.json").write_text(json.dumps(dict(images=tiles, categories=[])))
+    (folder / "tile_detections.json").write_text(json.dumps(detections))
 
 
 def _clustered_boxes(random: np.random.Generator, count: int) -> np.ndarray:
@@ -120,48 +151,106 @@ def _detected_boxes(
     return wrong.round(2), scores.round(4)
 
 
-def run_ours(ground_truth: str, detections: str) -> dict[str, float]:
-    """Compute all AP and MR."""
+def evaluate_ours(folder: Path) -> Callable[[], Any]:
+    """From files to all AP and MR."""
     from fpn_necks.evaluation import evaluate_tiny_person
 
-    return evaluate_tiny_person(ground_truth, detections)
+    files = folder / "ground_truth.json", folder / "detections.json"
+    return lambda: evaluate_tiny_person(*files)
 
 
-def run_pycocotools(ground_truth: str, detections: str) -> dict[str, float]:
-    """Compute COCO's AP with its default parameters."""
+def evaluate_pycocotools(folder: Path) -> Callable[[], Any]:
+    """From files to COCO's AP with its default parameters."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(ground_truth)
-        evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return {"AP": float(evaluation.stats[0])}
+    def run() -> dict[str, float]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = COCO(folder / "ground_truth.json")
+            found = truth.loadRes(str(folder / "detections.json"))
+            evaluation = COCOeval(truth, found, "bbox")
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return {"AP": float(evaluation.stats[0])}
+
+    return run
 
 
-RUNS = {"ours": run_ours, "pycocotools": run_pycocotools}
+def merge_ours(folder: Path) -> Callable[[], Any]:
+    """From detections on tiles to those on images, as dicts."""
+    from fpn_necks.evaluation import merge_tiles
+
+    names = "tile_detections", "tiles", "ground_truth"
+    found, tiles, truth = (_load(folder / f"{name}.json") for name in names)
+    return lambda: len(merge_tiles(found, tiles, truth["images"]))
 
 
-def measure(name: str, ground_truth: str, detections: str) -> dict[str, Any]:
+def evaluate_tiles_ours(folder: Path) -> Callable[[], Any]:
+    """From arrays on tiles, as TinyPersonMetric has them, to all AP and MR."""
+    from fpn_necks.evaluation import EvaluationOptions
+    from fpn_necks.evaluation.boxes import Detections
+    from fpn_necks.evaluation.tiny_person import evaluate_detections
+
+    table = Detections.read(folder / "tile_detections.json")
+    tiles, truth = (_load(folder / f"{n}.json") for n in ("tiles", "ground_truth"))
+    return lambda: evaluate_detections(truth, table, tiles, EvaluationOptions())
+
+
+def merge_torchvision(folder: Path) -> Callable[[], Any]:
+    """The same merging by torchvision's NMS, dict by dict."""
+    import torch
+    from torchvision.ops import nms
+
+    found, tiles = (_load(folder / f"{n}.json") for n in ("tile_detections", "tiles"))
+
+    def run() -> int:
+        corners = {tile["id"]: tile for tile in tiles["images"]}
+        images: dict[str, list[dict]] = {}
+        for detection in found:
+            tile = corners[detection["image_id"]]
+            (x1, y1, _, _), (x, y, w, h) = tile["corner"], detection["bbox"]
+            shifted = dict(detection, bbox=[x + x1, y + y1, w, h])
+            images.setdefault(tile["file_name"], []).append(shifted)
+        kept = []
+        for records in images.values():
+            boxes = torch.tensor([record["bbox"] for record in records])
+            boxes[:, 2:] += boxes[:, :2]
+            scores = torch.tensor([record["score"] for record in records])
+            kept += [records[i] for i in nms(boxes, scores, 0.5).sort().values]
+        return len(kept)
+
+    return run
+
+
+RUNS = {
+    "ours": evaluate_ours,
+    "pycocotools": evaluate_pycocotools,
+    "ours, merging tiles": merge_ours,
+    "torchvision, merging tiles": merge_torchvision,
+    "ours, AP and MR on tiles": evaluate_tiles_ours,
+}
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def measure(name: str, folder: str) -> dict[str, Any]:
     """Run once in this process; return seconds, peak memory and results."""
-    import pycocotools.cocoeval  # noqa: F401  imports are not what is measured
-
-    import fpn_necks.evaluation  # noqa: F401
-
+    run = RUNS[name](Path(folder))  # imports and input are not what is measured
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, cpu_start = time.perf_counter(), time.process_time()
-    results = RUNS[name](ground_truth, detections)
+    results = run()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = dict(peak_megabytes=peak / 1024, megabytes_before=before / 1024)
     return dict(seconds=seconds, cpu_seconds=cpu_seconds, **memory, results=results)
 
 
-def measure_apart(name: str, paths: tuple[Path, Path], runs: int) -> dict[str, Any]:
+def measure_apart(name: str, folder: str, runs: int) -> dict[str, Any]:
     """Measure in processes of their own; return the run of median processor time."""
-    command = [sys.executable, __file__, "--measure", name, *map(str, paths)]
+    command = [sys.executable, __file__, "--measure", name, folder]
     found = []
     for _ in range(runs):
         done = subprocess.run(command, check=True, capture_output=True)
@@ -182,8 +271,10 @@ def main() -> int:
         print(
             f"files: {' and '.join(f'{p.stat().st_size / 1e6:.1f} MB' for p in paths)}"
         )
-        names = ["ours"] if arguments.without_pycocotools else list(RUNS)
-        numbers = {name: measure_apart(name, paths, arguments.runs) for name in names}
+        names = list(RUNS)
+        if arguments.without_pycocotools:
+            names.remove("pycocotools")
+        numbers = {name: measure_apart(name, folder, arguments.runs) for name in names}
     for name, run in numbers.items():
         print(
             f"{name}: {run['cpu_seconds']:.2f} s of processor time, "
@@ -196,6 +287,9 @@ def main() -> int:
         implied = ratio * RELEASED_SECONDS / PYCOCOTOOLS_SECONDS
         print(f"ratio pycocotools' AP / our AP and MR: {ratio:.1f}")
         print(f"implied ratio to the released AP and MR: {implied:.0f}")
+    merging = [numbers[f"{n}, merging tiles"] for n in ("torchvision", "ours")]
+    ratio = merging[0]["cpu_seconds"] / merging[1]["cpu_seconds"]
+    print(f"ratio torchvision's merging / ours: {ratio:.1f}")
     if arguments.json:
         from fpn_necks.io import write_json
 

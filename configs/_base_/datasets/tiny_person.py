@@ -29,7 +29,8 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=2,
     persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
+    # An image's tiles together, so that it is decoded once: batch_size * num_workers.
+    sampler=dict(type="TileSampler", open_images=4),
     batch_sampler=dict(type="AspectRatioBatchSampler"),
     dataset=dict(
         type="TinyPersonDataset",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .canvas import Colour, choose
+from .figures import Colour, choose
 
 _SAND: tuple[Colour, ...] = (
     (125, 170, 200),

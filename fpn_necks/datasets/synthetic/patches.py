@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .canvas import FIGURE_PIXELS, FigurePainter
+from .figures import Painter, large_figure
 
 _FAINTEST_ALPHA = 0.15  # fainter edge pixels are cut away, so boxes are not inflated
 _LEAST_CHANGE = 6  # grey levels by which a covered pixel differs at the very least
@@ -35,14 +35,6 @@ class Patch:
     def height(self) -> int:
         """Number of rows."""
         return self.alpha.shape[0]
-
-
-def large_figure(paint: FigurePainter, rng: np.random.Generator) -> np.ndarray:
-    """Paints a figure and cuts it tight: `(height, width, 4)` uint8 BGRA."""
-    canvas = np.zeros((FIGURE_PIXELS, FIGURE_PIXELS, 4), np.uint8)
-    paint(canvas, rng)
-    x, y, width, height = cv2.boundingRect(canvas[..., 3])
-    return canvas[y : y + height, x : x + width]
 
 
 def whole_pixels(
@@ -85,7 +77,7 @@ def scaled_patch(figure: np.ndarray, width: int, height: int) -> Patch:
 
 
 def person_patch(
-    poses: Sequence[FigurePainter],
+    poses: Sequence[Painter],
     size: float,
     size_range: tuple[float, float],
     rng: np.random.Generator,
@@ -105,7 +97,7 @@ def faded(patch: Patch) -> Patch:
 
 
 def crowd_patch(
-    poses: Sequence[FigurePainter],
+    poses: Sequence[Painter],
     size_range: tuple[float, float],
     rng: np.random.Generator,
 ) -> Patch:

@@ -16,18 +16,24 @@ import cv2
 import numpy as np
 
 from .beach import paint_beach
-from .distractors import SAND_DISTRACTORS, SEA_DISTRACTORS, SKY_DISTRACTORS
+from .figures import (
+    EARTH_POSES,
+    SAND_DISTRACTORS,
+    SEA_DISTRACTORS,
+    SEA_POSES,
+    SKY_DISTRACTORS,
+    large_figure,
+    paint_board,
+)
 from .patches import (
     Patch,
     crowd_patch,
     faded,
-    large_figure,
     paste,
     person_patch,
     scaled_patch,
     whole_pixels,
 )
-from .people import EARTH_POSES, SEA_POSES, paint_board
 from .scene_settings import SceneSettings
 
 SEA_PERSON = "sea_person"

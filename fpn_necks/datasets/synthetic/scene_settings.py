@@ -39,53 +39,33 @@ class SceneSettings:
     distractors_per_image: tuple[int, int] = (4, 14)
 
     def __post_init__(self) -> None:
-        _check_image_size(self.image_size)
-        _check_size_range(self.size_range, self.image_size)
-        _check_count_range("people_per_image", self.people_per_image)
-        _check_count_range("distractors_per_image", self.distractors_per_image)
-        special = 0.0
-        for name in ("ignore_fraction", "uncertain_fraction", "logo_fraction"):
-            _check_fraction(name, getattr(self, name))
-            special += getattr(self, name)
-        _check_fraction("dense_fraction", self.dense_fraction)
+        size, sizes = self.image_size, self.size_range
+        if len(size) != 2 or min(size) < 64:
+            raise ValueError(
+                "image_size must be (width, height) of at least 64 pixels each, got "
+                f"{size}"
+            )
+        limit = min(size) / 3
+        if len(sizes) != 2 or not 2 <= sizes[0] <= sizes[1] - 1 <= limit - 1:
+            raise ValueError(
+                "size_range must be (smallest, largest) in pixels with 2 <= smallest, "
+                f"smallest + 1 <= largest <= {limit:g} (a third of the image's shorter "
+                f"side), got {sizes}"
+            )
+        for name in ("people_per_image", "distractors_per_image"):
+            counts = getattr(self, name)
+            if len(counts) != 2 or not 0 <= counts[0] <= counts[1]:
+                raise ValueError(
+                    f"{name} must be (fewest, most) with 0 <= fewest <= most, got "
+                    f"{counts}"
+                )
+        for name in ("ignore", "uncertain", "logo", "dense"):
+            share = getattr(self, f"{name}_fraction")
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}_fraction must lie in [0, 1], got {share}")
+        special = self.ignore_fraction + self.uncertain_fraction + self.logo_fraction
         if special > 1 + 1e-9:  # 0.6 + 0.3 + 0.1 is a little above 1
             raise ValueError(
                 "ignore_fraction + uncertain_fraction + logo_fraction must be at most "
                 f"1, got {special:g}"
             )
-
-
-def _check_image_size(image_size: tuple[int, int]) -> None:
-    if len(image_size) != 2 or min(image_size) < 64:
-        raise ValueError(
-            "image_size must be (width, height) of at least 64 pixels each, "
-            f"got {image_size}"
-        )
-
-
-def _check_size_range(
-    size_range: tuple[float, float], image_size: tuple[int, int]
-) -> None:
-    largest = min(image_size) / 3
-    if len(size_range) != 2 or not (
-        size_range[0] >= 2
-        and size_range[1] >= size_range[0] + 1
-        and size_range[1] <= largest
-    ):
-        raise ValueError(
-            "size_range must be (smallest, largest) in pixels with 2 <= smallest, "
-            f"smallest + 1 <= largest <= {largest:g} (a third of the image's shorter "
-            f"side), got {size_range}"
-        )
-
-
-def _check_count_range(name: str, counts: tuple[int, int]) -> None:
-    if len(counts) != 2 or not 0 <= counts[0] <= counts[1]:
-        raise ValueError(
-            f"{name} must be (fewest, most) with 0 <= fewest <= most, got {counts}"
-        )
-
-
-def _check_fraction(name: str, fraction: float) -> None:
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {fraction}")

@@ -4,8 +4,9 @@ The class and its loader need mmdet's data sets, which need mmcv's compiled ops.
 those (mmcv-lite) the rest still works.
 """
 
+from fpn_necks.coco_files import check_coco, read_coco, write_coco
+
 from .checker import Finding, check_tiny_person
-from .coco_files import check_coco, read_coco, write_coco
 from .cutting import TileCounts, tile_coco
 from .tiles import TileSettings, tile_corners
 
@@ -28,5 +29,6 @@ except ImportError:
 else:
     from .dataset import TinyPersonDataset
     from .loading import LoadImageTile
+    from .sampler import TileSampler
 
-    __all__ += ["LoadImageTile", "TinyPersonDataset"]
+    __all__ += ["LoadImageTile", "TileSampler", "TinyPersonDataset"]

@@ -11,9 +11,8 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from fpn_necks.coco_files import dense_files, is_ignored, read_coco
 from fpn_necks.io import image_path
-
-from .coco_files import dense_files, is_ignored, read_coco
 
 DOCUMENTATION = "docs/tiny_person_data.md"
 

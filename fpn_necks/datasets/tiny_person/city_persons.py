@@ -10,8 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .coco_files import check_coco, read_coco
+from fpn_necks.coco_files import check_coco, read_coco
+
 from .image_sets import write_changed_images
+from .masks import box_polygon, has_mask, scale_mask
 
 # Every image of Cityscapes, which CityPersons annotates.
 IMAGE_SIZE = (2048, 1024)
@@ -127,7 +129,7 @@ def scale_coco(coco: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """Divides the sizes of images and boxes.
 
     Boxes are scaled by the ratio of the whole-pixel image sizes. ``area``, ``size`` and
-    the box-shaped ``segmentation`` follow; fields with other coordinates are left out.
+    ``segmentation`` follow; fields with other coordinates are left out.
 
     Args:
         coco: A dict that `check_coco` has seen; it is not changed.
@@ -142,19 +144,25 @@ def scale_coco(coco: Mapping[str, Any], factor: float) -> dict[str, Any]:
     images = []
     for image in coco["images"]:
         width, height = scaled_size(image["width"], image["height"], factor)
-        ratios[image["id"]] = width / image["width"], height / image["height"]
+        ratios[image["id"]] = (
+            width / image["width"],
+            height / image["height"],
+            (width, height),
+        )
         images.append(image | {"width": width, "height": height})
     annotations = []
     for annotation in coco["annotations"]:
-        across, down = ratios[annotation["image_id"]]
+        across, down, _ = scaling = ratios[annotation["image_id"]]
         x, y, width, height = annotation["bbox"]
-        x, y, width, height = x * across, y * down, width * across, height * down
-        right, bottom = x + width, y + height
+        box = [x * across, y * down, width * across, height * down]
+        segmentation, area = box_polygon(box), box[2] * box[3]
+        if has_mask(annotation):
+            segmentation, area = scale_mask(annotation["segmentation"], *scaling)
         scaled = annotation | {
-            "bbox": [x, y, width, height],
-            "area": width * height,
-            "size": float(np.sqrt(max(0.0, width * height))),
-            "segmentation": [[x, y, x, bottom, right, bottom, right, y]],
+            "bbox": box,
+            "area": area,
+            "size": float(np.sqrt(max(0.0, area))),
+            "segmentation": segmentation,
         }
         for key in ("keypoints", "num_keypoints", "vis_bbox"):
             scaled.pop(key, None)
@@ -199,6 +207,7 @@ def scale_images(
         image_dir,
         out_dir,
         shrink,
+        settings={"factor": factor, "annotations": sorted(sizes.items())},
         jpeg_quality=jpeg_quality,
         progress=progress,
         label="scaling",

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .coco_files import annotations_by_image, dense_files
+from fpn_necks.coco_files import annotations_by_image, dense_files
+
+from .masks import box_polygon, cut_mask, has_mask
 from .tiles import TileSettings
 
 # These hold coordinates that are not shifted, and no detector of boxes reads them.
@@ -106,9 +108,10 @@ def tile_coco(
     the order of the file, tiles of an image side by side. Annotation ids count from 1,
     because COCO's evaluation takes a match with id 0 for none; the released code
     counts from 0. Boxes are clipped, shifted and float32, with ``area``, ``size``
-    (sqrt of the area) and a box-shaped ``segmentation`` of that box; other fields are
-    copied. A box that is part of several tiles is written to each. A box that sticks
-    out of the image has its whole area as reference, as in the released code.
+    (sqrt of the area) and a box-shaped ``segmentation`` of that box. Polygons of
+    another shape and run lengths are clipped as well, and give the area. Other fields
+    are copied. A box that is part of several tiles is written to each. A box that
+    sticks out of the image has its whole area as reference, as in the released code.
 
     Args:
         coco: A dict that `check_coco` has seen; it is not changed.
@@ -191,21 +194,28 @@ def _cut_image(
     counts.lost += int((~kept.any(0) & (cut.share > 0).any(0)).sum())
     for tile in range(len(corners)):
         yield [
-            _cut_annotation(annotations[k], cut.boxes[tile, k], ignored[tile, k])
+            _cut_annotation(
+                annotations[k], cut.boxes[tile, k], corners[tile], ignored[tile, k]
+            )
             for k in np.flatnonzero(kept[tile] | ignored[tile])
         ]
 
 
 def _cut_annotation(
-    annotation: Mapping[str, Any], box: np.ndarray, ignored: np.bool_
+    annotation: Mapping[str, Any],
+    box: np.ndarray,
+    corner: np.ndarray,
+    ignored: np.bool_,
 ) -> dict[str, Any]:
     x, y, width, height = box.tolist()
-    right, bottom = x + width, y + height
+    segmentation, area = box_polygon((x, y, width, height)), width * height
+    if has_mask(annotation):
+        segmentation, area = cut_mask(annotation["segmentation"], corner.tolist())
     result = {k: v for k, v in annotation.items() if k not in _LEFT_OUT} | {
         "bbox": [x, y, width, height],
-        "area": width * height,
-        "segmentation": [[x, y, x, bottom, right, bottom, right, y]],
-        "size": float(np.sqrt(width * height)),
+        "area": area,
+        "segmentation": segmentation,
+        "size": float(np.sqrt(area)),
     }
     if ignored:
         result["ignore"] = True

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
+from mmengine.logging import print_log
 
-from .coco_files import (
+from fpn_necks.coco_files import (
     IGNORED_FIELDS,
+    MERGED_CLASS,
     annotations_by_image,
+    category_labels,
     dense_files,
     is_ignored,
     read_coco,
     write_coco,
 )
-from .cutting import tile_coco
-from .loading import LoadImageTile
-from .tiles import TileSettings
 
-MERGED_CLASS = "person"
-PARTS_OF_MERGED_CLASS = ("sea_person", "earth_person")
+from .cutting import tile_coco
+from .loading import tile_address, use_tile_loaders
+from .tiles import TileSettings
 
 
 @DATASETS.register_module()
@@ -35,7 +36,8 @@ class TinyPersonDataset(CocoDataset):
 
     - Boxes with ``ignore``, ``uncertain`` or ``logo`` are kept with ``ignore_flag`` 1.
       ``CocoDataset`` drops the first, which makes them background, and takes the
-      others for people. An assigner heeds them where its ``ignore_iof_thr`` is set.
+      others for people. An assigner heeds them where its ``ignore_iof_thr`` is set,
+      which a warning recalls if the training set has any.
     - Boxes with a side under `min_box_size` become ignored; ``CocoDataset`` drops them.
     - The categories ``sea_person`` and ``earth_person`` count as ``person`` if that is
       a class and they are not.
@@ -43,8 +45,10 @@ class TinyPersonDataset(CocoDataset):
     - An image entry with ``corner`` is a tile. `tiles` cuts whole images so, without
       writing any. Each sample's ``img_id``, ``height``, ``width`` and ``ori_shape`` are
       the tile's; ``corner`` is in the metainfo of its data sample, whatever the
-      pipeline's ``meta_keys``. ``LoadImageFromFile`` at the top of `pipeline` is
-      replaced by `LoadImageTile`.
+      pipeline's ``meta_keys``, and its ``img_path`` is the address of the tile, so
+      that mmdet's ``--show-dir`` and ``browse_dataset`` draw tiles under names of their
+      own. `LoadImageTile` is put around every ``LoadImageFromFile`` of `pipeline`.
+    - Classes without a palette of their own get the visualizer's colours.
     - ``filter_empty_gt`` in `filter_cfg` leaves out images without a box to learn
       from: one with ignored boxes alone counts as empty.
 
@@ -99,11 +103,15 @@ class TinyPersonDataset(CocoDataset):
 
     @pipeline.setter
     def pipeline(self, pipeline: Any) -> None:
-        transforms = getattr(pipeline, "transforms", [])
-        for k, transform in enumerate(transforms):
-            if type(transform) is LoadImageFromFile:
-                transforms[k] = LoadImageTile.like(transform)
+        use_tile_loaders(pipeline)
         self._pipeline = pipeline
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping[str, Any] | None = None) -> dict:
+        loaded = super()._load_metainfo(metainfo)
+        if len(loaded.get("palette", [])) < len(loaded["classes"]):
+            loaded.pop("palette", None)
+        return loaded
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Read the annotation file, cut it if asked to, and parse every image."""
@@ -112,7 +120,7 @@ class TinyPersonDataset(CocoDataset):
         annotations = annotations_by_image(coco)
         drop_dense = not self.test_mode if self.drop_dense is None else self.drop_dense
         left_out = dense_files(coco) if drop_dense else set()
-        return [
+        infos = [
             self.parse_data_info(
                 {
                     "raw_img_info": image | {"img_id": image["id"]},
@@ -122,6 +130,16 @@ class TinyPersonDataset(CocoDataset):
             for image in coco["images"]
             if image["file_name"] not in left_out
         ]
+        flags = [i["ignore_flag"] for info in infos for i in info["instances"]]
+        if any(flags) and not self.test_mode:
+            print_log(
+                f"{sum(flags):,} of {len(flags):,} boxes of {self.ann_file} are "
+                "ignored ones. Assigners heed them only where ignore_iof_thr is set "
+                "(0.5 for example; -1, mmdet's default, makes them background)",
+                "current",
+                logging.WARNING,
+            )
+        return infos
 
     def _read_annotations(self) -> dict[str, Any]:
         coco = read_coco(self.ann_file, self.backend_args)
@@ -134,13 +152,7 @@ class TinyPersonDataset(CocoDataset):
 
     def _set_categories(self, coco: Mapping[str, Any]) -> None:
         classes = self.metainfo["classes"]
-        self.cat2label = {}
-        for category in coco["categories"]:
-            name = category.get("name")
-            if name not in classes and name in PARTS_OF_MERGED_CLASS:
-                name = MERGED_CLASS
-            if name in classes:
-                self.cat2label[category["id"]] = classes.index(name)
+        self.cat2label = category_labels(coco["categories"], classes)
         if not self.cat2label:
             names = [category.get("name") for category in coco["categories"]]
             raise ValueError(
@@ -163,7 +175,7 @@ class TinyPersonDataset(CocoDataset):
         # CocoDataset's own parsing gives paths, sizes and texts.
         info = super().parse_data_info({"raw_img_info": image, "raw_ann_info": []})
         if "corner" in image:
-            info["corner"] = _checked_corner(image, self.ann_file)
+            info["corner"] = image["corner"]
         instances = map(self._instance, own)
         info["instances"] = [
             instance
@@ -210,14 +222,31 @@ class TinyPersonDataset(CocoDataset):
         return kept
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline; the corner of a tile goes into the data sample."""
+        """Run the pipeline; corner and address of a tile go into the data sample.
+
+        Raises:
+            ValueError: The pipeline loaded something else than the tile.
+        """
         info = self.get_data_info(idx)
-        corner = info.get("corner")
+        corner, size = info.get("corner"), (info["height"], info["width"])
+        path = info["img_path"]
         data = self.pipeline(info)
-        if corner is not None and data is not None:
-            samples = data.get("data_samples", [])
-            for sample in samples if isinstance(samples, list) else [samples]:
+        if corner is None or data is None:
+            return data
+        samples = data.get("data_samples")
+        if samples is None:
+            _check_size(data.get("ori_shape"), size, path, corner)
+            return data
+        if isinstance(samples, dict):  # of the branches of MultiBranch
+            samples = samples.values()
+        elif not isinstance(samples, list):
+            samples = [samples]
+        for sample in samples:
+            if sample is not None:
+                _check_size(sample.get("ori_shape"), size, path, corner)
                 sample.set_metainfo({"corner": corner})
+                if "img_path" in sample:
+                    sample.set_metainfo({"img_path": tile_address(path, corner)})
         return data
 
     def save_tiles(
@@ -249,18 +278,12 @@ def _is_visible(box: Sequence[float], width: int, height: int) -> bool:
     return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
 
 
-def _checked_corner(image: Mapping[str, Any], ann_file: str) -> list[int]:
-    corner = image["corner"]
-    try:
-        x1, y1, x2, y2 = (int(value) for value in corner)
-        fits = [x1, y1, x2, y2] == list(corner) and x1 >= 0 and y1 >= 0
-        fits = fits and (x2 - x1, y2 - y1) == (image["width"], image["height"])
-    except (OverflowError, TypeError, ValueError):
-        fits = False
-    if not fits:
+def _check_size(
+    found: Sequence[int] | None, size: tuple[int, int], path: str, corner: list[int]
+) -> None:
+    if found is not None and tuple(found[:2]) != size:
         raise ValueError(
-            f"{ann_file}: image {image['id']} is {image['width']}x{image['height']} "
-            f"and has the corner {corner!r}, expected whole numbers [x1, y1, x2, y2] "
-            "of that extent"
+            f"the pipeline gave {found[1]}x{found[0]} pixels for the tile {corner} of "
+            f"{path}: its loader does not cut tiles. Load images with "
+            "LoadImageFromFile, a subclass of it, or LoadImageTile"
         )
-    return [x1, y1, x2, y2]

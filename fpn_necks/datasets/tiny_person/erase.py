@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .coco_files import IGNORED_FIELDS, annotations_by_image
+from fpn_necks.coco_files import IGNORED_FIELDS, annotations_by_image
+
 from .image_sets import write_changed_images
 
 
@@ -19,7 +20,7 @@ def erase_regions(image: np.ndarray, boxes: Iterable[Sequence[float]]) -> np.nda
     is of the original pixels and the later box wins.
 
     Args:
-        image: (height, width, channels) of uint8; not changed.
+        image: (height, width) or (height, width, channels) of any type; not changed.
         boxes: (x, y, width, height) in pixels; parts outside the image are ignored.
 
     Returns:
@@ -32,8 +33,9 @@ def erase_regions(image: np.ndarray, boxes: Iterable[Sequence[float]]) -> np.nda
         right = min(width, int(np.ceil(x + box_width)))
         bottom = min(height, int(np.ceil(y + box_height)))
         if left < right and top < bottom:
-            region = image[top:bottom, left:right]
-            erased[top:bottom, left:right] = np.rint(region.mean((0, 1)))
+            mean = image[top:bottom, left:right].mean((0, 1))
+            is_whole = np.issubdtype(image.dtype, np.integer)
+            erased[top:bottom, left:right] = np.rint(mean) if is_whole else mean
     return erased
 
 
@@ -83,6 +85,7 @@ def erase_images(
         image_dir,
         out_dir,
         lambda name, image: erase_regions(image, regions[name]),
+        settings={"erased": sorted(regions.items())},
         unchanged=lambda name: not regions[name],
         jpeg_quality=jpeg_quality,
         progress=progress,

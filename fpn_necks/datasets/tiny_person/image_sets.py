@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from fpn_necks.io import image_path_without_leaving, write_bytes
+
+RECORD = ".settings.sha256"
+"""File beside the copies that tells with which settings they were made."""
 
 
 def write_changed_images(
@@ -19,6 +25,7 @@ def write_changed_images(
     out_dir: str | os.PathLike[str],
     change: Callable[[str, np.ndarray], np.ndarray] | None,
     *,
+    settings: Mapping[str, Any] | None = None,
     unchanged: Callable[[str], bool] = lambda name: False,
     jpeg_quality: int = 95,
     progress: bool = False,
@@ -26,14 +33,17 @@ def write_changed_images(
 ) -> tuple[int, int]:
     """Writes a changed copy of every image under its own name in another folder.
 
-    Files that are there are left alone, so that an interrupted run can be resumed;
-    each file is written completely or not at all.
+    Files that are there are left alone, so that an interrupted run can be resumed with
+    the same settings: `RECORD` in the folder of the copies keeps a digest of them. Each
+    file is written completely or not at all, with the type and the channels of the
+    original (16-bit, gray, alpha).
 
     Args:
         file_names: Names relative to `image_dir`, and to `out_dir`.
         image_dir: Folder of the originals.
         out_dir: Folder of the copies; made if missing.
-        change: Takes name and BGR image, returns the new image.
+        change: Takes name and image (gray, BGR or BGRA), returns the new image.
+        settings: What the copies depend on; what ``json`` can write.
         unchanged: Says of which names the file is copied as it is.
         jpeg_quality: 1 to 100.
         progress: Whether to show a progress bar.
@@ -43,8 +53,8 @@ def write_changed_images(
         How many files were written and how many were there already.
 
     Raises:
-        ValueError: A copy would lie over an original, or a name or a link leaves the
-            folders.
+        ValueError: A copy would lie over an original, a name or a link leaves the
+            folders, or the folder holds copies made with other settings.
         FileNotFoundError: An original is missing.
         OSError: An original cannot be decoded.
     """
@@ -62,6 +72,7 @@ def write_changed_images(
     # Where one folder is inside the other, a copy may have the place of an original.
     for covered in set(map(Path.resolve, originals)) & set(map(Path.resolve, copies)):
         raise ValueError(f"a copy in out_dir {out_dir} would be the original {covered}")
+    _check_settings(target / RECORD, copies, [settings, jpeg_quality, str(source)])
     written = 0
     triples = zip(names, originals, copies, strict=True)
     for name, original, copy in tqdm(
@@ -79,8 +90,29 @@ def write_changed_images(
     return written, len(names) - written
 
 
+def _check_settings(record: Path, copies: Iterable[Path], settings: Any) -> None:
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    if record.is_file():
+        if record.read_text().strip() != digest:
+            raise ValueError(
+                f"{record.parent} holds images made with other settings or of other "
+                "annotations, which must not be mixed: give a new folder"
+            )
+    elif any(map(Path.exists, copies)):
+        raise ValueError(
+            f"{record.parent} holds images of which nothing tells how they were made "
+            f"(no {RECORD}): give a new folder"
+        )
+    else:
+        write_bytes(record, digest.encode())
+
+
 def _decode(content: bytes, path: Path) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    data = np.frombuffer(content, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if image is not None and image.shape[2:] != (4,):
+        # Turned as its EXIF data say, as mmcv loads it.
+        image = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if image is None:
         raise OSError(f"{path} cannot be decoded")
     return image

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
+from mmengine.fileio import BaseStorageBackend, register_backend
 
 
 @TRANSFORMS.register_module()
@@ -15,9 +20,10 @@ class LoadImageTile(LoadImageFromFile):
     """Load the part of an image that ``corner`` names, or the image without one.
 
     The last images that tiles were cut from stay in memory, decoded. Where tiles of an
-    image follow each other, as in testing, each image is decoded once per worker; each
-    worker has a memory of its own. `TinyPersonDataset` puts this in the place of
-    ``LoadImageFromFile``; write it into a pipeline to set `cache_size`.
+    image follow each other, as in testing and with `TileSampler`, each image is decoded
+    once per worker; each worker has a memory of its own. `TinyPersonDataset` puts this
+    around every ``LoadImageFromFile`` and subclass of it; write it into a pipeline to
+    set `cache_size`.
 
     Required keys: img_path, corner (optional). Modified keys: img, img_shape and
     ori_shape, both (height, width) of the tile.
@@ -25,31 +31,27 @@ class LoadImageTile(LoadImageFromFile):
     Args:
         *args: Those of mmcv's ``LoadImageFromFile``.
         cache_size: Number of decoded images to remember, at least 0. One of 1920x1080
-            takes 6 MB.
+            takes 6 MB. A batch whose tiles are of different images needs as many.
+        loader: Loads whole images; None: ``LoadImageFromFile`` with the arguments.
         **kwargs: Those of mmcv's ``LoadImageFromFile``.
 
     Raises:
         ValueError: `cache_size` is negative.
     """
 
-    def __init__(self, *args: Any, cache_size: int = 2, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        cache_size: int = 8,
+        loader: LoadImageFromFile | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         if cache_size < 0:
             raise ValueError(f"cache_size must be at least 0, got {cache_size}")
         self.cache_size = cache_size
+        self.loader = loader or LoadImageFromFile(*args, **kwargs)
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
-
-    @classmethod
-    def like(cls, loader: LoadImageFromFile) -> LoadImageTile:
-        """Make a tile loader that reads images as `loader` does."""
-        return cls(
-            to_float32=loader.to_float32,
-            color_type=loader.color_type,
-            imdecode_backend=loader.imdecode_backend,
-            file_client_args=loader.file_client_args,
-            ignore_empty=loader.ignore_empty,
-            backend_args=loader.backend_args,
-        )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Load the tile.
@@ -59,8 +61,8 @@ class LoadImageTile(LoadImageFromFile):
             ValueError: The image does not contain the tile.
         """
         if results.get("corner") is None:
-            return super().transform(results)
-        image = self._whole_image(results["img_path"])
+            return self.loader.transform(results)
+        image = self._whole_image(results)
         if image is None:
             return None
         x1, y1, x2, y2 = results["corner"]
@@ -75,11 +77,12 @@ class LoadImageTile(LoadImageFromFile):
         results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
         return results
 
-    def _whole_image(self, path: str) -> np.ndarray | None:
+    def _whole_image(self, results: dict[str, Any]) -> np.ndarray | None:
+        path = results["img_path"]
         if path in self._cache:
             self._cache.move_to_end(path)
             return self._cache[path]
-        loaded = super().transform({"img_path": path})
+        loaded = self.loader.transform(dict(results))
         if loaded is None:
             return None
         self._cache[path] = loaded["img"]
@@ -92,4 +95,55 @@ class LoadImageTile(LoadImageFromFile):
         return self.__dict__ | {"_cache": OrderedDict()}
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, cache_size={self.cache_size})"
+        return f"{type(self).__name__}({self.loader}, cache_size={self.cache_size})"
+
+
+def use_tile_loaders(pipeline: Any) -> None:
+    """Puts `LoadImageTile` around the loaders of a pipeline, however deep they are."""
+    if isinstance(pipeline, dict | list):
+        places = pipeline.items() if isinstance(pipeline, dict) else enumerate(pipeline)
+        for place, transform in list(places):
+            if not isinstance(transform, LoadImageFromFile):
+                use_tile_loaders(transform)
+            elif not isinstance(transform, LoadImageTile):
+                pipeline[place] = LoadImageTile(loader=transform)
+        return
+    # Compose, RandomChoice, TestTimeAug, ... and mmdet's MultiBranch.
+    for name in ("transforms", "branch_pipelines"):
+        inner = getattr(pipeline, name, None)
+        if inner is not None:
+            use_tile_loaders(inner)
+
+
+def tile_address(path: str, corner: Sequence[int]) -> str:
+    """Returns an address of a tile that mmengine's ``get`` and mmcv's ``imread`` read.
+
+    Its last part is the tile's own name, under which mmdet's hook and browse_dataset
+    write their pictures.
+    """
+    if "://" in path:
+        return path
+    name = PurePosixPath(path)
+    numbers = "_".join(map(str, corner))
+    return f"tile://{name.with_name(f'{name.stem}_{numbers}{name.suffix}')}"
+
+
+class TileBackend(BaseStorageBackend):
+    """Reads tiles by their `tile_address`, as PNG."""
+
+    _NAME = re.compile(r"tile://(.*)_(\d+)_(\d+)_(\d+)_(\d+)(\.[^./]*)?", re.DOTALL)
+
+    def get(self, filepath: str) -> bytes:
+        """Return the encoded tile."""
+        stem, *corner, suffix = self._NAME.fullmatch(str(filepath)).groups("")
+        x1, y1, x2, y2 = map(int, corner)
+        content = np.frombuffer(Path(f"{stem}{suffix}").read_bytes(), np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+        return cv2.imencode(".png", image[y1:y2, x1:x2])[1].tobytes()
+
+    def get_text(self, filepath: str, encoding: str = "utf-8") -> str:
+        """Refuse: a tile is no text."""
+        raise NotImplementedError(f"{filepath} is an image")
+
+
+register_backend("tile", TileBackend, force=True, prefixes="tile")

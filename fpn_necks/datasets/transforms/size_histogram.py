@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..tiny_person.coco_files import is_ignored, read_coco
+from fpn_necks.coco_files import is_ignored, read_coco
 
 
 @dataclass(frozen=True)

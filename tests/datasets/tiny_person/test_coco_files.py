@@ -1,12 +1,14 @@
 """Bad annotation files: one clear message each."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from mmengine.fileio import BaseStorageBackend, register_backend
 
+from fpn_necks.coco_files import dense_files, is_ignored
 from fpn_necks.datasets.tiny_person import check_coco, read_coco, write_coco
-from fpn_necks.datasets.tiny_person.coco_files import dense_files, is_ignored
 
 from .conftest import small_coco, write
 
@@ -60,9 +62,37 @@ def test_no_coco_at_all(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="c.json is no JSON file"):
         read_coco(tmp_path / "c.json")
-    with pytest.raises(FileNotFoundError, match="no such annotation file") as raised:
+    with pytest.raises(FileNotFoundError, match="no such file") as raised:
         read_coco(tmp_path / "d.json")
     assert raised.value.filename == str(tmp_path / "d.json")
+
+
+def test_what_mmdet_accepts(tmp_path: Path) -> None:
+    """Sizes as floats, a byte-order mark, an address of a file backend."""
+    coco = small_coco()
+    coco["images"][0].update(width=100.0, corner=[0.0, 0, 100, 80.0])
+    path = tmp_path / "a.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(coco).encode())
+    for found in (read_coco(path), read_coco(path.as_uri(), dict(backend="memory"))):
+        image = found["images"][0]
+        assert [type(v) for v in (image["width"], *image["corner"])] == [int] * 5
+
+
+class Memory(BaseStorageBackend):
+    """Reads files of addresses."""
+
+    def get(self, filepath: str) -> bytes:
+        return Path(filepath.removeprefix("file://")).read_bytes()
+
+    def get_text(self, filepath: str, encoding: str = "utf-8") -> str:
+        return self.get(filepath).decode(encoding)
+
+    @contextlib.contextmanager
+    def get_local_path(self, filepath: str):
+        yield filepath.removeprefix("file://")
+
+
+register_backend("memory", Memory, force=True)
 
 
 def test_a_test_set_without_annotations() -> None:

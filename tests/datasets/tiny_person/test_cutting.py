@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from pycocotools.mask import decode, encode
 
 from fpn_necks.datasets.tiny_person import TileSettings, check_coco, tile_coco
 from fpn_necks.datasets.tiny_person.cutting import cut_boxes
@@ -129,6 +130,37 @@ class TestOneBox:
     def test_dense_images_stay_dense_in_every_tile(self) -> None:
         images, _, _ = cut(one_box([5, 10, 8, 20], in_dense_image=True))
         assert [i["in_dense_image"] for i in images] == [True, True]
+
+
+def test_masks_are_clipped() -> None:
+    """Tiles are [0, 60) and [40, 100) across; every mask is cut at 60."""
+    mask = np.zeros((80, 100), np.uint8, order="F")
+    mask[10:30, 50:64] = 1
+    runs = dict(size=[80, 100], counts=encode(mask)["counts"].decode())
+    lengths = np.diff(np.flatnonzero(np.diff(mask.ravel("F"), prepend=0)), prepend=0)
+    plain = [int(n) for n in lengths]
+    plain.append(80 * 100 - sum(plain))
+    fields = dict(bbox=[50, 10, 14, 20], image_id=1, category_id=1)
+    coco = one_box([50, 10, 14, 20]) | dict(
+        annotations=[
+            dict(fields, id=1, segmentation=[[50, 10, 64, 10, 50, 30]], area=140),
+            dict(fields, id=2, segmentation=runs, iscrowd=1),
+            dict(fields, id=3, segmentation=dict(runs, counts=plain), iscrowd=1),
+            dict(fields, id=4, segmentation=[[50, 10, 64, 10, 64, 30, 50, 30]]),
+        ]
+    )
+    _, boxes, _ = cut(coco)
+    triangle, crowd, plain_crowd, box = boxes[0]
+    # The tip beyond 60 is gone: 4 wide and 4 * 20 / 14 high.
+    assert triangle["area"] == pytest.approx(140 - 4 * 4 * 20 / 14 / 2)
+    points = np.array(triangle["segmentation"][0]).reshape(-1, 2)
+    assert points[:, 0].max() == 60 and points.min() == 10
+    expected = mask[:, :60]
+    for found in (crowd, plain_crowd):
+        assert found["iscrowd"] == 1 and found["area"] == expected.sum()
+        assert np.array_equal(decode(found["segmentation"]), expected)
+    assert box["segmentation"] == [[50, 10, 50, 30, 60, 30, 60, 10]]
+    assert boxes[1][0]["segmentation"] == [[10, 10, 24, 10, 10, 30]]
 
 
 def test_an_image_smaller_than_a_tile() -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import mmcv
 import numpy as np
 import pytest
+import torch
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmdet.engine.hooks import DetVisualizationHook
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.dataset import Compose
+from mmengine.structures import InstanceData
 
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import TileSettings, read_coco, tile_coco
@@ -16,6 +23,19 @@ from tests.evaluation.golden_case import golden_json
 
 from .conftest import small_coco, write
 from .test_dataset import TESTING, TILES, TRAINING, build, of
+
+
+class RenamedLoader(LoadImageFromFile):
+    """A subclass, as users write them."""
+
+
+class WholeImage(BaseTransform):
+    """Knows neither tiles nor LoadImageFromFile."""
+
+    def transform(self, results: dict) -> dict:
+        results["img"] = cv2.imread(results["img_path"])
+        results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
+        return results
 
 
 class TestTiles:
@@ -106,6 +126,56 @@ class TestTiles:
         dataset = build(drawn, pipeline=[own, *TRAINING[1:]], tiles=TILES)
         assert dataset.pipeline.transforms[0].cache_size == 7
         assert dataset[0]["inputs"].is_floating_point()
+
+    @pytest.mark.parametrize("kind", ["subclass", "nested", "branches"])
+    def test_every_loader_cuts(self, drawn: SyntheticTinyPerson, kind: str) -> None:
+        own = [dict(type=RenamedLoader), *TRAINING[1:]]
+        weak = [dict(type="MultiBranch", branch_field=["a", "b"], a=TRAINING)]
+        nested = [dict(type="RandomChoice", transforms=[TRAINING[:1]]), *TRAINING[1:]]
+        pipeline = dict(subclass=own, nested=nested, branches=weak)[kind]
+        dataset = build(drawn, tiles=TILES, pipeline=pipeline)
+        data, info = dataset[1], dataset.get_data_info(1)
+        inputs, sample = data["inputs"], data["data_samples"]
+        if kind == "branches":
+            assert inputs["b"] is None and sample["b"] is None
+            inputs, sample = inputs["a"], sample["a"]
+        assert inputs.shape == (3, 128, 160) == (3, *sample.ori_shape)
+        assert sample.corner == info["corner"]
+
+    def test_loaders_that_do_not_cut_are_refused(
+        self, drawn: SyntheticTinyPerson
+    ) -> None:
+        own = [dict(type=WholeImage), *TRAINING[1:]]
+        with pytest.raises(ValueError, match="320x240 pixels .* does not cut tiles"):
+            build(drawn, tiles=TILES, pipeline=own)[0]
+        with pytest.raises(ValueError, match="does not cut tiles"):
+            build(drawn, tiles=TILES, pipeline=own[:2])[0]
+
+    def test_drawn_as_tiles_under_own_names(
+        self, drawn: SyntheticTinyPerson, tmp_path: Path
+    ) -> None:
+        """What ``test.py --show-dir`` does."""
+        meta = ("img_id", "img_path", "ori_shape", "scale_factor")
+        pack = dict(type="PackDetInputs", meta_keys=meta)
+        dataset = build(drawn, "val", tiles=TILES, pipeline=[*TESTING[:2], pack])
+        visualizer = DetLocalVisualizer.get_instance("tiles")
+        visualizer.dataset_meta = dataset.metainfo
+        hook = DetVisualizationHook(draw=True, test_out_dir="shown")
+        runner = SimpleNamespace(work_dir=str(tmp_path), timestamp="now", iter=0)
+        names = set()
+        for k in range(12):
+            sample, info = dataset[k]["data_samples"], dataset.get_data_info(k)
+            x1, y1, x2, y2 = info["corner"]
+            tile = cv2.imread(info["img_path"])[y1:y2, x1:x2]
+            assert np.array_equal(mmcv.imread(sample.img_path), tile)
+            nothing = dict(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+            sample.pred_instances = InstanceData(**nothing, scores=torch.zeros(0))
+            hook.test_out_dir = "shown"
+            hook.after_test_iter(runner, k, None, [sample])
+            names.add(Path(sample.img_path).name)
+        drawn_files = {path.name: path for path in tmp_path.rglob("*.png")}
+        assert set(drawn_files) == names and len(names) == 12
+        assert cv2.imread(str(drawn_files[names.pop()])).shape[1] < 640
 
     @pytest.mark.parametrize(
         "corner",

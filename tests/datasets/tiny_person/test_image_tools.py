@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pycocotools.mask import decode
 
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import read_coco
@@ -17,8 +18,9 @@ from fpn_necks.datasets.tiny_person.city_persons import (
     scaled_size,
 )
 from fpn_necks.datasets.tiny_person.erase import erase_images, erase_regions
+from fpn_necks.datasets.tiny_person.image_sets import RECORD
 
-from .conftest import small_coco, write
+from .conftest import masks_of_small_coco, small_coco, write
 
 
 def write_mat(path: Path, records: list[tuple[str, list[list[float]]]]) -> Path:
@@ -93,12 +95,12 @@ class TestErasingASet:
         self, drawn: SyntheticTinyPerson, tmp_path: Path
     ) -> None:
         self.run(drawn, tmp_path, fields=("nothing",))
-        for path in tmp_path.iterdir():
+        for path in tmp_path.glob("*.png"):
             assert path.read_bytes() == (drawn.train.image_dir / path.name).read_bytes()
 
     def test_resumes(self, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
         self.run(drawn, tmp_path)
-        first, *others = sorted(tmp_path.iterdir())
+        first, *others = sorted(tmp_path.glob("*.png"))
         kept = {path: path.stat().st_mtime_ns for path in others}
         content = first.read_bytes()
         first.unlink()
@@ -106,7 +108,44 @@ class TestErasingASet:
         assert (written, present) == (1, 6)
         assert first.read_bytes() == content
         assert {path: path.stat().st_mtime_ns for path in others} == kept
-        assert len(list(tmp_path.iterdir())) == 7, "nothing unfinished is left"
+        assert len(list(tmp_path.iterdir())) == 7 + 1, "nothing unfinished is left"
+
+    @pytest.mark.parametrize("options", [dict(fields=()), dict(jpeg_quality=90)])
+    def test_does_not_mix_settings(
+        self, drawn: SyntheticTinyPerson, tmp_path: Path, options: dict
+    ) -> None:
+        self.run(drawn, tmp_path / "out")
+        next((tmp_path / "out").glob("*.png")).unlink()
+        with pytest.raises(ValueError, match="made with other settings"):
+            self.run(drawn, tmp_path / "out", **options)
+        assert len(list((tmp_path / "out").glob("*.png"))) == 6
+        (tmp_path / "out" / RECORD).unlink()
+        with pytest.raises(ValueError, match="nothing tells how they were made"):
+            self.run(drawn, tmp_path / "out")
+
+    def test_other_factors_are_not_mixed(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((80, 100), np.uint8))
+        scale_images(small_coco(), tmp_path / "in", tmp_path / "out", 4)
+        with pytest.raises(ValueError, match="made with other settings"):
+            scale_images(small_coco(), tmp_path / "in", tmp_path / "out", 2)
+
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_type_and_channels_stay(self, tmp_path: Path, dtype, channels: int) -> None:
+        (tmp_path / "in").mkdir()
+        high = np.iinfo(dtype).max
+        random = np.random.default_rng(0)
+        image = random.integers(0, high, (80, 100, channels), dtype=dtype).squeeze()
+        cv2.imwrite(str(tmp_path / "in" / "a.png"), image)
+        erase_images(small_coco(), tmp_path / "in", tmp_path / "erased")
+        scale_images(small_coco(), tmp_path / "in", tmp_path / "small", 4)
+        erased = cv2.imread(str(tmp_path / "erased" / "a.png"), cv2.IMREAD_UNCHANGED)
+        small = cv2.imread(str(tmp_path / "small" / "a.png"), cv2.IMREAD_UNCHANGED)
+        assert erased.dtype == small.dtype == dtype
+        assert (erased.shape, small.shape[2:]) == (image.shape, image.shape[2:])
+        marked = [a["bbox"] for a in small_coco()["annotations"][1:4]]
+        assert np.array_equal(erased, erase_regions(image, marked))
 
     def test_originals_are_safe(
         self, drawn: SyntheticTinyPerson, tmp_path: Path
@@ -190,6 +229,18 @@ class TestCityPersons:
         monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
         with pytest.raises(ImportError, match="pip install scipy"):
             read_city_persons(tmp_path / "a.mat")
+
+    def test_scaled_masks(self) -> None:
+        coco = small_coco()
+        coco["annotations"][:2] = [
+            dict(a, segmentation=mask)
+            for a, mask in zip(coco["annotations"], masks_of_small_coco(), strict=False)
+        ]
+        triangle, crowd = scale_coco(coco, 2)["annotations"][:2]
+        assert triangle["segmentation"] == [[5.0, 5.0, 9.0, 5.0, 5.0, 9.0]]
+        assert triangle["area"] == 8
+        assert decode(crowd["segmentation"]).shape == (40, 50)
+        assert crowd["area"] == decode(crowd["segmentation"]).sum() == 16
 
     def test_scaled_boxes(self) -> None:
         before = small_coco()

@@ -108,18 +108,25 @@ def test_whole_images_as_mmcv_loads_them(images: list[str]) -> None:
     assert not ours._cache
 
 
-def test_like_keeps_every_setting() -> None:
-    options = dict(
-        to_float32=True,
-        color_type="unchanged",
-        imdecode_backend="pillow",
-        ignore_empty=True,
-        backend_args=dict(backend="local"),
-    )
-    ours, theirs = LoadImageTile.like(LoadImageFromFile(**options)), LoadImageFromFile
-    theirs = vars(theirs(**options))
-    assert {k: v for k, v in vars(ours).items() if k in theirs} == theirs
-    assert repr(ours).endswith("cache_size=2)")
+class Doubled(LoadImageFromFile):
+    """A loader of a user's."""
+
+    def transform(self, results: dict) -> dict | None:
+        results = super().transform(results)
+        results["img"] = results["img"].astype(np.uint16) * 2
+        return results
+
+
+def test_around_a_loader_of_a_user(images: list[str], decoded: list[None]) -> None:
+    loader = LoadImageTile(loader=Doubled(color_type="grayscale"))
+    whole = cv2.imread(images[0], cv2.IMREAD_GRAYSCALE)
+    for corner in ([3, 4, 30, 20], [0, 0, 9, 9]):
+        x1, y1, x2, y2 = corner
+        found = load(loader, images[0], corner)["img"]
+        assert found.dtype == np.uint16
+        assert np.array_equal(found, 2 * whole[y1:y2, x1:x2].astype(np.uint16))
+    assert len(decoded) == 1
+    assert "Doubled" in repr(loader) and repr(loader).endswith("cache_size=8)")
 
 
 def test_copies_start_with_an_empty_memory(images: list[str]) -> None:

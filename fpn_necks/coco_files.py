@@ -1,0 +1,274 @@
+"""Reading, checking and writing COCO detection files: the one reader of the package."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.fileio import get_local_path
+
+from fpn_necks.io import check_image_name, write_bytes
+
+IGNORED_FIELDS = ("ignore", "uncertain", "logo")
+MERGED_CLASS = "person"
+PARTS_OF_MERGED_CLASS = ("sea_person", "earth_person")
+# Boxes become float32; NaN is not below it.
+LARGEST = float(np.finfo(np.float32).max) / 4
+MAX_SIDE = 1_000_000
+"""Pixels; an image said to be larger has a wrong size, and would give no end of tiles.
+"""
+
+
+def read_json(
+    path: str | os.PathLike[str], backend_args: Mapping[str, Any] | None = None
+) -> Any:
+    """Reads a JSON file, with or without a byte-order mark.
+
+    Args:
+        path: Path (``~`` is expanded), or address that mmengine's file backends know.
+        backend_args: Arguments of mmengine's file backend.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no JSON.
+    """
+    name = os.path.expanduser(os.fspath(path))
+    try:
+        with (
+            get_local_path(name, backend_args=backend_args) as local,
+            open(local, "rb") as file,
+            without_garbage_collection(),
+        ):
+            return json.loads(file.read())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "There is no such file", name) from error
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{name} is no JSON file: {error}") from error
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Spares the search for cycles among new dicts: half of a parser's time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def read_coco(
+    path: str | os.PathLike[str],
+    backend_args: Mapping[str, Any] | None = None,
+    *,
+    sized: bool = True,
+) -> dict[str, Any]:
+    """Reads a COCO detection file and checks it, see `read_json` and `check_coco`."""
+    return check_coco(read_json(path, backend_args), os.fspath(path), sized=sized)
+
+
+def check_coco(coco: Any, name: str, *, sized: bool = True) -> dict[str, Any]:
+    """Checks lists, ids, images and boxes; without a list of boxes there are none.
+
+    File names must stay below the folder of the images, see `check_image_name`. A tile
+    (an image with ``corner``) must have [x1, y1, x2, y2] in whole pixels.
+
+    Args:
+        coco: The parsed content; whole numbers written as floats (640.0) in sizes and
+            corners become int.
+        name: What to call it in messages.
+        sized: Whether images need ``width``, ``height`` and ``file_name``, and the file
+            its ``categories``; evaluation reads none of them.
+
+    Returns:
+        `coco` itself.
+
+    Raises:
+        ValueError: With the name, the entry and what was expected.
+    """
+    if not isinstance(coco, dict):
+        kind = type(coco).__name__
+        raise ValueError(
+            f"{name} is no COCO detection file: expected a dict, got a {kind}"
+        )
+    coco.setdefault("annotations", [])
+    for key in ("images", "annotations", "categories"):
+        if key == "categories" and not sized and key not in coco:
+            continue
+        if not isinstance(coco.get(key), list):
+            raise ValueError(f"{name} is no COCO detection file: no list {key!r}")
+    image_ids = _unique_ids(coco["images"], f"{name}: image")
+    _unique_ids(coco["annotations"], f"{name}: annotation")
+    _unique_ids(coco.get("categories", []), f"{name}: category")
+    for image in coco["images"]:
+        _check_image(image, f"{name}: image {image['id']}", sized)
+    for annotation in coco["annotations"]:
+        fault = _fault_of_annotation(annotation, image_ids)
+        if fault:
+            raise ValueError(f"{name}: annotation {annotation['id']} {fault}")
+    return coco
+
+
+def checked_coco(source: Any, name: str) -> dict[str, Any]:
+    """Returns annotations to evaluate on, of a file or from Python; no sizes needed.
+
+    Those from Python are not changed.
+    """
+    if isinstance(source, str | os.PathLike):
+        return read_coco(source, sized=False)
+    if isinstance(source, Mapping) and isinstance(source.get("images"), Sequence):
+        images = [dict(i) if isinstance(i, Mapping) else i for i in source["images"]]
+        source = {**source, "images": images}
+    return check_coco(source, name, sized=False)
+
+
+def _unique_ids(entries: Iterable[Any], label: str) -> set[Any]:
+    found = set()
+    for entry in entries:
+        if not isinstance(entry, dict) or "id" not in entry:
+            raise ValueError(f"{label} without 'id': {str(entry)[:80]}")
+        identifier = entry["id"]
+        if not isinstance(identifier, int | float | str):
+            raise ValueError(
+                f"{label} id {identifier!r} is neither a number nor a string"
+            )
+        if identifier in found:
+            raise ValueError(f"{label} id {identifier!r} occurs more than once")
+        found.add(identifier)
+    return found
+
+
+def _check_image(image: dict[str, Any], label: str, sized: bool) -> None:
+    for key in ("width", "height"):
+        side = image.get(key)
+        if side is None and not sized:
+            continue
+        if not _is_whole(side) or not 0 < side <= MAX_SIDE:
+            sides = str((image.get("width"), image.get("height")))[:80]
+            raise ValueError(
+                f"{label} has width and height {sides}, expected whole numbers from 1 "
+                f"to {MAX_SIDE}"
+            )
+        image[key] = int(side)
+    if sized or "file_name" in image:
+        if not isinstance(image.get("file_name"), str):
+            raise ValueError(f"{label} has no 'file_name'")
+        try:
+            check_image_name(image["file_name"])
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}") from error
+    if "corner" in image:
+        image["corner"] = _checked_corner(image, label)
+
+
+def _checked_corner(image: Mapping[str, Any], label: str) -> list[int]:
+    corner = image["corner"]
+    fits = isinstance(corner, Sequence) and len(corner) == 4
+    if fits and all(map(_is_whole, corner)):
+        x1, y1, x2, y2 = map(int, corner)
+        extent = x2 - x1, y2 - y1
+        size = image.get("width", extent[0]), image.get("height", extent[1])
+        if x1 >= 0 and y1 >= 0 and min(extent) > 0 and extent == size:
+            return [x1, y1, x2, y2]
+    raise ValueError(
+        f"{label} is {image.get('width')}x{image.get('height')} and has the corner "
+        f"{str(corner)[:80]}, expected whole numbers [x1, y1, x2, y2] of that extent"
+    )
+
+
+def _fault_of_annotation(
+    annotation: Mapping[str, Any], image_ids: set[Any]
+) -> str | None:
+    image = annotation.get("image_id")
+    # A list or a dict would have no hash.
+    if not isinstance(image, int | float | str) or image not in image_ids:
+        return f"belongs to image {image!r}, which is not there"
+    if "category_id" not in annotation:
+        return "has no 'category_id'"
+    category = annotation["category_id"]
+    if not isinstance(category, int | float | str):
+        return f"has the category {category!r}, expected a number or a string"
+    box = annotation.get("bbox")
+    if (
+        isinstance(box, list | tuple)
+        and len(box) == 4
+        and all(_is_number(v) and abs(v) <= LARGEST for v in box)
+    ):
+        return None
+    return f"has the box {box!r}, expected [x, y, width, height] of finite numbers"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and (isinstance(value, int) or value.is_integer())
+
+
+def category_labels(
+    categories: Iterable[Mapping[str, Any]], classes: Sequence[str]
+) -> dict[Any, int]:
+    """Returns the label of each category id that is among the classes of a set.
+
+    TinyPerson's sea_person and earth_person count as ``person`` if that is a class and
+    they are not.
+    """
+    labels = {}
+    for category in categories:
+        name = category.get("name")
+        if name not in classes and name in PARTS_OF_MERGED_CLASS:
+            name = MERGED_CLASS
+        if name in classes:
+            labels[category["id"]] = list(classes).index(name)
+    return labels
+
+
+def annotations_by_image(coco: Mapping[str, Any]) -> dict[Any, list[dict[str, Any]]]:
+    """Returns the annotations of each image id, in file order; none give no entry."""
+    groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in coco["annotations"]:
+        groups[annotation["image_id"]].append(annotation)
+    return groups
+
+
+def is_ignored(
+    annotation: Mapping[str, Any], fields: Iterable[str] = IGNORED_FIELDS
+) -> bool:
+    """Returns whether a box is a crowd or has one of the `fields` set."""
+    return bool(annotation.get("iscrowd")) or any(
+        annotation.get(field) for field in fields
+    )
+
+
+def dense_files(coco: Mapping[str, Any]) -> set[str]:
+    """Returns the files of dense images: a mark on the image or on one of its boxes.
+
+    By file and not by image, since a tile of a dense image may hold no box.
+    """
+    files = {image["id"]: image["file_name"] for image in coco["images"]}
+    dense = {i["file_name"] for i in coco["images"] if i.get("in_dense_image")}
+    return dense | {
+        files[annotation["image_id"]]
+        for annotation in coco["annotations"]
+        if annotation.get("in_dense_image")
+    }
+
+
+def write_coco(
+    path: str | os.PathLike[str], coco: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """Writes a COCO file, completely or not at all; makes its folder.
+
+    Raises:
+        FileExistsError: The file is there and `overwrite` is false.
+    """
+    write_bytes(path, json.dumps(coco).encode(), overwrite)
