@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
         "--count",
         choices=StatisticFusionFactor.COUNTS,
         default="released",
-        help="best anchors of the objects, each once per image and the factors clamped, "
+        help="best anchors of objects, each once per image, and factors clamped, "
         "as in the released code (FCOS: objects by regress range); objects by their "
         "best anchor, as in the paper; or positive anchors",
     )
