@@ -21,9 +21,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--count",
         choices=StatisticFusionFactor.COUNTS,
-        default="best_anchor",
-        help="objects by their best anchor, as in the paper (FCOS: by regress range), "
-        "or positive anchors, as in the released code",
+        default="released",
+        help="best anchors of objects, each once per image, and factors clamped, "
+        "as in the released code (FCOS: objects by regress range); objects by their "
+        "best anchor, as in the paper; or positive anchors",
     )
     parser.add_argument(
         "--out",

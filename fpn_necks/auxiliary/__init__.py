@@ -13,7 +13,6 @@ else:
     from .detectors import AuxiliaryLosses
     from .features import SupervisedLevel, find_levels
     from .form import AuxiliaryForm
-    from .recording import RecordingSampler
     from .roi_form import RoIAuxiliary
     from .uncertainty import Uncertainty
 
@@ -21,7 +20,6 @@ else:
         "AuxiliaryForm",
         "AuxiliaryLosses",
         "DenseAuxiliary",
-        "RecordingSampler",
         "RoIAuxiliary",
         "SupervisedLevel",
         "Uncertainty",

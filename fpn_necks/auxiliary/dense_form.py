@@ -13,18 +13,13 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule, ModuleDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fpn_necks.layers import check_channels
 
 from .features import SupervisedLevel
 from .form import AuxiliaryForm, check_strides
-from .recording import (
-    computes_targets,
-    record_outputs,
-    recording_targets_of,
-    replaying_targets_of,
-    scores_before_boxes,
-)
+from .recording import record_calls, record_outputs, replaying, targets_of_levels
 from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
 
 Settings = Mapping[str, Any]
@@ -35,16 +30,19 @@ class DenseAuxiliary(AuxiliaryForm):
     """Let backbone maps of a one-stage detector predict objects of all sizes.
 
     Jin et al., "You Should Look at All Objects", ECCV 2022 (arXiv 2207.07889), Sec. 3.4
-    and 4.1, Eq. 8 to 11. From each supervised C_i a 1x1 conv (f_pre) makes a map that
-    is resized to each of the detector's own strides: averaged where the stride is
-    larger, repeated where it is smaller. On it 1x1 convs, shared by the strides,
+    and 4.1, Eq. 8 to 11. From each supervised C_i a 1x1 conv and a ReLU (f_pre) make a
+    map that is resized to each of the detector's own strides: averaged where the stride
+    is larger, repeated where it is smaller. On it 1x1 convs, shared by the strides,
     predict what the detector's own head predicts, against the targets that this head
     has computed. The paper does not say how one map meets targets of several strides;
-    this is our decision, so that every C_i sees objects of all sizes.
+    this is our decision, so that every C_i sees objects of all sizes. Nor does it give
+    f_pre a nonlinearity; without one, it and the 1x1 convs behind it would be a single
+    linear map.
 
     Works with mmdet's dense heads whose losses come from a ``get_targets`` and that
     have ``stacked_convs``: RetinaNet, FCOS, ATSS, GFL, ... Uncertainty (Eq. 10 and 11)
-    needs a head whose classification losses come before its box losses: not GFL.
+    needs a head whose classification losses come before its box losses: not GFL. Heads
+    that compute their losses otherwise are refused here or at the first loss.
 
     Args:
         detector: see ``AuxiliaryForm``, as the next four.
@@ -57,6 +55,8 @@ class DenseAuxiliary(AuxiliaryForm):
         feature_channels: width of f_pre.
         strides: those of the detector's strides that are supervised; ``None``: all. The
             finest stride takes three quarters of the memory.
+        with_cp: compute what belongs to one map anew in the backward pass instead of
+            keeping it, which saves most of the memory of these losses.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class DenseAuxiliary(AuxiliaryForm):
         feature_channels: int = 256,
         strides: Sequence[int] | None = None,
         first_level: int | None = None,
+        with_cp: bool = True,
     ) -> None:
         super().__init__(
             detector,
@@ -79,27 +80,22 @@ class DenseAuxiliary(AuxiliaryForm):
             loss_weight,
             uncertainty_weight,
             first_level,
+            with_cp,
         )
         check_channels("feature_channels", feature_channels)
         head = detector.bbox_head
-        # prepare() has put a recorder before the class.
-        kind = type(head).__mro__[2]
-        if not hasattr(head, "prior_generator"):
-            raise ValueError(
-                "DenseAuxiliary needs a head with a prior_generator, and "
-                f"{kind.__name__} has none"
-            )
+        for name in ("prior_generator", "get_targets"):
+            if not hasattr(head, name):
+                raise ValueError(
+                    f"DenseAuxiliary needs a head with {name}, and "
+                    f"{type(head).__name__} has none"
+                )
         own = [stride[0] for stride in head.prior_generator.strides]
         self.num_strides = len(own)
         self.stride_places = _places(strides, own)
         self.strides = [own[i] for i in self.stride_places]
-        if uncertainty_weight is not None and not scores_before_boxes(kind):
-            raise ValueError(
-                "uncertainty_weight needs a head whose classification losses come "
-                f"before its box losses; {kind.__name__}'s do not"
-            )
-        config = _predictor_config(settings, kind, feature_channels)
-        _keep_strides(config, kind, self.strides, own)
+        config = _predictor_config(settings, type(head), feature_channels)
+        _keep_strides(config, self.strides, own)
         self.predictors = ModuleDict(
             {
                 level.name: LevelPredictor(
@@ -118,37 +114,22 @@ class DenseAuxiliary(AuxiliaryForm):
         return f"{super().extra_repr()}, strides={self.strides}"
 
     @classmethod
-    def prepare(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Let the targets of the dense head be recorded."""
-        config = settings.get("bbox_head")
-        if config is None:
+    def check_settings(cls, settings: Settings) -> None:
+        """Raise unless the detector has one stage."""
+        if settings.get("bbox_head") is None:
             raise ValueError(
                 "DenseAuxiliary needs a one-stage detector with a bbox_head; "
                 "RoIAuxiliary is for two stages"
             )
-        kind = config["type"]
-        kind = MODELS.get(kind) if isinstance(kind, str) else kind
-        if kind is None:
-            raise ValueError(f"bbox_head has the unknown type {config['type']!r}")
-        if not computes_targets(kind):
-            raise ValueError(
-                "DenseAuxiliary needs a head whose losses come from its get_targets; "
-                f"{kind.__name__}'s do not"
-            )
-        if "stacked_convs" not in _arguments(kind):
-            raise ValueError(
-                "DenseAuxiliary needs a head with stacked_convs, and "
-                f"{kind.__name__} has none"
-            )
-        bbox_head = copy.copy(config)
-        bbox_head["type"] = recording_targets_of(kind)
-        return {**settings, "bbox_head": bbox_head}
 
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:
         """Keep what the dense head predicts and its targets."""
         head = detector.bbox_head
-        with record_outputs(head) as outputs, head.recording_targets() as targets:
+        with (
+            record_outputs(head) as outputs,
+            record_calls(head, "get_targets") as targets,
+        ):
             yield dict(outputs=outputs, targets=targets)
 
     def loss(
@@ -162,29 +143,47 @@ class DenseAuxiliary(AuxiliaryForm):
         check_strides(self.levels, features, samples[0].metainfo["batch_input_shape"])
         scores = recorded["outputs"][0][0]
         sizes = [tuple(scores[i].shape[-2:]) for i in self.stride_places]
-        truths, ignored, metas = unpack_gt_instances(samples)
+        name = type(detector.bbox_head).__name__
         if len(recorded["targets"]) != 1:
             raise ValueError(
-                f"expected one call of get_targets, got {len(recorded['targets'])}; "
-                f"DenseAuxiliary cannot supervise a {type(detector.bbox_head).__name__}"
+                "DenseAuxiliary needs a head whose losses come from one call of its "
+                f"get_targets; {name}'s made {len(recorded['targets'])}"
             )
+        targets = targets_of_levels(
+            recorded["targets"][0], self.stride_places, self.num_strides, name
+        )
         losses: dict[str, Tensor] = {}
         for level in self.levels:
-            predictor = self.predictors[level.name]
-            outputs = predictor(features[level.name], sizes)
-            replaying = predictor.head.replaying_targets(
-                recorded["targets"][0], self.stride_places, self.num_strides
-            )
-            with replaying:
-                found = predictor.head.loss_by_feat(*outputs, truths, metas, ignored)
-            for name, loss in found.items():
-                if "loss" in name:
-                    total = sum(loss) if isinstance(loss, list | tuple) else loss
-                    losses[f"aux.{name}.{level.name}"] = self.loss_weight * total
-            for kind, mean in predictor.mean_uncertainties().items():
-                factor = self.loss_weight * self.uncertainty_weight
-                losses[f"aux.loss_{kind}_alpha.{level.name}"] = factor * mean
-                losses[f"aux.alpha_{kind}.{level.name}"] = mean.detach()
+            arguments = (level.name, features[level.name], sizes, targets, samples)
+            if self.with_cp:
+                found = checkpoint(self._level_losses, *arguments, use_reentrant=False)
+            else:
+                found = self._level_losses(*arguments)
+            losses.update(found)
+        return losses
+
+    def _level_losses(
+        self,
+        name: str,
+        x: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        targets: tuple,
+        samples: Sequence[InstanceData],
+    ) -> dict[str, Tensor]:
+        predictor = self.predictors[name]
+        truths, ignored, metas = unpack_gt_instances(samples)
+        outputs = predictor(x, sizes)
+        with replaying(predictor.head, targets):
+            found = predictor.head.loss_by_feat(*outputs, truths, metas, ignored)
+        losses = {}
+        for key, loss in found.items():
+            if "loss" in key:
+                total = sum(loss) if isinstance(loss, list | tuple) else loss
+                losses[f"aux.{key}.{name}"] = self.loss_weight * total
+        for kind, mean in predictor.mean_uncertainties().items():
+            factor = self.loss_weight * self.uncertainty_weight
+            losses[f"aux.loss_{kind}_alpha.{name}"] = factor * mean
+            losses[f"aux.alpha_{kind}.{name}"] = mean.detach()
         return losses
 
 
@@ -224,17 +223,19 @@ class LevelPredictor(BaseModule):
 
     def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple:
         """Predict from ``(N, C, H, W)`` what the head returns, at each of the sizes."""
-        x = self.pre_conv(x)
-        maps = [
-            resize(x, size, scale)
-            for size, scale in zip(sizes, self.scales, strict=True)
-        ]
+        maps = self.maps(x, sizes)
         if self.uncertainty is not None:
             alphas = [
                 [self.uncertainty[kind](y) for y in maps] for kind in ("cls", "bbox")
             ]
             self._rows.start(*alphas)
         return self.head(tuple(maps))
+
+    def maps(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Return what the head sees: f_pre of ``x`` at each of the sizes."""
+        x = self.pre_conv(x).relu()
+        pairs = zip(sizes, self.scales, strict=True)
+        return [resize(x, size, scale) for size, scale in pairs]
 
     def mean_uncertainties(self) -> dict[str, Tensor]:
         """Return the mean α of the last losses, for classification and boxes."""
@@ -310,7 +311,7 @@ def _places(strides: Sequence[int] | None, own: list[int]) -> list[int]:
 def _predictor_config(settings: Settings, kind: type, channels: int) -> dict[str, Any]:
     config = copy.deepcopy(dict(settings["bbox_head"]))
     config.update(
-        type=replaying_targets_of(kind),
+        type=kind,
         in_channels=channels,
         feat_channels=channels,
         stacked_convs=0,
@@ -320,25 +321,11 @@ def _predictor_config(settings: Settings, kind: type, channels: int) -> dict[str
     return config
 
 
-def _keep_strides(
-    config: dict[str, Any], kind: type, strides: list[int], own: list[int]
-) -> None:
+def _keep_strides(config: dict[str, Any], strides: list[int], own: list[int]) -> None:
     """Give a head's config some of its strides only."""
     if strides == own:
         return
     if "strides" in config.get("anchor_generator", {}):
         config["anchor_generator"]["strides"] = strides
-    elif "strides" in _arguments(kind):
-        config["strides"] = strides
     else:
-        raise ValueError(f"strides must be None for {kind.__name__}")
-
-
-def _arguments(kind: type) -> set[str]:
-    """Names of the constructor arguments of a class and its bases."""
-    names: set[str] = set()
-    for base in kind.__mro__:
-        code = getattr(base.__init__, "__code__", None)
-        if code is not None:
-            names |= set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    return names
+        config["strides"] = strides

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -45,9 +46,9 @@ class AuxiliaryLosses:
             self.auxiliary = None
             return
         form = _form(auxiliary)
+        form.check_settings(settings)
         # The detector changes some of its arguments while it is built.
-        settings = form.prepare(settings)
-        super().__init__(**settings)
+        super().__init__(**copy.deepcopy(settings))
         arguments = {key: value for key, value in auxiliary.items() if key != "type"}
         # So that a seed gives the detector the weights that it gives the plain one.
         with torch.random.fork_rng(devices=[]):
@@ -58,7 +59,9 @@ class AuxiliaryLosses:
         if self.auxiliary is None:
             return super().loss(batch_inputs, batch_data_samples)
         with (
-            record_features(self, self.auxiliary.levels) as features,
+            record_features(
+                self, self.auxiliary.levels, self.auxiliary.unchanged
+            ) as features,
             self.auxiliary.recording(self) as recorded,
         ):
             losses = super().loss(batch_inputs, batch_data_samples)

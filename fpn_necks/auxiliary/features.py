@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class SupervisedLevel:
         index: its place in the module's output, None if it is the output.
         channels: its width.
         stride: pixels of the image per cell.
+        is_frozen: the backbone's ``frozen_stages`` leaves nothing to train before it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SupervisedLevel:
     index: int | None
     channels: int
     stride: int
+    is_frozen: bool = False
 
     @property
     def is_lateral(self) -> bool:
@@ -94,31 +96,48 @@ def find_levels(
                 f"the width of {name} is not known; give in_channels, one per level "
                 f"of {list(levels)}"
             )
-        result.append(
-            SupervisedLevel(name, level.module, level.index, channels, level.stride)
-        )
+        result.append(replace(level, channels=channels))
     return tuple(result)
 
 
 @contextmanager
 def record_features(
-    detector: nn.Module, levels: Sequence[SupervisedLevel]
+    detector: nn.Module,
+    levels: Sequence[SupervisedLevel],
+    unchanged: set[str] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Collect the maps of a forward pass that runs inside the ``with`` block.
 
     Forward hooks exist inside the block only: testing and tracing see none. Laterals
     are copied, because a neck may add its top-down path to them in place.
 
+    Args:
+        detector: whose maps are collected.
+        levels: the maps.
+        unchanged: laterals that the detector leaves as they are, by name: they are not
+            copied. A pass adds those that it finds; start with an empty set.
+
     Yields:
         A dict that is filled: name of the level -> ``(N, C, H, W)``.
+
+    Raises:
+        RuntimeError: a lateral that earlier passes left alone was changed in place.
     """
     maps: dict[str, Tensor] = {}
+    laterals: dict[str, tuple[Tensor, int]] = {}
 
     def hook_for(level: SupervisedLevel) -> Any:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            x = output if level.index is None else output[level.index]
             # A module that is called again is supervised where it came first.
-            maps.setdefault(level.name, x.clone() if level.is_lateral else x)
+            if level.name in maps:
+                return
+            x = output if level.index is None else output[level.index]
+            maps[level.name] = x
+            if level.is_lateral:
+                if unchanged is not None:
+                    laterals[level.name] = (x, x._version)
+                if unchanged is None or level.name not in unchanged:
+                    maps[level.name] = x.clone()
 
         return keep
 
@@ -128,6 +147,14 @@ def record_features(
             handle = module.register_forward_hook(hook_for(level))
             stack.callback(handle.remove)
         yield maps
+    for name, (x, version) in laterals.items():
+        if x._version == version:
+            unchanged.add(name)
+        elif maps[name] is x:
+            raise RuntimeError(
+                f"the lateral {name} was changed in place, unlike in earlier "
+                "iterations, and cannot be supervised"
+            )
 
 
 def _check_names(levels: Sequence[str] | str) -> None:
@@ -161,19 +188,26 @@ def _stages(detector: nn.Module, first_level: int | None) -> list[SupervisedLeve
     widths = _neck_widths(detector)
     # A backbone without this attribute (HRNet) returns all of its stages.
     outputs = list(getattr(backbone, "out_indices", range(len(widths))))
+    frozen = getattr(backbone, "frozen_stages", -1)
     levels = []
     for place, stage in enumerate(outputs):
         number = stage + 2 if first_level is None else first_level + place
         known = place < len(widths)
         width = widths[place] if known else _stage_width(backbone, stage)
         levels.append(
-            SupervisedLevel(f"c{number}", "backbone", place, width, 2**number)
+            SupervisedLevel(
+                f"c{number}", "backbone", place, width, 2**number, stage < frozen
+            )
         )
     for stage, name in enumerate(getattr(backbone, "res_layers", [])):
         if stage not in outputs:
             width = _stage_width(backbone, stage)
             path, stride = f"backbone.{name}", 2 ** (stage + 2)
-            levels.append(SupervisedLevel(f"c{stage + 2}", path, None, width, stride))
+            levels.append(
+                SupervisedLevel(
+                    f"c{stage + 2}", path, None, width, stride, stage < frozen
+                )
+            )
     return levels
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,10 @@ from .features import SupervisedLevel, find_levels
 class AuxiliaryForm(BaseModule):
     """Base of the heads that supervise maps inside a detector, in training only.
 
-    A detector calls ``prepare`` before it is built, passes itself to the constructor,
-    enters ``recording`` around its own loss and then asks for ``loss``. Nothing of the
-    detector is kept as an attribute: its parameters have their own names alone.
+    A detector calls ``check_settings`` before it is built, passes itself to the
+    constructor, enters ``recording`` around its own loss and then asks for ``loss``.
+    Nothing of the detector is kept as an attribute: its parameters have their own names
+    alone.
 
     Args:
         detector: the built detector, to look at.
@@ -30,6 +32,8 @@ class AuxiliaryForm(BaseModule):
         loss_weight: factor of all auxiliary losses, at least 0.
         uncertainty_weight: τ of Eq. 10 in "You Should Look at All Objects"; ``None``
             weights no loss by uncertainty.
+        with_cp: compute what belongs to one level anew in the backward pass instead of
+            keeping it.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -46,6 +50,7 @@ class AuxiliaryForm(BaseModule):
         loss_weight: float = 1.0,
         uncertainty_weight: float | None = None,
         first_level: int | None = None,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         check_weight("loss_weight", loss_weight)
@@ -54,6 +59,18 @@ class AuxiliaryForm(BaseModule):
         self.levels: tuple[SupervisedLevel, ...] = find_levels(
             detector, levels, in_channels, first_level
         )
+        if not isinstance(with_cp, bool):
+            raise TypeError(f"with_cp must be True or False, got {with_cp!r}")
+        frozen = [level.name for level in self.levels if level.is_frozen]
+        if frozen:
+            warnings.warn(
+                f"frozen_stages freezes all that computes {', '.join(frozen)}: "
+                "auxiliary losses there train nothing but their own heads; leave these "
+                "levels out or lower backbone.frozen_stages",
+                stacklevel=3,
+            )
+        self.with_cp = with_cp
+        self.unchanged: set[str] = set()  # laterals, see record_features
         self.loss_weight = loss_weight
         self.uncertainty_weight = uncertainty_weight
 
@@ -71,14 +88,11 @@ class AuxiliaryForm(BaseModule):
             super().init_weights()
 
     @classmethod
-    def prepare(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Return a detector's settings with what records its samples or targets.
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Raise a ``ValueError`` if such a detector cannot carry this form.
 
         Args:
-            settings: keyword arguments of the detector; they are not changed.
-
-        Raises:
-            ValueError: such a detector cannot carry this form.
+            settings: keyword arguments of the detector.
         """
         raise NotImplementedError
 

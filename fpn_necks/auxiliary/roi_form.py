@@ -15,6 +15,7 @@ from mmengine.config import ConfigDict
 from mmengine.model import ModuleDict, ModuleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fpn_necks.layers import check_channels, check_choice
 from fpn_necks.roi_extractors import AllLevelRoIExtractor
@@ -22,7 +23,7 @@ from fpn_necks.roi_extractors import AllLevelRoIExtractor
 from .form import AuxiliaryForm, check_strides
 from .head_configs import box_head_config, first_stage
 from .proposals import DecodedProposals, check_head
-from .recording import RecordingSampler, record_inputs, record_outputs
+from .recording import record_calls, record_inputs, record_outputs
 from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
 
 Settings = Mapping[str, Any]
@@ -59,15 +60,19 @@ class RoIAuxiliary(AuxiliaryForm):
         assignment: ``"all"``: every RoI on every level. ``"assigned"``: each RoI on one
             level, chosen by its size as FPN does ("single level" in AugFPN's Table 3).
         shared_head: one head for all levels, or one per level.
-        feature_channels: width of a 1x1 conv before pooling (f_pre of Eq. 8); ``None``
-            pools the maps as they are.
+        feature_channels: width of a 1x1 conv before pooling (f_pre of Eq. 8), without a
+            ReLU, which the fully connected layers have; ``None`` pools the maps as they
+            are.
         bbox_head: entries of the head's config to replace. Classes, box coder and
             whether classes share boxes are those of the detector's head.
-        roi_layer: config of the pooling.
+        roi_layer: config of the pooling; the default is mmdet's aligned RoIAlign with
+            the released 2 x 2 samples per cell.
         mask_loss: also let the levels predict masks, with a head like the detector's.
         proposals: see ``DecodedProposals``, as the next two; for one-stage detectors.
         assigner: config.
         sampler: config.
+        with_cp: pool and predict from a level anew in the backward pass instead of
+            keeping it, but for masks.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class RoIAuxiliary(AuxiliaryForm):
         assigner: Settings | None = None,
         sampler: Settings | None = None,
         first_level: int | None = None,
+        with_cp: bool = False,
     ) -> None:
         super().__init__(
             detector,
@@ -97,6 +103,7 @@ class RoIAuxiliary(AuxiliaryForm):
             loss_weight,
             uncertainty_weight,
             first_level,
+            with_cp,
         )
         check_choice("assignment", assignment, ("all", "assigned"))
         self.assignment = assignment
@@ -125,7 +132,7 @@ class RoIAuxiliary(AuxiliaryForm):
             )
         strides = [level.stride for level in self.levels]
         pooling: dict[str, Any] = dict(
-            roi_layer or dict(type="RoIAlign", output_size=7, sampling_ratio=0)
+            roi_layer or dict(type="RoIAlign", output_size=7, sampling_ratio=2)
         )
         self.roi_extractor = AllLevelRoIExtractor(pooling, widths[0], strides)
         self.train_cfg = ConfigDict(pos_weight=-1)
@@ -187,35 +194,33 @@ class RoIAuxiliary(AuxiliaryForm):
         )
 
     @classmethod
-    def prepare(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Let the sampler of the (first) second stage be recorded."""
+    def check_settings(cls, settings: Settings) -> None:
+        """Raise unless a detector of these settings samples RoIs or can propose."""
         if settings.get("roi_head") is None:
             if settings.get("bbox_head") is None:
                 raise ValueError(
                     "RoIAuxiliary needs a detector with a roi_head or a bbox_head"
                 )
-            return settings
-        train_cfg = copy.deepcopy(settings.get("train_cfg"))
-        stage = first_stage((train_cfg or {}).get("rcnn"))
+            return
+        stage = first_stage((settings.get("train_cfg") or {}).get("rcnn"))
         if not isinstance(stage, Mapping) or "sampler" not in stage:
             raise ValueError(
                 "RoIAuxiliary needs a detector that samples RoIs, with "
                 "train_cfg.rcnn.sampler"
             )
         if "PseudoSampler" in str(stage["sampler"]["type"]):
-            # Its detectors, Sparse R-CNN and QueryInst, insist on this very class.
+            # That of Sparse R-CNN and QueryInst.
             raise ValueError(
                 "RoIAuxiliary needs a detector that samples RoIs; PseudoSampler takes "
                 "every proposal"
             )
-        stage["sampler"] = dict(type=RecordingSampler, sampler=stage["sampler"])
-        return {**settings, "train_cfg": train_cfg}
 
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:
         """Keep the RoIs that the detector samples, or what its dense head predicts."""
         if self.is_two_stage:
-            with first_stage(detector.roi_head.bbox_sampler).recording() as sampled:
+            sampler = first_stage(detector.roi_head.bbox_sampler)
+            with record_calls(sampler, "sample") as sampled:
                 yield dict(sampled=sampled)
         else:
             with record_outputs(detector.bbox_head) as outputs:
@@ -232,7 +237,11 @@ class RoIAuxiliary(AuxiliaryForm):
         check_strides(self.levels, features, samples[0].metainfo["batch_input_shape"])
         if self.is_two_stage:
             # HTC samples a second time for its masks, TridentNet for each branch.
-            sampled = recorded["sampled"][: len(samples)]
+            # PISA's sampler returns weights of the negatives beside its result.
+            sampled = [
+                result[0] if isinstance(result, tuple) else result
+                for result in recorded["sampled"][: len(samples)]
+            ]
         else:
             sampled = self.proposals(
                 detector.bbox_head, recorded["outputs"][0], samples
@@ -241,11 +250,16 @@ class RoIAuxiliary(AuxiliaryForm):
         rois = bbox2roi([result.priors for result in sampled])
         targets = self.bbox_heads[0].get_targets(sampled, self.train_cfg)
         rows = self.rows_of_levels(rois)
-        pooled = [
-            self.roi_extractor.pool_level(i, x, rois[chosen])
-            for i, (x, chosen) in enumerate(zip(maps, rows, strict=True))
-        ]
-        losses = self.box_losses(pooled, rois, targets, rows)
+        losses = {}
+        weighted = _num_weighted(targets)
+        for i, (x, chosen) in enumerate(zip(maps, rows, strict=True)):
+            own = [target[chosen] for target in targets]
+            arguments = (i, x, rois[chosen], own, weighted, len(rois))
+            if self.with_cp:
+                found = checkpoint(self._pooled_losses, *arguments, use_reentrant=False)
+            else:
+                found = self._pooled_losses(*arguments)
+            losses.update(found)
         if self.mask_heads is not None:
             losses.update(self._mask_losses(maps, sampled, samples))
         return losses
@@ -274,28 +288,49 @@ class RoIAuxiliary(AuxiliaryForm):
             rows: which RoIs each level has, as ``rows_of_levels`` returns it.
         """
         losses: dict[str, Tensor] = {}
-        num_weighted = (targets[1] > 0).sum().clamp(min=1)
-        for i, (scores, boxes, alphas) in enumerate(self.predict(pooled)):
-            name = self.levels[i].name
-            own = [target[rows[i]] for target in targets]
-            if alphas is not None:
-                self._rows.start([alphas["cls"]], [alphas["bbox"]])
-            found = self._head(i).loss(scores, boxes, rois[rows[i]], *own)
-            # mmdet leaves the loss out where there is no RoI at all.
-            loss_cls = found.get("loss_cls", scores.sum() * 0)
-            # A head divides by the RoIs it is given, Eq. 1 by those of all levels.
-            share_cls = (own[1] > 0).sum() / num_weighted
-            share_bbox = len(boxes) / max(len(rois), 1)
-            losses[f"aux.loss_cls.{name}"] = self.loss_weight * share_cls * loss_cls
-            losses[f"aux.loss_bbox.{name}"] = (
-                self.loss_weight * share_bbox * found["loss_bbox"]
-            )
-            if alphas is not None:
-                losses.update(self._uncertainty_losses(name))
+        weighted = _num_weighted(targets)
+        for i, (x, chosen) in enumerate(zip(pooled, rows, strict=True)):
+            own = [target[chosen] for target in targets]
+            losses |= self._level_losses(i, x, rois[chosen], own, weighted, len(rois))
         return losses
 
-    def _head(self, level: int) -> nn.Module:
-        return self.bbox_heads[level if len(self.bbox_heads) > 1 else 0]
+    def _pooled_losses(
+        self, level: int, x: Tensor, rois: Tensor, *arguments: Any
+    ) -> dict[str, Tensor]:
+        pooled = self.roi_extractor.pool_level(level, x, rois)
+        return self._level_losses(level, pooled, rois, *arguments)
+
+    def _level_losses(
+        self,
+        level: int,
+        pooled: Tensor,
+        rois: Tensor,
+        targets: Sequence[Tensor],
+        num_weighted: Tensor,
+        num_rois: int,
+    ) -> dict[str, Tensor]:
+        """Compute the losses of a level's RoIs; the numbers are those of all levels."""
+        name = self.levels[level].name
+        scores, boxes, alphas = self._predict_with(self._place(level), pooled)
+        if alphas is not None:
+            self._rows.start([alphas["cls"]], [alphas["bbox"]])
+        head = self.bbox_heads[self._place(level)]
+        found = head.loss(scores, boxes, rois, *targets)
+        # mmdet leaves the loss out where there is no RoI at all.
+        loss_cls = found.get("loss_cls", scores.sum() * 0)
+        # A head divides by the RoIs it is given, Eq. 1 by those of all levels.
+        share_cls = (targets[1] > 0).sum() / num_weighted
+        share_bbox = len(boxes) / max(num_rois, 1)
+        losses = {
+            f"aux.loss_cls.{name}": self.loss_weight * share_cls * loss_cls,
+            f"aux.loss_bbox.{name}": self.loss_weight * share_bbox * found["loss_bbox"],
+        }
+        if alphas is not None:
+            losses |= self._uncertainty_losses(name)
+        return losses
+
+    def _place(self, level: int) -> int:
+        return level if len(self.bbox_heads) > 1 else 0
 
     def predict(self, pooled: Sequence[Tensor]) -> list[tuple]:
         """Predict from the RoIs of every level.
@@ -307,18 +342,7 @@ class RoIAuxiliary(AuxiliaryForm):
             Per level the scores, the boxes, and α by the kind of loss, or None without
             uncertainty.
         """
-        if len(self.bbox_heads) > 1:
-            return [self._predict_with(i, x) for i, x in enumerate(pooled)]
-        # A shared head sees the RoIs of all levels at once.
-        counts = [len(x) for x in pooled]
-        scores, boxes, alphas = self._predict_with(0, torch.cat(list(pooled)))
-        each: list[dict[str, Tensor] | None] = [None] * len(counts)
-        if alphas is not None:
-            parts = {kind: alpha.split(counts) for kind, alpha in alphas.items()}
-            each = [
-                {kind: parts[kind][i] for kind in parts} for i in range(len(counts))
-            ]
-        return list(zip(scores.split(counts), boxes.split(counts), each, strict=True))
+        return [self._predict_with(self._place(i), x) for i, x in enumerate(pooled)]
 
     def _predict_with(self, head: int, x: Tensor) -> tuple:
         module = self.bbox_heads[head]
@@ -382,3 +406,7 @@ class RoIAuxiliary(AuxiliaryForm):
                 loss = head.loss_mask(masks, targets[rows], classes).sum() * share
             losses[f"aux.loss_mask.{self.levels[i].name}"] = self.loss_weight * loss
         return losses
+
+
+def _num_weighted(targets: Sequence[Tensor]) -> Tensor:
+    return (targets[1] > 0).sum().clamp(min=1)

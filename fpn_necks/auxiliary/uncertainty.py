@@ -121,13 +121,15 @@ class UncertaintyRows:
 
     def add(self, kind: str, alpha: Tensor, supervised: Tensor | None) -> None:
         """Count α of the rows that a loss has used."""
-        rows = alpha if supervised is None else alpha[supervised]
-        self._sums[kind] = self._sums[kind] + rows.sum()
-        self._counts[kind] += len(rows)
+        if supervised is None:
+            supervised = torch.ones_like(alpha)
+        # Products, because picking rows makes a GPU wait.
+        self._sums[kind] = self._sums[kind] + (alpha * supervised).sum()
+        self._counts[kind] = self._counts[kind] + supervised.sum()
 
     def mean(self, kind: str) -> Tensor:
         """Mean α of the supervised rows; 0, with a gradient, where there are none."""
-        return self._sums[kind] / max(self._counts[kind], 1)
+        return self._sums[kind] / torch.as_tensor(self._counts[kind]).clamp(min=1)
 
 
 class UncertainLoss(nn.Module):

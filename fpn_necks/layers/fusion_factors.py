@@ -84,19 +84,21 @@ class StatisticFusionFactor(FusionFactor):
     Args:
         num_connections: number of top-down connections.
         channels: width of the maps.
-        count: what ``FusionFactorHook`` counts per level. ``'best_anchor'``: objects,
-            by the anchor of highest IoU (the paper); for anchor-free FCOS by its
-            regress ranges. ``'positives'``: positive anchors under the detector's own
-            assigner, α clamped to [0.2, 2] (the released code).
+        count: what ``FusionFactorHook`` counts per level. ``'released'``: anchors that
+            are the best of an object, each once per image or tile, α clamped to
+            [0.2, 2] (the released code). ``'best_anchor'``: objects, by the anchor of
+            highest IoU, without a clamp (the paper). ``'positives'``: positive anchors
+            under the detector's own assigner, α clamped (ours). FCOS, which has no
+            anchors, counts objects by its regress ranges.
 
     Raises:
         ValueError: ``count`` is unknown.
     """
 
-    COUNTS = ("best_anchor", "positives")
+    COUNTS = ("released", "best_anchor", "positives")
 
     def __init__(
-        self, num_connections: int, channels: int, count: str = "best_anchor"
+        self, num_connections: int, channels: int, count: str = "released"
     ) -> None:
         super().__init__(num_connections, channels)
         if count not in self.COUNTS:

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from fpn_necks.layers import check_channels, check_maps
 
+# Samples per cell and direction in AugFPN's released configs. mmcv's own default, 0,
+# takes as many as the RoI has cells: thousands for a large RoI on the finest level.
+SAMPLING_RATIO = 2
+
 InitSettings = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
@@ -27,26 +31,38 @@ class LegacyRoIAlign(RoIAlign):
     ``aligned=False`` is another operator: it adds no 1 and gives every RoI at least the
     extent of one cell.
 
+    Boxes of mmdet 3 end at x2 and y2, while those that released weights were trained on
+    include the last pixel. ``inclusive=False`` adds no 1: it pools a box of mmdet 3 as
+    the released code pools the inclusive box of the same extent.
+
     Args:
         output_size: height and width of the result.
         spatial_scale: 1 / stride.
         sampling_ratio: samples per cell and direction; 0 takes as many as the RoI has
             cells of the map.
+        inclusive: x2 and y2 are the last pixels inside the RoI.
+
+    Raises:
+        TypeError: ``inclusive`` is neither True nor False.
     """
 
     def __init__(
         self,
         output_size: int | tuple[int, int],
         spatial_scale: float = 1.0,
-        sampling_ratio: int = 0,
+        sampling_ratio: int = SAMPLING_RATIO,
+        inclusive: bool = True,
     ) -> None:
+        if not isinstance(inclusive, bool):
+            raise TypeError(f"inclusive must be True or False, got {inclusive!r}")
         super().__init__(output_size, spatial_scale, sampling_ratio)
+        self.inclusive = inclusive
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """Pool ``(N, C, H, W)`` at ``(K, 5)`` RoIs to ``(K, C, *output_size)``."""
         half_cell = 0.5 / self.spatial_scale
         start = rois[:, 1:3] + half_cell
-        end = torch.maximum(rois[:, 3:5] + (1 + half_cell), start)
+        end = torch.maximum(rois[:, 3:5] + (self.inclusive + half_cell), start)
         return super().forward(input, torch.cat([rois[:, :1], start, end], dim=1))
 
 
@@ -60,9 +76,10 @@ class AllLevelPooling(BaseRoIExtractor):
     waits for.
 
     Args:
-        roi_layer: config of the pooling of one level, as in mmdet's extractors. An
-            additional ``legacy=True`` makes ``RoIAlign`` the authors' old operator, see
-            ``LegacyRoIAlign``.
+        roi_layer: config of the pooling of one level, as in mmdet's extractors. Without
+            a ``sampling_ratio``, ``RoIAlign`` gets the released 2. An additional
+            ``legacy=True`` makes it the authors' old operator, whose boxes
+            ``inclusive`` describes, see ``LegacyRoIAlign``.
         out_channels: width C of the maps.
         featmap_strides: stride of each level, at least ``min_levels``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
@@ -109,12 +126,15 @@ class AllLevelPooling(BaseRoIExtractor):
         if not isinstance(layer_cfg, Mapping):
             raise TypeError(f"roi_layer must be a dict, got {layer_cfg!r}")
         settings = dict(layer_cfg)
+        if settings.get("type") in ("RoIAlign", RoIAlign):
+            settings.setdefault("sampling_ratio", SAMPLING_RATIO)
         if settings.pop("legacy", False):
-            allowed = {"type", "output_size", "sampling_ratio"}
+            allowed = {"type", "output_size", "sampling_ratio", "inclusive"}
             if settings.get("type") != "RoIAlign" or set(settings) - allowed:
                 raise ValueError(
-                    "roi_layer with legacy=True must have type='RoIAlign' and "
-                    f"otherwise output_size and sampling_ratio only, got {settings!r}"
+                    "roi_layer with legacy=True must have type='RoIAlign' and else "
+                    "output_size, sampling_ratio and inclusive only, got "
+                    f"{settings!r}"
                 )
             settings["type"] = LegacyRoIAlign
         try:

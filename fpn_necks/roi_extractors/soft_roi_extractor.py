@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fpn_necks.layers import (
     AdaptiveChannelFusion,
@@ -45,16 +46,15 @@ class SoftRoIExtractor(AllLevelPooling):
     ``mask_roi_extractor``. With ``'asf'``, four levels and 256 channels it adds the
     paper's 0.27M parameters. What the fusion reads is never concatenated.
 
-    Differences from the released class: RoIs are pooled as mmdet does now (aligned, by
-    default as many samples as a RoI covers cells); the released kernel is
-    ``roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=2, legacy=True)``.
-    The released class takes a single level as well and then has unused weights; ours
+    Differences from the released class: RoIs are pooled as mmdet does now (aligned),
+    with the released 2 x 2 samples per cell by default; the released kernel is
+    ``roi_layer=dict(type='RoIAlign', output_size=7, legacy=True, inclusive=False)`` for
+    boxes of mmdet 3, and ``inclusive=True`` for weights released by the authors. The
+    released class takes a single level as well and then has unused weights; ours
     refuses it.
 
     Args:
-        roi_layer: config of the pooling of one level, as in mmdet's extractors. An
-            additional ``legacy=True`` makes ``RoIAlign`` the authors' old operator, see
-            ``LegacyRoIAlign``.
+        roi_layer: config of the pooling of one level, see ``AllLevelPooling``.
         out_channels: width C of the maps.
         featmap_strides: stride of each level, at least two.
         fusion: one of the fusion types of Table 5. ``'asf'``: one weight per RoI, level
@@ -62,6 +62,8 @@ class SoftRoIExtractor(AllLevelPooling):
             and channel, see ``AdaptiveChannelFusion``. ``'sum'``, ``'max'``: without
             weights.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
+        with_cp: pool and fuse anew in the backward pass instead of keeping what the
+            levels give.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -77,10 +79,14 @@ class SoftRoIExtractor(AllLevelPooling):
         featmap_strides: Sequence[int],
         fusion: str = "asf",
         init_cfg: InitSettings = XAVIER_UNIFORM,
+        with_cp: bool = False,
     ) -> None:
+        if not isinstance(with_cp, bool):
+            raise TypeError(f"with_cp must be True or False, got {with_cp!r}")
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {FUSIONS}, got {fusion!r}")
         super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
+        self.with_cp = with_cp
         self.fusion: nn.Module
         if fusion == "asf":
             self.fusion = AdaptiveSpatialFusion(self.num_inputs, out_channels)
@@ -108,6 +114,15 @@ class SoftRoIExtractor(AllLevelPooling):
         Raises:
             ValueError: the number of maps differs from ``featmap_strides``.
         """
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(
+                self._extract, feats, rois, roi_scale_factor, use_reentrant=False
+            )
+        return self._extract(feats, rois, roi_scale_factor)
+
+    def _extract(
+        self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None
+    ) -> Tensor:
         return self.fusion(self.pool(feats, rois, roi_scale_factor))
 
     def level_weights(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:

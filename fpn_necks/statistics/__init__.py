@@ -6,19 +6,20 @@ from .estimate import (
     count_connections,
     estimate,
     estimate_from_config,
+    find_detector,
 )
 from .level_counts import (
-    best_levels,
+    best_anchors,
     count_best_levels,
     count_regress_range_levels,
 )
 from .positive_anchors import count_positive_anchors
-from .ratios import fusion_factors
+from .ratios import fusion_factors, unsuitable_data
 
 __all__ = [
     "AnnotationBoxes",
     "FusionFactorEstimate",
-    "best_levels",
+    "best_anchors",
     "build_dataset",
     "count_best_levels",
     "count_connections",
@@ -26,6 +27,8 @@ __all__ = [
     "count_regress_range_levels",
     "estimate",
     "estimate_from_config",
+    "find_detector",
     "fusion_factors",
     "read_boxes",
+    "unsuitable_data",
 ]

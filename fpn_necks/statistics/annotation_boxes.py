@@ -89,6 +89,9 @@ def read_boxes(
     """
     result = AnnotationBoxes()
     for part in _plain_datasets(dataset, result.notes):
+        if _is_unlabelled(part):
+            _add_note(result.notes, "data without labels (semi-supervised) is left out")
+            continue
         _read_part(part, size_divisor, progress, result)
     if result.num_boxes == 0:
         raise ValueError(
@@ -150,10 +153,16 @@ def _plain_datasets(dataset: Any, notes: list[str]) -> Iterator[Any]:
         yield dataset
 
 
+def _is_unlabelled(dataset: Any) -> bool:
+    """Whether a set's annotations are hidden from the training."""
+    transforms = getattr(dataset.pipeline, "transforms", [])
+    return any(type(x).__name__ == "LoadEmptyAnnotations" for x in transforms)
+
+
 def _read_part(
     dataset: Any, size_divisor: int, progress: bool, result: AnnotationBoxes
 ) -> None:
-    transforms = _size_changing_transforms(dataset, result.notes)
+    transforms = _size_changing_transforms(dataset.pipeline, result.notes)
     with _seeded_numpy():
         for i in tqdm(
             range(len(dataset)),
@@ -197,12 +206,15 @@ def _checked(info: dict[str, Any], ann_file: Any) -> tuple[tuple[int, int], np.n
     return shape, boxes
 
 
-def _size_changing_transforms(dataset: Any, notes: list[str]) -> list[Any]:
+def _size_changing_transforms(pipeline: Any, notes: list[str]) -> list[Any]:
     kept = []
-    for transform in getattr(dataset.pipeline, "transforms", []):
+    for transform in getattr(pipeline, "transforms", []):
         name = type(transform).__name__
         if name in RESIZING or name == "FilterAnnotations":
             kept.append(transform)
+        elif name == "MultiBranch":
+            for branch in transform.branch_pipelines.values():
+                kept += _size_changing_transforms(branch, notes)
         elif name not in SIZE_PRESERVING:
             _add_note(
                 notes, f"transform {name} is not applied: the counts are without it"

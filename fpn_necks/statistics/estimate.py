@@ -12,9 +12,9 @@ import torch
 from fpn_necks.io import save_figure
 from fpn_necks.layers import StatisticFusionFactor
 
-from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
-from .level_counts import best_levels, count_regress_range_levels
-from .positive_anchors import count_positive_anchors
+from .annotation_boxes import build_dataset, read_boxes
+from .level_counts import count_best_levels, count_regress_range_levels
+from .positive_anchors import check_assigner, count_positive_anchors
 from .ratios import RELEASED_LIMITS, fusion_factors
 
 COUNTS = StatisticFusionFactor.COUNTS
@@ -31,8 +31,8 @@ class FusionFactorEstimate:
         factors: per connection, highest resolution first.
         num_images: images read.
         num_boxes: boxes read.
-        without_level: boxes that no level is responsible for; not counted.
-        notes: what a reader must know, one sentence each.
+        notes: what was left out of account, one sentence each.
+        warnings: what speaks against these factors, one sentence each.
     """
 
     count: str
@@ -41,8 +41,8 @@ class FusionFactorEstimate:
     factors: list[float]
     num_images: int
     num_boxes: int
-    without_level: int = 0
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def table(self) -> str:
         """Return counts, shares and factors as a text table."""
@@ -57,12 +57,7 @@ class FusionFactorEstimate:
                 upper = self.level_names[i + 1]
                 line += f"   {self.factors[i]:.4f}  ({upper} into {name})"
             lines.append(line)
-        if self.without_level:
-            lines.append(
-                f"{self.without_level} boxes belong to no level (no area, outside the "
-                "image or outside all ranges) and are not counted"
-            )
-        return "\n".join(lines + self.notes)
+        return "\n".join(lines + self.notes + [f"warning: {x}" for x in self.warnings])
 
     def config_fragment(self) -> str:
         """Return the lines of a config that fix these factors."""
@@ -100,19 +95,21 @@ class FusionFactorEstimate:
 
 
 def estimate_from_config(
-    config: Any, count: str = "best_anchor", progress: bool = False
+    config: Any, count: str = "released", progress: bool = False
 ) -> FusionFactorEstimate:
     """Estimate the fusion factors of an mmdet config from its training annotations.
 
     Args:
         config: an mmengine ``Config`` of any detector with a feature pyramid.
-        count: ``'best_anchor'`` (the paper) or ``'positives'`` (the released code).
+        count: ``'released'``, ``'best_anchor'`` (the paper) or ``'positives'``, see
+            ``StatisticFusionFactor``.
         progress: show a progress bar.
 
     Raises:
         FileNotFoundError: the annotation file is missing.
         ValueError: the annotations cannot be read or hold no box, ``count`` is
-            unknown, or the detector has no pyramid, or neither anchors nor ranges.
+            unknown, or the detector has no pyramid, neither anchors nor ranges, or for
+            ``'positives'`` an assigner that needs more than anchors and boxes.
     """
     _check_count(count)
     from mmdet.registry import MODELS
@@ -121,7 +118,7 @@ def estimate_from_config(
     register_all_modules(init_default_scope=True)
     model = MODELS.build(config.model)
     num_connections = count_connections(model)
-    _find_head(model)
+    find_detector(model)
     return estimate(
         model, build_dataset(config), num_connections, count, progress=progress
     )
@@ -131,57 +128,60 @@ def estimate(
     model: Any,
     dataset: Any,
     num_connections: int,
-    count: str = "best_anchor",
+    count: str = "released",
     progress: bool = False,
 ) -> FusionFactorEstimate:
     """Estimate fusion factors from a built detector and its training set.
 
     Args:
-        model: an mmdet detector; only its head's settings are used.
+        model: an mmdet detector, or a wrapper of one; only its head's settings are
+            used.
         dataset: its training set.
         num_connections: top-down connections of its neck.
-        count: ``'best_anchor'`` or ``'positives'``.
+        count: see ``estimate_from_config``.
         progress: show a progress bar.
 
     Raises:
         ValueError: see ``estimate_from_config``.
     """
     _check_count(count)
+    model = find_detector(model)
     head = _find_head(model)
     has_anchors = hasattr(head.prior_generator, "base_anchors")
-    if count == "positives" and not has_anchors:
-        raise ValueError(
-            f"count='positives' needs an anchor-based head, {type(head).__name__} has "
-            "no anchors; use count='best_anchor'"
-        )
+    if count == "positives":
+        check_assigner(head)
     divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1)
     annotations = read_boxes(dataset, divisor, progress)
-    notes = list(annotations.notes)
-    limits = None
-    if not has_anchors:
-        label = "Objects (by FCOS regress range)"
-        counts = count_regress_range_levels(annotations.boxes, head.regress_ranges)
-        without_level = annotations.num_boxes - int(counts.sum())
-    elif count == "best_anchor":
-        label = "Objects (by best anchor)"
-        counts, without_level = _count_objects(annotations, head.prior_generator)
-    else:
-        label, limits, without_level = "Positive anchors", RELEASED_LIMITS, 0
-        notes.append(
-            f"factors are clamped to {list(limits)}, as the released code does"
-        )
-        counts = count_positive_anchors(
-            _with_progress(annotations.boxes, progress),
-            annotations.shapes,
-            head.prior_generator,
-            head.assigner,
-            head.train_cfg.get("allowed_border", -1),
-        )
     names = [f"P{_log2(stride)}" for stride in head.prior_generator.strides]
+    limits = None if count == "best_anchor" else RELEASED_LIMITS
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        if not has_anchors:
+            label = "Objects (by FCOS regress range)"
+            counts = count_regress_range_levels(annotations.boxes, head.regress_ranges)
+            outside = annotations.num_boxes - int(counts.sum())
+            if outside:
+                warnings.warn(
+                    f"{outside} of {annotations.num_boxes} boxes lie in no regress "
+                    "range and are not counted",
+                    stacklevel=1,
+                )
+        elif count == "positives":
+            label = "Positive anchors"
+            counts = count_positive_anchors(
+                _with_progress(annotations.boxes, progress),
+                annotations.shapes,
+                head.prior_generator,
+                head.assigner,
+                head.train_cfg.get("allowed_border", -1),
+            )
+        else:
+            distinct = count == "released"
+            label = "Best anchors" if distinct else "Objects (by best anchor)"
+            counts = count_best_levels(
+                annotations.boxes, annotations.shapes, head.prior_generator, distinct
+            )
         factors = fusion_factors(counts.tolist(), num_connections, limits, names)
-    notes += [str(warning.message) for warning in caught]
     return FusionFactorEstimate(
         count=label,
         level_names=names,
@@ -189,8 +189,8 @@ def estimate(
         factors=factors,
         num_images=len(annotations.boxes),
         num_boxes=annotations.num_boxes,
-        without_level=without_level,
-        notes=notes,
+        notes=list(annotations.notes),
+        warnings=[str(warning.message) for warning in caught],
     )
 
 
@@ -208,29 +208,33 @@ def count_connections(model: Any) -> int:
     )
 
 
-def _count_objects(
-    annotations: AnnotationBoxes, anchor_generator: Any
-) -> tuple[torch.Tensor, int]:
-    per_image = best_levels(annotations.boxes, annotations.shapes, anchor_generator)
-    levels = torch.cat(per_image)
-    found = levels[levels >= 0]
-    counts = torch.bincount(found, minlength=anchor_generator.num_levels)
-    return counts, len(levels) - len(found)
+def find_detector(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the detector in a model whose dense head decides an object's level.
+
+    It is the model itself, or what a wrapper holds, such as the student of mmdet's
+    semi-supervised ones.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for module in model.modules():
+        if _find_head(module) is not None:
+            return module
+    raise ValueError(
+        f"{type(model).__name__} has neither an anchor generator nor FCOS regress "
+        "ranges (in rpn_head or bbox_head), so objects have no pyramid level"
+    )
 
 
-def _find_head(model: Any) -> Any:
-    """Return the dense head whose priors decide an object's level."""
+def _find_head(detector: torch.nn.Module) -> Any:
     for name in ("rpn_head", "bbox_head"):
-        head = getattr(model, name, None)
+        head = getattr(detector, name, None)
         generator = getattr(head, "prior_generator", None)
         if hasattr(generator, "base_anchors") or (
             generator is not None and hasattr(head, "regress_ranges")
         ):
             return head
-    raise ValueError(
-        f"{type(model).__name__} has neither an anchor generator nor FCOS regress "
-        "ranges (in rpn_head or bbox_head), so objects have no pyramid level"
-    )
+    return None
 
 
 def _check_count(count: str) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# IoUs closer than this count as equal, and the first level in order wins.
+# IoUs closer than this count as equal, and the first anchor in order wins.
 IOU_TOLERANCE = 1e-12
+PIXEL_TOLERANCE = 1e-10
 
 # Boxes handled at once: their temporaries stay in the processor's cache.
 CHUNK = 1 << 14
@@ -25,6 +26,7 @@ def count_best_levels(
     boxes: Sequence[Tensor],
     image_shapes: Sequence[tuple[int, int]],
     anchor_generator: Any,
+    distinct: bool = False,
 ) -> Tensor:
     """Count the objects whose best anchor lies on each level (S-α paper, Alg. 1).
 
@@ -36,6 +38,8 @@ def count_best_levels(
             of the network's input.
         image_shapes: per image the padded (height, width) of the network's input.
         anchor_generator: an mmdet ``AnchorGenerator``.
+        distinct: count an anchor that is the best of several boxes of an image once,
+            as the code released with the paper does.
 
     Returns:
         int64 counts, one per level of the generator.
@@ -44,59 +48,72 @@ def count_best_levels(
         TypeError: ``anchor_generator`` has no anchors, or boxes are no tensors.
         ValueError: lengths or shapes do not fit, or a box is not finite.
     """
-    per_image = best_levels(boxes, image_shapes, anchor_generator)
-    levels = torch.cat([torch.zeros(0, dtype=torch.int64), *per_image])
-    without_level = int((levels < 0).sum())
-    if without_level:
+    per_image = best_anchors(boxes, image_shapes, anchor_generator)
+    sizes = torch.tensor([len(found) for found in per_image], dtype=torch.int64)
+    found = torch.cat([torch.zeros(0, 2, dtype=torch.int64), *per_image])
+    overlaps = found[:, 0] >= 0
+    if not overlaps.all():
         warnings.warn(
-            f"{without_level} of {len(levels)} boxes overlap no anchor and are not "
-            "counted (they have no area or lie outside the image)",
+            f"{int((~overlaps).sum())} of {len(found)} boxes overlap no anchor and are "
+            "not counted (they have no area or lie outside the image)",
             stacklevel=2,
         )
-    return torch.bincount(levels[levels >= 0], minlength=anchor_generator.num_levels)
+    levels, places = found[overlaps].unbind(1)
+    number = anchor_generator.num_levels
+    if distinct and len(levels):
+        image = torch.arange(len(sizes)).repeat_interleave(sizes)[overlaps]
+        num_places = int(places.max()) + 1
+        keys = ((image * number + levels) * num_places + places).unique()
+        levels = keys // num_places % number
+    return torch.bincount(levels, minlength=number)
 
 
-def best_levels(
+def best_anchors(
     boxes: Sequence[Tensor],
     image_shapes: Sequence[tuple[int, int]],
     anchor_generator: Any,
 ) -> list[Tensor]:
-    """Find the level of each box's anchor of highest IoU; -1 where every IoU is 0.
+    """Find each box's anchor of highest IoU; -1 where every IoU is 0.
 
     Of all anchors of one shape on one level the one whose centre is nearest to the
     box's centre has the highest IoU, because the overlap is a product of two terms that
     fall with the distance in x and in y. So one candidate per level and shape is enough
     and memory is proportional to the number of boxes. IoU is computed in float64;
-    values within 1e-12 count as equal and the first level wins.
+    values within 1e-12 count as equal, and of equal ones the first in the order of
+    levels, cells and anchors of a cell wins.
 
     Args and errors are those of ``count_best_levels``.
 
     Returns:
-        per image, ``(n,)`` int64 level indices.
+        per image ``(n, 2)`` int64: the level, and the anchor's place on it, as
+        ``grid_priors`` of the generator lists them.
     """
     check_anchor_generator(anchor_generator)
     flat, shapes, sizes = _flatten(boxes, image_shapes)
-    base_anchors = [
-        anchors.double().numpy() for anchors in anchor_generator.base_anchors
+    levels = [
+        (anchors.double().numpy(), tuple(map(float, stride)))
+        for anchors, stride in zip(
+            anchor_generator.base_anchors, anchor_generator.strides, strict=True
+        )
     ]
-    strides = [tuple(map(float, stride)) for stride in anchor_generator.strides]
-    levels = np.empty(len(flat), dtype=np.int64)
+    result = np.full((len(flat), 2), -1, dtype=np.int64)
     # numpy, because torch starts its threads for arrays of this size and then waits for
     # them: many times slower than the work itself when the processor is shared.
     for start in range(0, len(flat), CHUNK):
         part = slice(start, start + CHUNK)
         columns = np.ascontiguousarray(flat[part].T)  # each is read many times
         sides = np.ascontiguousarray(shapes[part].T)
-        ious = np.stack(
-            [
-                np.maximum.reduce(list(nearest_ious(columns, sides, anchors, stride)))
-                for anchors, stride in zip(base_anchors, strides, strict=True)
-            ]
-        )  # (L, n)
-        best = ious.max(0)
-        first = (ious >= best - IOU_TOLERANCE).argmax(0)
-        levels[part] = np.where(best > 0, first, -1)
-    return list(torch.from_numpy(levels).split(sizes))
+        best = np.zeros(columns.shape[1])
+        found = result[part].T
+        for number, (anchors, stride) in enumerate(levels):
+            for iou, place in nearest_ious(columns, sides, anchors, stride):
+                better = iou > best + IOU_TOLERANCE
+                earlier = (found[0] == number) & (place < found[1])
+                better |= earlier & (iou >= best - IOU_TOLERANCE)
+                np.copyto(best, np.maximum(iou, best), where=better)
+                np.copyto(found[0], number, where=better)
+                np.copyto(found[1], place.astype(np.int64), where=better)
+    return list(torch.from_numpy(result).split(sizes))
 
 
 def count_regress_range_levels(
@@ -127,8 +144,8 @@ def nearest_ious(
     sides: np.ndarray,
     anchors: np.ndarray,
     stride: tuple[float, float],
-) -> Iterator[np.ndarray]:
-    """Give each box's highest IoU with the anchors of one shape, shape by shape.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Find each box's best anchor of one shape, shape by shape.
 
     Args:
         columns: x1, y1, x2, y2 of the boxes, ``(4, n)`` float64.
@@ -137,37 +154,46 @@ def nearest_ious(
         stride: of the level, (x, y).
 
     Yields:
-        ``(n,)`` per anchor shape, in the order of ``anchors``.
+        Per anchor shape, in the order of ``anchors``, the highest IoU ``(n,)`` and the
+        place of the first anchor that has it among those of the level ``(n,)``.
     """
     x1, y1, x2, y2 = columns
     area = (x2 - x1) * (y2 - y1)
-    centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
     # Cells stand at multiples of the stride, the last one inside the image.
     last_row = np.ceil(sides[0] / stride[1]) - 1
     last_column = np.ceil(sides[1] / stride[0]) - 1
-    for left, top, right, bottom in anchors:
-        width = _nearest_overlap(x1, x2, centre_x, left, right, stride[0], last_column)
-        height = _nearest_overlap(y1, y2, centre_y, top, bottom, stride[1], last_row)
+    for number, (left, top, right, bottom) in enumerate(anchors):
+        width, column = _nearest_overlap(x1, x2, left, right, stride[0], last_column)
+        height, row = _nearest_overlap(y1, y2, top, bottom, stride[1], last_row)
         overlap = width * height
-        yield overlap / (area + ((right - left) * (bottom - top) - overlap))
+        place = (row * (last_column + 1) + column) * len(anchors) + number
+        yield overlap / (area + ((right - left) * (bottom - top) - overlap)), place
 
 
 def _nearest_overlap(
     low: np.ndarray,
     high: np.ndarray,
-    centre: np.ndarray,
     anchor_low: float,
     anchor_high: float,
     stride: float,
     last_cell: np.ndarray,
-) -> np.ndarray:
-    """Return the overlap with the nearest anchor along one axis, ``(n,)``, ≥ 0."""
-    cell = np.rint((centre - (anchor_low + anchor_high) / 2) / stride)
-    shift = np.clip(cell, 0, last_cell, out=cell)
-    shift *= stride
-    overlap = np.minimum(high, shift + anchor_high)
-    overlap -= np.maximum(low, shift + anchor_low)
-    return np.maximum(overlap, 0, out=overlap)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest overlap along one axis, ≥ 0, and the first cell with it.
+
+    The overlap is constant where one interval contains the other and falls outside:
+    it is largest at the first cell of that stretch, or at the cell before it.
+    """
+    cell = np.ceil(np.minimum(low - anchor_low, high - anchor_high) / stride)
+    overlaps = []
+    for candidate in (cell - 1, cell):
+        np.clip(candidate, 0, last_cell, out=candidate)
+        shift = candidate * stride
+        overlap = np.minimum(high, shift + anchor_high)
+        overlap -= np.maximum(low, shift + anchor_low)
+        overlaps.append((np.maximum(overlap, 0, out=overlap), candidate))
+    (before, first), (after, second) = overlaps
+    is_first = before >= after - PIXEL_TOLERANCE
+    return np.maximum(before, after), np.where(is_first, first, second)
 
 
 def check_anchor_generator(anchor_generator: Any) -> None:

@@ -26,9 +26,7 @@ def count_positive_anchors(
 ) -> Tensor:
     """Count positive anchors per level under the detector's own assigner.
 
-    What the code released with the S-α paper counts, over one epoch. That code also
-    loses the first box of each image, because it compares the index of the matched box
-    with ``> 0``; this function does not.
+    This count is ours: neither the S-α paper nor its released code has it.
 
     mmdet's ``MaxIoUAssigner`` sees only the anchors that can become positive, which are
     a few of the hundred thousands and leave its result as it is; other assigners, and
@@ -38,17 +36,19 @@ def count_positive_anchors(
         boxes: per image ``(n, 4)`` float, (x1, y1, x2, y2) in pixels of the input.
         image_shapes: per image the padded (height, width) of the network's input.
         anchor_generator: an mmdet ``AnchorGenerator``.
-        assigner: an mmdet assigner, such as ``MaxIoUAssigner``.
+        assigner: an mmdet ``MaxIoUAssigner`` or ``ATSSAssigner``. Under the others what
+            is positive on a level depends on the network.
         allowed_border: how far in pixels an anchor may lie outside; -1 is everywhere.
 
     Returns:
         int64 counts, one per level.
     """
-    from mmdet.models.task_modules.assigners import MaxIoUAssigner
+    from mmdet.models.task_modules.assigners import ATSSAssigner, MaxIoUAssigner
     from mmdet.models.task_modules.prior_generators import anchor_inside_flags
     from mmengine.structures import InstanceData
 
     check_anchor_generator(anchor_generator)
+    _check_type(assigner)
     counts = torch.zeros(anchor_generator.num_levels, dtype=torch.int64)
     few = type(assigner) is MaxIoUAssigner and allowed_border < 0
     # Resized images have a few dozen shapes, of some 5 MB of anchors each.
@@ -66,10 +66,48 @@ def count_positive_anchors(
         truths = InstanceData(
             bboxes=image_boxes.float(), labels=torch.zeros(len(image_boxes)).long()
         )
-        assigned = assigner.assign(InstanceData(priors=anchors[chosen]), truths)
-        positive = assigned.gt_inds > 0
-        counts += torch.bincount(level_of[chosen][positive], minlength=len(counts))
+        priors, levels = InstanceData(priors=anchors[chosen]), level_of[chosen]
+        if isinstance(assigner, ATSSAssigner):
+            per_level = torch.bincount(levels, minlength=len(counts)).tolist()
+            assigned = assigner.assign(priors, per_level, truths)
+        else:
+            assigned = assigner.assign(priors, truths)
+        counts += torch.bincount(levels[assigned.gt_inds > 0], minlength=len(counts))
     return counts
+
+
+def check_assigner(head: Any) -> None:
+    """Raise unless the positive anchors of a dense head can be counted.
+
+    Raises:
+        ValueError: it has no anchors, or an assigner that needs the network.
+    """
+    name = type(head).__name__
+    if not hasattr(head.prior_generator, "base_anchors"):
+        raise ValueError(
+            f"count='positives' needs an anchor-based head, {name} has no anchors; use "
+            "count='released'"
+        )
+    if getattr(head, "assigner", None) is None:
+        raise ValueError(
+            f"count='positives' needs a head with an assigner, {name} has none; use "
+            "count='released'"
+        )
+    _check_type(head.assigner)
+
+
+def _check_type(assigner: Any) -> None:
+    from mmdet.models.task_modules import assigners
+
+    known = (assigners.MaxIoUAssigner, assigners.ATSSAssigner)
+    # Of the family, and yet these need other anchors or return something else.
+    others = (assigners.ApproxMaxIoUAssigner, assigners.MultiInstanceAssigner)
+    if not isinstance(assigner, known) or isinstance(assigner, others):
+        raise ValueError(
+            "count='positives' works with MaxIoUAssigner and ATSSAssigner, got "
+            f"{type(assigner).__name__}, which needs more than anchors and boxes; use "
+            "count='released'"
+        )
 
 
 def candidates(
@@ -102,7 +140,7 @@ def candidates(
         )
     ]
     ious = [
-        np.stack(list(nearest_ious(columns, sides, anchors, stride)))
+        np.stack([x for x, _ in nearest_ious(columns, sides, anchors, stride)])
         for anchors, stride in levels
     ]  # per level (A, n)
     best = np.concatenate(ious).max(0)

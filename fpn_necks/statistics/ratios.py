@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 RELEASED_LIMITS = (0.2, 2.0)
-"""The range to which the released code clamps α when it counts positive anchors."""
+"""The range to which the code released with the paper clamps α."""
 
 
 def fusion_factors(
@@ -20,7 +20,8 @@ def fusion_factors(
     α_i^{i+1} = N_{i+1} / N_i; the highest connection's numerator sums all higher
     levels, so α_4^5 = (N_5 + N_6) / N_4. A zero numerator gives 0, a zero denominator
     gives 1, plain FPN, also when both are zero: without objects there is nothing to
-    weigh. A warning names each level that has no object and matters for a factor.
+    weigh. A warning names each level that has no object and matters for a factor, and
+    another one says so if the factors do not fit the method.
 
     Args:
         counts: per pyramid level, highest resolution first, at least 0.
@@ -71,7 +72,32 @@ def fusion_factors(
                     f"connection with {names[i]} is 0",
                     stacklevel=2,
                 )
-        if limits is not None:
-            factor = min(max(factor, limits[0]), limits[1])
         factors.append(factor)
+    unsuitable = unsuitable_data(factors, limits)
+    if unsuitable:
+        warnings.warn(unsuitable, stacklevel=2)
+    if limits is not None:
+        factors = [min(max(factor, limits[0]), limits[1]) for factor in factors]
     return factors
+
+
+def unsuitable_data(
+    factors: Sequence[float], limits: tuple[float, float] | None = None
+) -> str | None:
+    """Say what is wrong with a training set that gives such factors; None if nothing.
+
+    Args:
+        factors: counted α, before they are clamped.
+        limits: the range that they are clamped to.
+    """
+    low, high = limits or (0.0, float("inf"))
+    if all(low <= factor < 1 for factor in factors):
+        return None
+    counted = ", ".join(f"{factor:.3g}" for factor in factors)
+    clamped = any(not low <= factor <= high for factor in factors)
+    return (
+        f"the training set gives the fusion factors {counted}"
+        + (f", clamped to [{low:g}, {high:g}]" if clamped else "")
+        + ": S-α suits datasets whose objects lie on the finest levels, where every α "
+        "is below 1; compare with a plain FPN (fusion_factor=1.0)"
+    )

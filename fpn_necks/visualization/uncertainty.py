@@ -18,7 +18,6 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from fpn_necks.auxiliary import DenseAuxiliary, RoIAuxiliary
-from fpn_necks.auxiliary.dense_form import resize
 from fpn_necks.auxiliary.features import record_features
 from fpn_necks.auxiliary.head_configs import first_stage
 from fpn_necks.auxiliary.recording import record_outputs
@@ -100,8 +99,7 @@ def _of_places(model: nn.Module, form: DenseAuxiliary, view: View) -> list[HeatR
     rows = []
     for level in form.levels:
         predictor = form.predictors[level.name]
-        x = predictor.pre_conv(features[level.name])
-        maps = [resize(x, *each) for each in zip(sizes, predictor.scales, strict=True)]
+        maps = predictor.maps(features[level.name], sizes)
         for branch, name in BRANCHES.items():
             heat_maps = []
             for stride, size, y in zip(form.strides, sizes, maps, strict=True):

@@ -1,4 +1,3 @@
-import copy
 import math
 from typing import Any
 
@@ -81,10 +80,9 @@ def build(name: str, **arguments: Any) -> tuple[StubDetector, DenseAuxiliary]:
     """Return a detector's head and the form that supervises its backbone."""
     torch.manual_seed(0)
     settings = dict(bbox_head=head_config(name), train_cfg=train_cfg(name))
-    prepared = DenseAuxiliary.prepare(settings)
-    detector = StubDetector(prepared)
+    detector = StubDetector(settings)
     arguments = dict(feature_channels=CHANNELS) | arguments
-    auxiliary = DenseAuxiliary(detector, prepared, **arguments)
+    auxiliary = DenseAuxiliary(detector, settings, **arguments)
     auxiliary.init_weights()
     for name, parameter in auxiliary.named_parameters():
         if "uncertainty" not in name and parameter.dim() == 4:
@@ -405,9 +403,8 @@ def test_mixed_precision(name: str) -> None:
 def test_convs_are_one_by_one_and_initialised_as_the_main_heads(name: str) -> None:
     torch.manual_seed(0)
     settings = dict(bbox_head=head_config(name), train_cfg=train_cfg(name))
-    prepared = DenseAuxiliary.prepare(settings)
-    detector = StubDetector(prepared)
-    auxiliary = DenseAuxiliary(detector, prepared, feature_channels=64)
+    detector = StubDetector(settings)
+    auxiliary = DenseAuxiliary(detector, settings, feature_channels=64)
     auxiliary.init_weights()
     detector.bbox_head.init_weights()
     main = dict(detector.bbox_head.named_modules())
@@ -443,18 +440,6 @@ def test_every_level_has_its_own_predictor() -> None:
     assert len(uncertain) == 3 * 4
 
 
-def test_prepare_leaves_the_config_as_it_is() -> None:
-    settings = dict(bbox_head=head_config("atss"), train_cfg=train_cfg("atss"))
-    before = copy.deepcopy(settings)
-    prepared = DenseAuxiliary.prepare(settings)
-    assert settings == before
-    kind = prepared["bbox_head"]["type"]
-    assert issubclass(kind, MODELS.get("ATSSHead")) and kind.__name__ == "ATSSHead"
-    # A class in the place of its name, as new-style configs have it.
-    settings["bbox_head"].type = MODELS.get("ATSSHead")
-    assert DenseAuxiliary.prepare(settings)["bbox_head"]["type"] is kind
-
-
 def test_the_main_head_is_not_touched() -> None:
     """Its losses are those without the form; recording leaves nothing behind."""
     detector, auxiliary = build("retinanet")
@@ -469,28 +454,9 @@ def test_the_main_head_is_not_touched() -> None:
     assert not detector.bbox_head._forward_hooks
 
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "two stages": (dict(roi_head={}), "needs a one-stage detector.*RoIAuxiliary is"),
-    "unknown": (dict(bbox_head=dict(type="NoHead")), "the unknown type 'NoHead'"),
-    **{
-        kind: (
-            dict(bbox_head=dict(type=kind)),
-            f"from its get_targets; {kind}'s do not",
-        )
-        for kind in ("FreeAnchorRetinaHead", "YOLOXHead", "DDODHead", "LADHead")
-    },
-    **{
-        kind: (dict(bbox_head=dict(type=kind)), f"stacked_convs, and {kind} has none")
-        for kind in ("YOLOV3Head", "YOLOFHead", "AnchorHead")
-    },
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_detectors_that_are_refused(name: str) -> None:
-    settings, message = REFUSED[name]
-    with pytest.raises(ValueError, match=message):
-        DenseAuxiliary.prepare(settings)
+def test_two_stages_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs a one-stage detector.*RoIAuxiliary is"):
+        DenseAuxiliary.check_settings(dict(roi_head={}))
 
 
 @pytest.mark.parametrize(
@@ -499,7 +465,9 @@ def test_detectors_that_are_refused(name: str) -> None:
         ("VFNetHead", "predicts by single convs.*; VFNetHead also has vfnet_reg_conv"),
         ("RepPointsHead", "by single convs.*RepPointsHead also has reppoints_cls_conv"),
         ("TOODHead", "can have stacked_convs=0; TOODHead cannot"),
-        ("SABLRetinaHead", "needs a head with a prior_generator, and SABLRetinaHead"),
+        ("YOLOV3Head", "can have stacked_convs=0; YOLOV3Head cannot"),
+        ("YOLOXHead", "needs a head with get_targets, and YOLOXHead has none"),
+        ("SABLRetinaHead", "needs a head with prior_generator, and SABLRetinaHead"),
     ],
 )
 def test_heads_that_are_refused(kind: str, message: str) -> None:
@@ -512,17 +480,18 @@ def test_heads_that_are_refused(kind: str, message: str) -> None:
         config.feat_channels = 32
     if kind == "SABLRetinaHead":
         config.loss_cls = FOCAL
+    if kind == "YOLOV3Head":
+        del config.in_channels
+        config |= dict(in_channels=[4, 4, 4], out_channels=[8, 8, 8])
     settings = dict(bbox_head=config, train_cfg=None)
-    prepared = DenseAuxiliary.prepare(settings)
-    detector = StubDetector(prepared)
+    detector = StubDetector(settings)
     with pytest.raises(ValueError, match=message):
-        DenseAuxiliary(detector, prepared)
+        DenseAuxiliary(detector, settings)
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "error", "message"),
     [
-        ("gfl", dict(uncertainty_weight=0.5), ValueError, "GFLHead's do not"),
         (
             "retinanet",
             dict(uncertainty_weight=-1),
@@ -551,5 +520,63 @@ def test_a_head_that_asks_for_targets_twice() -> None:
     detector, auxiliary = build("retinanet")
     recorded = dict(outputs=[detector.bbox_head(maps_of([4] * 3, STRIDES))])
     recorded["targets"] = [([],)] * 2
-    with pytest.raises(ValueError, match="one call of get_targets, got 2"):
+    with pytest.raises(ValueError, match="get_targets; RetinaHead's made 2"):
         auxiliary.loss(detector, backbone_maps(), recorded, some_samples([], []))
+
+
+def test_a_head_without_targets_is_refused_at_the_first_loss() -> None:
+    """FreeAnchor has RetinaNet's get_targets, but does not use it."""
+    kind = dict(type="FreeAnchorRetinaHead", loss_bbox=dict(type="SmoothL1Loss"))
+    HEADS["free-anchor"] = HEADS["retinanet"] | kind
+    try:
+        detector, auxiliary = build("free-anchor")
+    finally:
+        del HEADS["free-anchor"]
+    with pytest.raises(ValueError, match="FreeAnchorRetinaHead's made 0"):
+        supervise(detector, auxiliary, some_samples(OBJECTS, []))
+
+
+def test_uncertainty_of_gfl_is_refused_at_the_first_loss() -> None:
+    """Its boxes come first."""
+    detector, auxiliary = build("gfl", uncertainty_weight=0.5)
+    with pytest.raises(ValueError, match="box loss came before its classification"):
+        supervise(detector, auxiliary, some_samples(OBJECTS, []))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_checkpointed_losses_have_the_same_gradients(name: str) -> None:
+    """And keep much less for the backward pass."""
+    results, kept = [], []
+    for with_cp in (True, False):
+        uncertain = 0.5 if name in CERTAIN else None
+        detector, auxiliary = build(name, with_cp=with_cp, uncertainty_weight=uncertain)
+        features, sizes = backbone_maps(), []
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x
+        )
+        samples = some_samples(OBJECTS, [])
+        with auxiliary.recording(detector) as recorded:
+            detector.bbox_head.loss(tuple(maps_of([4] * 3, STRIDES)), samples)
+        with hooks:
+            losses = auxiliary.loss(detector, features, recorded, samples)
+        kept.append(sum(sizes))
+        sum(v for k, v in losses.items() if "loss" in k).backward()
+        tensors = (*auxiliary.parameters(), *features.values())
+        results.append((losses, [x.grad for x in tensors]))
+    for key, loss in results[0][0].items():
+        assert torch.equal(loss, results[1][0][key])
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        assert torch.equal(a, b)
+    assert all(x.grad.any() for x in features.values())
+    assert kept[0] < kept[1] / 10
+
+
+def test_f_pre_is_not_linear() -> None:
+    """Otherwise it and the convs behind it were one linear map."""
+    _, auxiliary = build("retinanet")
+    predictor = auxiliary.predictors["c3"]
+    nn.init.zeros_(predictor.pre_conv.bias)
+    x = backbone_maps()["c3"]
+    (found,) = predictor.maps(x, [x.shape[-2:]] * 3)[:1]
+    assert torch.equal(found, predictor.pre_conv(x).relu())
+    assert (found == 0).any() and (found > 0).any()

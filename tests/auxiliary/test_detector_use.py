@@ -254,8 +254,6 @@ def without_neck() -> Any:
         ),
         ("faster-rcnn-laterals", DENSE, "DenseAuxiliary needs a one-stage detector"),
         ("mask-rcnn-augfpn", DENSE, "RoIAuxiliary is for two stages"),
-        ("freeanchor-roi", DENSE, "FreeAnchorRetinaHead's do not"),
-        ("gfl-dense", DENSE | dict(uncertainty_weight=0.5), "GFLHead's do not"),
         ("retinanet-dense", DENSE | dict(strides=[4]), r"strides must .*\[8, 16, 32"),
         (
             "faster-rcnn-laterals",

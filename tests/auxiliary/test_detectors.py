@@ -325,7 +325,8 @@ def test_frozen_stages(name: str) -> None:
     """mmdet's default freezes C2: it gets no gradient, its auxiliary head does."""
     config = detector_config(name)
     config.backbone.frozen_stages = 1
-    model = build(config)
+    with pytest.warns(UserWarning, match="freezes all that computes c2: auxiliary"):
+        model = build(config)
     total, _ = model.parse_losses(losses_of(model, "mixed"))
     gradients = gradients_of(model, total)
     assert not any(key.startswith("backbone.layer1.") for key in gradients)

@@ -135,6 +135,47 @@ def test_laterals_that_are_changed_in_place() -> None:
     sum(x.sum() for x in features.values()).backward()
 
 
+@pytest.mark.parametrize(
+    ("neck", "copied"), [("FPN", False), ("SAlphaFPN", False), (None, True)]
+)
+def test_only_laterals_that_are_changed_in_place_are_copied(
+    neck: str | None, copied: bool
+) -> None:
+    """Copies of all laterals cost 183 MB at batch 2; the first pass finds out."""
+    changes = dict(fusion_factor=0.5) if neck == "SAlphaFPN" else {}
+    detector = Detector(resnet(), neck and FPN | dict(type=neck) | changes).eval()
+    if neck is None:
+        detector.neck = InPlaceNeck()
+    levels, image = find_levels(detector, "laterals"), torch.rand(1, 3, *IMAGE)
+    unchanged: set[str] = set()
+    passes, originals = [], []
+    for conv in detector.neck.lateral_convs:
+        conv.register_forward_hook(lambda _m, _x, y: originals.append(y))
+    for _ in range(2):
+        originals.clear()
+        with record_features(detector, levels, unchanged) as features:
+            detector(image)
+        passes.append(features)
+    for i, name in enumerate(["m2", "m3", "m4", "m5"]):
+        assert torch.equal(passes[0][name], passes[1][name])
+        assert passes[0][name] is not originals[i]
+        # Nothing is added to the coarsest lateral.
+        assert (passes[1][name] is originals[i]) == (not copied or name == "m5")
+    if copied:
+        with pytest.raises(RuntimeError, match="lateral m2 was changed in place"):
+            with record_features(detector, levels, {"m2", "m3", "m4", "m5"}):
+                detector(image)
+
+
+@pytest.mark.parametrize("stages", [-1, 0, 1, 2])
+def test_levels_of_frozen_stages(stages: int) -> None:
+    for indices in ((0, 1, 2, 3), (1, 3)):
+        detector = Detector(resnet(frozen_stages=stages, out_indices=indices))
+        for i, level in enumerate(find_levels(detector, ["c2", "c3", "c4", "c5"])):
+            weights = getattr(detector.backbone, f"layer{i + 1}").parameters()
+            assert level.is_frozen == (not any(w.requires_grad for w in weights))
+
+
 def test_gradients_reach_laterals_and_backbone() -> None:
     detector = Detector(resnet(frozen_stages=-1), FPN | dict(type="PAFPN"))
     _, features, outputs = record(detector, ["c3", "m4"])

@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fpn_necks.auxiliary import RecordingSampler, RoIAuxiliary
+from fpn_necks.auxiliary import RoIAuxiliary
 from tests.golden import Golden, golden
 
 HEIGHT, WIDTH = 192, 288
@@ -160,7 +161,7 @@ def plain_losses(
             rois.append((image, box, NUM_CLASSES, None))
     found: dict[str, Tensor] = {}
     for i, (name, x) in enumerate(maps.items()):
-        align = RoIAlign(7, 1 / STRIDES[i], sampling_ratio=0)
+        align = RoIAlign(7, 1 / STRIDES[i], sampling_ratio=2)
         head = auxiliary.bbox_heads[i if len(auxiliary.bbox_heads) > 1 else 0]
         branch = None
         if auxiliary.uncertainty is not None:
@@ -341,8 +342,8 @@ def test_parity_of_head_and_losses() -> None:
     pooled = by_level(case.inputs["bbox_feats"])
     rois = torch.zeros(len(targets[0]), 5)
     losses = auxiliary.box_losses(pooled, rois, targets, [slice(None)] * 4)
-    assert len(outputs) == 1, "a shared head runs once for all levels"
-    score, boxes = (interleaved(part) for part in outputs[0])
+    assert len(outputs) == 4, "RoIs of all levels are not concatenated"
+    score, boxes = (interleaved(torch.cat(x)) for x in zip(*outputs, strict=True))
     case.check_outputs({"cls_score": score[:, TO_RELEASED]})
     expected = case.outputs["bbox_pred"][:, 4:]
     torch.testing.assert_close(boxes, expected, atol=2e-5, rtol=1e-5)
@@ -382,8 +383,8 @@ def test_parity_of_the_loss_gradients() -> None:
     score = case.outputs["cls_score"][:, TO_MMDET].requires_grad_()
     boxes = case.outputs["bbox_pred"][:, 4:].clone().requires_grad_()
     auxiliary, targets = golden_form(case), golden_targets(case)
-    predicted = torch.cat(by_level(score)), torch.cat(by_level(boxes))
-    auxiliary.bbox_heads[0].forward = lambda _: predicted
+    predicted = iter(zip(by_level(score), by_level(boxes), strict=True))
+    auxiliary.bbox_heads[0].forward = lambda _: next(predicted)
     pooled = by_level(case.inputs["bbox_feats"])
     rois = torch.zeros(len(targets[0]), 5)
     losses = auxiliary.box_losses(pooled, rois, targets, [slice(None)] * 4)
@@ -613,21 +614,43 @@ def test_mixed_precision() -> None:
     backward(auxiliary, losses)
 
 
-def test_prepare_records_the_samples() -> None:
-    settings = copy.deepcopy(SETTINGS)
-    prepared = RoIAuxiliary.prepare(settings)
-    assert settings == SETTINGS, "the user's config stays"
-    sampler = prepared["train_cfg"]["rcnn"]["sampler"]
-    assert sampler == dict(type=RecordingSampler, sampler=SAMPLER)
-    stages = copy.deepcopy(SETTINGS)
-    stages["train_cfg"]["rcnn"] = [stages["train_cfg"]["rcnn"]] * 1 + [
-        copy.deepcopy(SETTINGS["train_cfg"]["rcnn"])
-    ]
-    prepared = RoIAuxiliary.prepare(stages)["train_cfg"]["rcnn"]
-    assert prepared[0]["sampler"]["type"] is RecordingSampler
-    assert prepared[1]["sampler"] == SAMPLER, "the first stage's samples are enough"
-    one_stage = dict(bbox_head=dict(type="FCOSHead"))
-    assert RoIAuxiliary.prepare(one_stage) == one_stage
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("beside", [False, True], ids=["result", "with-weights"])
+def test_recorded_samples(stages: int, beside: bool) -> None:
+    """Of the first stage's sampler; PISA's returns weights beside its result."""
+    sampled, samples = sampled_rois(OBJECTS, [])
+    results = iter([(result, 1.0) if beside else result for result in sampled])
+    sampler = SimpleNamespace(sample=lambda: next(results))
+    detector = nn.Module()
+    other = SimpleNamespace(sample=None)
+    detector.roi_head = SimpleNamespace(
+        bbox_sampler=sampler if stages == 1 else [sampler, other]
+    )
+    auxiliary = form()
+    with auxiliary.recording(detector) as recorded:
+        sampler.sample(), sampler.sample()
+    found = auxiliary.loss(detector, some_maps(), recorded, samples)
+    expected = auxiliary.loss(detector, some_maps(), dict(sampled=sampled), samples)
+    assert found == expected and len(found) > 2
+
+
+@pytest.mark.parametrize("changes", [{}, dict(uncertainty_weight=0.5)], ids=str)
+@pytest.mark.parametrize("shared_head", [True, False])
+def test_checkpointed_losses_have_the_same_gradients(
+    changes: dict, shared_head: bool
+) -> None:
+    sampled, samples = sampled_rois(OBJECTS, [])
+    results = []
+    for with_cp in (True, False):
+        auxiliary = form(with_cp=with_cp, shared_head=shared_head, **changes)
+        maps = some_maps()
+        losses = auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
+        sum(v for k, v in losses.items() if "loss" in k).backward()
+        tensors = (*auxiliary.parameters(), *maps.values())
+        results.append((losses, [x.grad for x in tensors]))
+    assert results[0][0] == results[1][0]
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        assert torch.equal(a, b)
 
 
 WRONG_SETTINGS = {
@@ -645,7 +668,7 @@ WRONG_SETTINGS = {
 def test_detectors_without_rois(name: str) -> None:
     settings, message = WRONG_SETTINGS[name]
     with pytest.raises(ValueError, match=message):
-        RoIAuxiliary.prepare(settings)
+        RoIAuxiliary.check_settings(settings)
 
 
 WRONG_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {

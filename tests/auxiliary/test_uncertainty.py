@@ -392,6 +392,27 @@ def test_alpha_stays_at_zero_where_the_loss_is_small() -> None:
     assert min(means) >= 0 and means[-1] < means[0] and means[-1] < 0.02
 
 
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("std", [0.1, 1.0, 10.0])
+def test_features_of_any_scale(std: float, dense: bool) -> None:
+    """α >= 0 only lowers losses: training stays finite and does not die out."""
+    torch.manual_seed(0)
+    layer = Uncertainty(256, dense)
+    layer.init_weights()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    x = std * torch.randn(32, 256)
+    means = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        alpha = layer(x[:, :, None, None] if dense else x)
+        (3 * (-alpha).exp() + 0.5 * alpha).mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_(layer.parameters(), 35)
+        assert norm.isfinite()
+        optimizer.step()
+        means.append(float(alpha.detach().mean()))
+    assert all(0 < mean < 10 for mean in means)
+
+
 # What can go wrong.
 
 

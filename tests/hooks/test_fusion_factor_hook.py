@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fpn_necks.checkpoints import read_checkpoint
+from fpn_necks.hooks import FusionFactorHook
 from fpn_necks.statistics import estimate_from_config
 from tests.tiny_detectors import detector_config
 from tests.tiny_sets import write_coco_set
@@ -80,9 +82,54 @@ def test_positives_are_clamped(tmp_path: Path) -> None:
     assert all(0.2 <= value <= 2.0 for value in found)
 
 
+def test_warns_of_data_that_do_not_suit_the_method(tmp_path: Path) -> None:
+    write_coco_set(tmp_path, size=(384, 256))
+    assert alpha(run(tmp_path)) == pytest.approx([0.2, 0.2]), "clamped"
+    log = next((tmp_path / "run").rglob("*.log")).read_text()
+    assert "WARNING - the training set gives the fusion factors" in log
+    assert "S-α suits datasets whose objects lie on the finest levels" in log
+
+
+def test_student_and_teacher_of_a_semi_supervised_detector(tmp_path: Path) -> None:
+    """Both necks get α, counted on the labelled images alone."""
+    write_coco_set(tmp_path)
+    config = detector_config("faster-rcnn_r50_s-alpha-fpn_1x_coco", tmp_path)
+    expected = estimate_from_config(config)
+    detector = config.model
+    preprocessor = detector.data_preprocessor
+    config.model = dict(
+        type="SoftTeacher",
+        detector=detector,
+        data_preprocessor=dict(
+            type="MultiBranchDataPreprocessor", data_preprocessor=preprocessor
+        ),
+        semi_train_cfg=dict(freeze_teacher=True),
+        semi_test_cfg=dict(predict_on="teacher"),
+    )
+    branches = dict(type="MultiBranch", branch_field=["sup", "unsup_teacher"])
+    labelled = config.train_dataloader.dataset
+    *steps, pack = labelled.pipeline
+    unlabelled = copy.deepcopy(labelled)
+    load = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations")]
+    unlabelled.pipeline = [*load, dict(**branches, unsup_teacher=[pack])]
+    labelled.pipeline = [*steps, dict(**branches, sup=[pack])]
+    sets = [labelled, unlabelled]
+    config.train_dataloader.dataset = dict(type="ConcatDataset", datasets=sets)
+    report = estimate_from_config(config)
+    assert (report.counts, report.factors) == (expected.counts, expected.factors)
+    assert "data without labels (semi-supervised) is left out" in report.notes
+    config.work_dir = str(tmp_path / "run")
+    runner = Runner.from_cfg(config)
+    FusionFactorHook().before_train(runner)
+    for part in (runner.model.student, runner.model.teacher):
+        found = part.neck.fusion_factor.alpha.tolist()
+        assert found == pytest.approx(expected.factors)
+
+
 WORKER = """
-import os
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch.distributed
@@ -93,7 +140,7 @@ from fpn_necks.reproduction.worker import leave_group
 from tests.tiny_detectors import detector_config
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.
-torch.distributed.init_process_group("gloo")
+torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
 rank = torch.distributed.get_rank()
 folder = Path(sys.argv[1])
 config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", folder)
@@ -106,12 +153,21 @@ config.merge_from_dict(
 )
 
 
-def broken(*_):
-    raise ValueError("no luck")
+plain = hook.estimate
 
 
-if sys.argv[2] == "broken":
-    hook.estimate = broken
+def estimate(*arguments):
+    if sys.argv[2] == "slow":
+        time.sleep(25)  # longer than any process may wait for another
+    elif sys.argv[2] == "broken" and rank == 1:
+        raise ValueError("no luck")
+    report = plain(*arguments)
+    if sys.argv[2] == "different" and rank == 1:
+        report.factors[0] += 0.1
+    return report
+
+
+hook.estimate = estimate
 runner = Runner.from_cfg(config)
 try:
     runner.train()
@@ -124,8 +180,18 @@ leave_group()
 """
 
 
-@pytest.mark.parametrize("kind", ["working", "broken"])
-def test_two_processes_get_the_same(tmp_path: Path, kind: str) -> None:
+FAILED = "FAILED the fusion factors cannot be counted: "
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        pytest.param("slow", "ALPHA [", marks=pytest.mark.long),
+        ("broken", f"{FAILED}ValueError: no luck"),
+        ("different", f"{FAILED}the processes see different training sets"),
+    ],
+)
+def test_two_processes_get_the_same(tmp_path: Path, kind: str, expected: str) -> None:
     write_coco_set(tmp_path)
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
@@ -136,15 +202,11 @@ def test_two_processes_get_the_same(tmp_path: Path, kind: str) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     words = [(tmp_path / f"rank{rank}.txt").read_text() for rank in range(2)]
     assert words[0] == words[1]
-    expected = {
-        "working": "ALPHA [",
-        "broken": "FAILED the fusion factors cannot be counted: ValueError: no luck",
-    }
-    assert words[0].startswith(expected[kind])
+    assert words[0].startswith(expected)

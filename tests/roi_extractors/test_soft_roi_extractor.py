@@ -114,13 +114,15 @@ def test_one_hot_weights_are_roi_align_of_that_level(level: int) -> None:
     assert not torch.equal(scaled, single(feats, rois))
 
 
-def reference_legacy_roi_align(x: Tensor, roi: list[float], scale: float) -> Tensor:
+def reference_legacy_roi_align(
+    x: Tensor, roi: list[float], scale: float, pixel: int
+) -> Tensor:
     """The kernel of the first mmdet, two samples per direction, one cell at a time."""
     batch, x1, y1, x2, y2 = roi
     start = (y1 * scale, x1 * scale)
     extent = (
-        max((y2 + 1) * scale - start[0], 0.0),
-        max((x2 + 1) * scale - start[1], 0.0),
+        max((y2 + pixel) * scale - start[0], 0.0),
+        max((x2 + pixel) * scale - start[1], 0.0),
     )
 
     def value(y: float, x_: float) -> Tensor:
@@ -152,8 +154,11 @@ def reference_legacy_roi_align(x: Tensor, roi: list[float], scale: float) -> Ten
     return result
 
 
-def test_legacy_kernel() -> None:
-    layer = dict(type="RoIAlign", output_size=7, sampling_ratio=2, legacy=True)
+@pytest.mark.parametrize("inclusive", [True, False, None])
+def test_legacy_kernel(inclusive: bool | None) -> None:
+    layer = dict(type="RoIAlign", output_size=7, legacy=True)
+    if inclusive is not None:
+        layer["inclusive"] = inclusive
     extractor = build("sum", roi_layer=layer)
     feats = [x.detach() for x in feature_maps(3, (33, 41))]
     rois = [
@@ -164,7 +169,7 @@ def test_legacy_kernel() -> None:
     ]
     expected = [
         sum(
-            reference_legacy_roi_align(x, roi, 1 / s)
+            reference_legacy_roi_align(x, roi, 1 / s, pixel=int(inclusive is not False))
             for x, s in zip(feats, STRIDES, strict=True)
         )
         for roi in rois
@@ -173,6 +178,28 @@ def test_legacy_kernel() -> None:
         extractor(feats, torch.tensor(rois)), torch.stack(expected), atol=1e-5, rtol=0
     )
     assert "legacy" not in ROI_LAYER and layer["legacy"] is True  # configs stay
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_legacy_is_aligned_pooling_half_a_cell_further(inclusive: bool) -> None:
+    """Bit for bit; a box of 7 pixels keeps its extent, or gets the last pixel's."""
+    layer = dict(type="RoIAlign", output_size=7, legacy=True, inclusive=inclusive)
+    extractor = build(roi_layer=layer)
+    feats = feature_maps()
+    rois = torch.tensor([[0, 8.0, 16, 15, 23], [1, 3.2, 5.1, 90.7, 60.3]])
+    for level, stride in enumerate(STRIDES):
+        moved = rois + torch.tensor([0.0, *[stride / 2] * 4])
+        moved[:, 3:] += int(inclusive)
+        expected = RoIAlign(7, 1 / stride, sampling_ratio=2)(feats[level], moved)
+        assert torch.equal(extractor.pool_level(level, feats[level], rois), expected)
+
+
+def test_released_sampling_is_the_default() -> None:
+    feats, rois = feature_maps(), some_rois()
+    plain = build("sum", roi_layer=dict(type="RoIAlign", output_size=7))
+    released = build("sum", roi_layer=ROI_LAYER | dict(sampling_ratio=2))
+    assert torch.equal(plain(feats, rois), released(feats, rois))
+    assert not torch.equal(plain(feats, rois), build("sum")(feats, rois))
 
 
 def test_parameters_of_the_paper() -> None:
@@ -211,6 +238,45 @@ def test_gradients(fusion: str) -> None:
     assert torch.autograd.gradcheck(
         lambda *x: extractor(list(x[:4]), rois), (*feats, *parameters)
     )
+
+
+@every_fusion
+def test_checkpointed_extractor_has_the_same_gradients(fusion: str) -> None:
+    results, kept, rois = [], [], some_rois()
+    for with_cp in (False, True):
+        extractor, feats = build(fusion, with_cp=with_cp), feature_maps()
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x
+        ):
+            found = extractor(feats, rois)
+        found.square().sum().backward()
+        kept.append(sum(sizes))
+        tensors = (*extractor.parameters(), *feats)
+        results.append([found, *(x.grad for x in tensors)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert kept[1] < kept[0]
+
+
+@every_fusion
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16, torch.double], ids=str)
+def test_type_of_a_converted_extractor(fusion: str, dtype: torch.dtype) -> None:
+    """``model.half()`` as well as autocast: maps of a type give RoIs of it."""
+    feats = [x.detach().to(dtype) for x in feature_maps()]
+    found = build(fusion).to(dtype)(feats, some_rois())
+    expected = build(fusion)([x.float() for x in feats], some_rois())
+    assert found.dtype == dtype
+    assert (found.float() - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+@every_fusion
+@pytest.mark.parametrize("std", [0.1, 1.0, 10.0])
+def test_scale_of_the_maps_is_kept(fusion: str, std: float) -> None:
+    """Weights in (0, 1), sum and maximum: at most the sum over the four levels."""
+    extractor, feats = build(fusion), [std * x.detach() for x in feature_maps()]
+    pooled = pool_all(feats, some_rois())
+    found = extractor(feats, some_rois())
+    assert 0.2 * pooled.std() < found.std() < 4 * pooled.std()
 
 
 @every_fusion
@@ -377,6 +443,10 @@ def test_state_dict_and_pickle(fusion: str) -> None:
         (dict(roi_layer="RoIAlign"), TypeError, "roi_layer must be a dict"),
         (dict(roi_layer={**ROI_LAYER, "legacy": True, "aligned": False}), ValueError,
          "roi_layer with legacy=True must have type='RoIAlign'.*'aligned': False"),
+        (dict(roi_layer=dict(type="RoIAlign", output_size=7, inclusive=False)),
+         ValueError, "roi_layer must describe a pooling.*inclusive"),
+        (dict(roi_layer={**ROI_LAYER, "legacy": True, "inclusive": 1}), ValueError,
+         "inclusive must be True or False, got 1"),
         (dict(roi_layer=dict(type="RoIPool", output_size=7, legacy=True)), ValueError,
          "roi_layer with legacy=True must have type='RoIAlign'"),
     ],

@@ -8,7 +8,7 @@ def grid_sizes(shape: tuple[int, int], generator) -> list[tuple[int, int]]:
     return [(-(-shape[0] // s[1]), -(-shape[1] // s[0])) for s in generator.strides]
 
 
-def count_by_full_matrix(boxes, shapes, generator) -> Tensor:
+def count_by_full_matrix(boxes, shapes, generator, distinct: bool = False) -> Tensor:
     counts = torch.zeros(generator.num_levels, dtype=torch.int64)
     for image_boxes, shape in zip(boxes, shapes, strict=True):
         per_level = generator.grid_priors(
@@ -25,8 +25,9 @@ def count_by_full_matrix(boxes, shapes, generator) -> Tensor:
         area = (truths[:, 2:] - truths[:, :2]).prod(-1)
         anchor_area = (anchors[:, 2:] - anchors[:, :2]).prod(-1)
         iou = overlap / (area[:, None] + anchor_area - overlap)
-        for row in iou:
-            if row.max() > 0:
-                first = int((row >= row.max() - 1e-12).nonzero()[0])
-                counts[level_of[first]] += 1
+        best = [
+            int((row >= row.max() - 1e-12).nonzero()[0]) for row in iou if row.max() > 0
+        ]
+        for first in set(best) if distinct else best:
+            counts[level_of[first]] += 1
     return counts

@@ -8,10 +8,16 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from fpn_necks.shipped_configs import config_path
-from fpn_necks.statistics import FusionFactorEstimate, estimate_from_config
+from fpn_necks.statistics import (
+    FusionFactorEstimate,
+    build_dataset,
+    estimate,
+    estimate_from_config,
+)
 from tests.tiny_sets import CLASSES
 
 MMDET_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
@@ -66,7 +72,7 @@ def test_retinanet(tmp_path: Path) -> None:
     assert report.level_names == ["P3", "P4", "P5", "P6", "P7"]
     assert report.counts == [4, 2, 1, 0, 0]
     assert report.factors == pytest.approx([0.5, 0.5])
-    assert (report.num_images, report.num_boxes, report.without_level) == (7, 7, 0)
+    assert (report.num_images, report.num_boxes, report.warnings) == (7, 7, [])
 
 
 def test_the_resize_of_the_config_counts(tmp_path: Path) -> None:
@@ -75,8 +81,9 @@ def test_the_resize_of_the_config_counts(tmp_path: Path) -> None:
     report = estimate_from_config(load(path, annotations, scale=2 * NEW_SIDE))
     assert report.counts == [0, 4, 2, 1, 0]
     assert report.factors == [1.0, 0.75]
-    assert any(
-        "P3 has no object" in note and "1 is used" in note for note in report.notes
+    assert any("P3 has no object" in x and "1 is used" in x for x in report.warnings)
+    assert "warning: the training set gives the fusion factors 1, 0.75" in (
+        report.table()
     )
 
 
@@ -103,6 +110,8 @@ def test_two_stage_detectors_use_the_anchors_of_the_rpn(tmp_path: Path) -> None:
     report = estimate_from_config(load(path, annotations))
     assert report.level_names[0] == "P2" and len(report.factors) == 3
     assert report.counts == [2, 3, 1, 0, 0]
+    assert report.factors == pytest.approx([1.5, 1 / 3, 0.2])
+    report = estimate_from_config(load(path, annotations), "best_anchor")
     assert report.factors == pytest.approx([1.5, 1 / 3, 0.0])
 
 
@@ -114,6 +123,20 @@ def test_positives(tmp_path: Path) -> None:
     assert all(0.2 <= factor <= 2 for factor in report.factors)
     with pytest.raises(ValueError, match="count must be one of.*got 'boxes'"):
         estimate_from_config(load(path, annotations), count="boxes")
+
+
+def test_positives_of_assigners_that_need_the_network(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    path = MMDET_CONFIGS / "atss/atss_r50_fpn_1x_coco.py"
+    assert sum(estimate_from_config(load(path, annotations), "positives").counts) > 7
+    for name, kind in (
+        ("fsaf/fsaf_r50_fpn_1x_coco.py", "got CenterRegionAssigner"),
+        ("yolof/yolof_r50-c5_8xb8-1x_coco.py", "got UniformAssigner"),
+        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", "FCOSHead has no anchors"),
+    ):
+        with pytest.raises(ValueError, match=f"count='positives'.*{kind}"):
+            config = load(MMDET_CONFIGS / name, annotations)
+            estimate(MODELS.build(config.model), build_dataset(config), 1, "positives")
 
 
 @pytest.mark.parametrize(
@@ -197,5 +220,5 @@ def test_torch_state_is_left_alone(tmp_path: Path) -> None:
     config = load(config_path("fcos_r50_s-alpha-fpn_gn-head_1x_coco"), annotations)
     report = estimate_from_config(config)
     assert report.counts == [7, 0, 0, 0, 0]
-    assert report.factors == [0.0, 1.0]
+    assert report.factors == [0.2, 1.0]
     assert torch.get_default_dtype() == torch.float32

@@ -1,7 +1,9 @@
 import pytest
 import torch
 from mmdet.models.task_modules import AnchorGenerator, ATSSAssigner, MaxIoUAssigner
+from mmdet.models.task_modules.assigners import BaseAssigner
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -66,8 +68,59 @@ def test_other_assigners_and_borders_see_all_anchors() -> None:
     counts = count_positive_anchors(boxes, [(128, 160)], anchors, rule, 0)
     expected = count_with_all_anchors(boxes, [(128, 160)], anchors, rule, 0)
     assert counts.tolist() == expected.tolist()
-    with pytest.raises(TypeError):  # ATSS needs the number of anchors per level
-        count_positive_anchors(boxes, [(128, 160)], anchors, ATSSAssigner(topk=9))
+
+
+ARGUMENTS = {
+    "MaxIoUAssigner": dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
+    "ApproxMaxIoUAssigner": dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
+    "MultiInstanceAssigner": dict(num_instance=2, pos_iou_thr=0.5, neg_iou_thr=0.5),
+    "ATSSAssigner": dict(topk=9),
+    "CenterRegionAssigner": dict(pos_scale=0.2, neg_scale=0.2),
+    "GridAssigner": dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
+    "RegionAssigner": dict(),
+    "HungarianAssigner": dict(match_costs=dict(type="BBoxL1Cost")),
+    "TopkHungarianAssigner": dict(topk=4),
+    "UniformAssigner": dict(pos_ignore_thr=0.15, neg_ignore_thr=0.7),
+    "TaskAlignedAssigner": dict(topk=13),
+}
+ASSIGNER_NAMES = [
+    name
+    for name, kind in TASK_UTILS.module_dict.items()
+    if isinstance(kind, type) and issubclass(kind, BaseAssigner)
+]
+
+
+@pytest.mark.parametrize("name", ASSIGNER_NAMES)
+def test_every_assigner_of_mmdet_works_or_is_refused(name: str) -> None:
+    assert len(ASSIGNER_NAMES) >= 13
+    anchors = AnchorGenerator(**GENERATORS["rpn"])
+    boxes = [random_boxes(torch.Generator().manual_seed(1), 20, (128, 160))]
+    assigner = TASK_UTILS.build(dict(type=name, **ARGUMENTS.get(name, {})))
+    if name in ("MaxIoUAssigner", "ATSSAssigner"):
+        counts = count_positive_anchors(boxes, [(128, 160)], anchors, assigner)
+        assert counts.sum() > 5
+    else:
+        with pytest.raises(ValueError, match=f"got {name}.*use count='released'"):
+            count_positive_anchors(boxes, [(128, 160)], anchors, assigner)
+
+
+@pytest.mark.parametrize("border", [-1, 0])
+def test_positives_of_atss(border: int) -> None:
+    """ATSS is told how many anchors each level has."""
+    anchors = AnchorGenerator(**GENERATORS["rpn"] | dict(ratios=[1.0]))
+    shape, assigner = (128, 160), ATSSAssigner(topk=9)
+    boxes = random_boxes(torch.Generator().manual_seed(1), 20, shape)
+    counts = count_positive_anchors([boxes], [shape], anchors, assigner, border)
+    priors = anchors.grid_priors(grid_sizes(shape, anchors), device="cpu")
+    inside = [
+        anchor_inside_flags(a, torch.ones(len(a)).bool(), shape, border) for a in priors
+    ]
+    per_level = [int(flags.sum()) for flags in inside]
+    kept = torch.cat([a[flags] for a, flags in zip(priors, inside, strict=True)])
+    truths = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes)).long())
+    result = assigner.assign(InstanceData(priors=kept), per_level, truths)
+    found = [int((x > 0).sum()) for x in result.gt_inds.split(per_level)]
+    assert counts.tolist() == found and sum(found) > 5
 
 
 def test_images_without_boxes_count_nothing() -> None:

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import pytest
@@ -8,7 +9,8 @@ from fpn_necks.statistics import fusion_factors
 @pytest.mark.parametrize(
     ("counts", "connections", "expected"),
     [
-        ([8, 4, 2, 1, 1], 3, [0.5, 0.5, 1.0]),  # the last numerator is N5 + N6
+        ([8, 4, 2, 1, 0], 3, [0.5, 0.5, 0.5]),
+        ([8, 4, 4, 1, 1], 3, [0.5, 1.0, 0.5]),  # the last numerator is N5 + N6
         ([10, 5, 1], 2, [0.5, 0.2]),
         ([10, 5], 1, [0.5]),
         ([10, 5, 3], 1, [0.8]),
@@ -17,9 +19,10 @@ from fpn_necks.statistics import fusion_factors
     ],
 )
 def test_eq_2(counts: list[int], connections: int, expected: list[float]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         assert fusion_factors(counts, connections) == pytest.approx(expected)
+    assert len(caught) == int(1.0 in expected)
 
 
 def test_level_without_objects_is_named() -> None:
@@ -37,8 +40,21 @@ def test_level_without_objects_is_named() -> None:
     assert any("P5 and higher levels have no object" in m for m in messages)
 
 
-def test_limits_of_the_released_code() -> None:
-    assert fusion_factors([100, 1, 50], 2, limits=(0.2, 2.0)) == [0.2, 2.0]
+@pytest.mark.parametrize(
+    ("counts", "factors", "said"),
+    [
+        ([100, 1, 50], [0.2, 2.0], r"0.01, 50, clamped to \[0.2, 2\]: S-α suits"),
+        ([100, 50, 51], [0.5, 1.02], "0.5, 1.02: S-α suits datasets whose objects lie"),
+        ([100, 50, 20], [0.5, 0.4], None),
+    ],
+)
+def test_data_that_do_not_suit_the_method(counts, factors, said: str | None) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert fusion_factors(counts, 2, limits=(0.2, 2.0)) == factors
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == (said is not None)
+    assert said is None or re.search(said, messages[0])
 
 
 @pytest.mark.parametrize(

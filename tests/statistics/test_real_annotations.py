@@ -1,15 +1,23 @@
 """Counts on real boxes: COCO images and blood cells."""
 
+import collections
+import json
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
 from fpn_necks.shipped_configs import config_path
 from fpn_necks.statistics import (
     build_dataset,
+    count_best_levels,
     count_positive_anchors,
     estimate_from_config,
+    fusion_factors,
     read_boxes,
 )
 from tests.shared_data import shared
@@ -36,17 +44,17 @@ def test_best_anchors_of_coco_equal_the_full_matrix(name: str) -> None:
     from mmdet.registry import MODELS
 
     config, _ = on_tiny_coco(name)
-    report = estimate_from_config(config)
+    report = estimate_from_config(config, "best_anchor")
     annotations = read_boxes(build_dataset(config), size_divisor=32)
     model = MODELS.build(config.model)
     head = getattr(model, "rpn_head", None) or model.bbox_head
     boxes, shapes = annotations.boxes[:15], annotations.shapes[:15]
     expected = count_by_full_matrix(boxes, shapes, head.prior_generator)
     config.train_dataloader.dataset.indices = 15
-    first = estimate_from_config(config)
+    first = estimate_from_config(config, "best_anchor")
     assert first.counts == expected.tolist()
     assert report.num_images == len(annotations.boxes) == 49
-    assert sum(report.counts) + report.without_level == annotations.num_boxes
+    assert sum(report.counts) == annotations.num_boxes
 
 
 def test_positive_anchors_of_coco_equal_all_anchors() -> None:
@@ -59,3 +67,74 @@ def test_positive_anchors_of_coco_equal_all_anchors() -> None:
     arguments = (boxes, shapes, head.prior_generator, head.assigner)
     expected = count_with_all_anchors(*arguments)
     assert count_positive_anchors(*arguments).tolist() == expected.tolist()
+
+
+SIZES = {"retinanet": (8, 16, 32, 64, 128)}
+SIZES["faster-rcnn"] = (8.31, 12.5, 18.55, 30.23, 60.41)
+RELEASED = {
+    ("retinanet", (1920, 1080)): (0.37, 0.35, 0.76),
+    ("faster-rcnn", (1920, 1080)): (0.55, 0.62, 1.16),
+    ("retinanet", (1280, 720)): (0.15, 0.32, 0.71),
+    ("faster-rcnn", (1280, 720)): (0.20, 0.59, 1.02),
+}
+
+
+def released_anchors(detector: str) -> SimpleNamespace:
+    """Centred in their cells, and with sides that are rounded at the stride's scale."""
+    is_retinanet = detector == "retinanet"
+    ratios = np.array((0.5, 1.0, 2.0) if is_retinanet else (0.5, 1.3, 2.0))
+    octaves = 2 ** (np.arange(3) / 3) if is_retinanet else np.ones(1)
+    strides, levels = (4, 8, 16, 32, 64), []
+    for stride, size in zip(strides, SIZES[detector], strict=True):
+        widths = (stride / ratios**0.5).round()
+        sides = np.stack([widths, (widths * ratios).round()], axis=1)
+        half = (sides[:, None] * size / stride * octaves[:, None] / 2).reshape(-1, 2)
+        anchors = stride / 2 + np.concatenate([-half, half], axis=1)
+        levels.append(torch.from_numpy(anchors))
+    return SimpleNamespace(
+        base_anchors=levels, strides=[(s, s) for s in strides], num_levels=5
+    )
+
+
+def videos_of_tiny_person(size: tuple[int, int], path: Path) -> int:
+    """Write the videos' images without dense ones, which were squeezed, in a size."""
+    root = shared("data/tiny_person_640/annotations")
+    scale = np.tile(np.array(size) / 640, 2)
+    images, people = [], []
+    for split in ("train", "val"):
+        coco = json.loads((root / f"{split}.json").read_text())
+        numbers = collections.Counter(a["image_id"] for a in coco["annotations"])
+        kept = {}
+        for image in coco["images"]:
+            is_video = image["file_name"].startswith("bb_V")
+            if is_video and 0 < numbers[image["id"]] <= 200:
+                kept[image["id"]] = len(images)
+                sides = dict(width=size[0], height=size[1])
+                images.append(image | sides | dict(id=len(images)))
+        for person in coco["annotations"]:
+            if person["image_id"] in kept:
+                box = (np.array(person["bbox"]) * scale).tolist()
+                ids = dict(id=len(people) + 1, image_id=kept[person["image_id"]])
+                people.append(person | ids | dict(bbox=box, area=box[2] * box[3]))
+    file = dict(images=images, annotations=people, categories=coco["categories"])
+    path.write_text(json.dumps(file))
+    return len(images)
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720)], ids=str)
+def test_released_count_of_tiny_person(size: tuple[int, int], tmp_path: Path) -> None:
+    """The numbers of ../shared/data/README.md, in tiles of 640x512 pixels."""
+    path = tmp_path / "people.json"
+    assert videos_of_tiny_person(size, path) == 463
+    name = "retinanet_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson"
+    config = Config.fromfile(config_path(name))
+    dataset = config.train_dataloader.dataset
+    dataset.data_root, dataset.ann_file = f"{tmp_path}/", path.name
+    tiles = read_boxes(build_dataset(config))
+    for detector in SIZES:
+        anchors = released_anchors(detector)
+        counts = count_best_levels(tiles.boxes, tiles.shapes, anchors, distinct=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            factors = fusion_factors(counts.tolist(), 3)
+        assert factors == pytest.approx(RELEASED[detector, size], abs=0.02)
