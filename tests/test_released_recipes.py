@@ -206,6 +206,7 @@ AUGFPN_TWO_STAGE = AUGFPN | {
 
 DRFPN = COCO | {
     "model.neck.type": "DRFPN",
+    "model.neck.srb.zero_init": False,
     "train_dataloader.batch_size": 8,
     "auto_scale_lr.base_batch_size": 24,
     "optim_wrapper.clip_grad": None,
