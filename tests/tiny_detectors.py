@@ -135,6 +135,8 @@ def make_tiny(
     train = config.train_dataloader
     if train.dataset.type == "RepeatDataset":
         train.dataset = train.dataset.dataset
+    elif train.dataset.type == "ConcatDataset":
+        train.dataset = train.dataset.datasets[0]
     for split in ("train", "val", "test"):
         dataset = config[f"{split}_dataloader"].dataset
         if dataset.type != "TinyPersonDataset":

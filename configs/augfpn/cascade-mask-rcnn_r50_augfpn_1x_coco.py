@@ -6,8 +6,12 @@ model = dict(
     type="AuxiliaryCascadeRCNN",
     neck=dict(type="AugFPN"),
     roi_head=dict(
-        bbox_roi_extractor=dict(type="SoftRoIExtractor"),
-        mask_roi_extractor=dict(type="SoftRoIExtractor"),
+        bbox_roi_extractor=dict(
+            type="SoftRoIExtractor", roi_layer=dict(sampling_ratio=2)
+        ),
+        mask_roi_extractor=dict(
+            type="SoftRoIExtractor", roi_layer=dict(sampling_ratio=2)
+        ),
     ),
     # Consistent supervision.
     auxiliary=dict(type="RoIAuxiliary", mask_loss=True),

@@ -5,7 +5,9 @@ custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 model = dict(
     type="AuxiliaryFasterRCNN",
     backbone=dict(
-        depth=101, init_cfg=dict(checkpoint="open-mmlab://detectron2/resnet101_caffe")
+        depth=101,
+        frozen_stages=0,  # C2 is supervised: its stage learns
+        init_cfg=dict(checkpoint="open-mmlab://detectron2/resnet101_caffe"),
     ),
     auxiliary=dict(
         type="RoIAuxiliary",

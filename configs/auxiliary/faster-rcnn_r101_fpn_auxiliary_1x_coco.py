@@ -3,6 +3,7 @@ custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 
 model = dict(
     type="AuxiliaryFasterRCNN",
+    backbone=dict(frozen_stages=0),  # C2 is supervised: its stage learns
     auxiliary=dict(
         type="RoIAuxiliary",
         levels=["c2", "c3", "c4"],

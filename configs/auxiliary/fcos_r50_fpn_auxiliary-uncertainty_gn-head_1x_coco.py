@@ -3,6 +3,7 @@ custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 
 model = dict(
     type="AuxiliaryFCOS",
+    backbone=dict(frozen_stages=0),  # C2 is supervised: its stage learns
     auxiliary=dict(type="DenseAuxiliary", uncertainty_weight=0.5),
 )
 # Decay would pull the uncertainty to 0 whatever the losses are.

@@ -1,4 +1,5 @@
-# Pre-training of "Faster R-CNN+MSM with S-α" in the S-alpha paper's Tables 3 and 4.
+# Pre-training of the S-alpha paper's "Faster R-CNN+MSM" (Tables 3 and 4), with and
+# without S-α: the released pre-training has plain fusion.
 _base_ = [
     "../_base_/models/faster-rcnn_r50_s-alpha-fpn_tiny-anchors.py",
     "../_base_/datasets/coco_monotonic_scale_match.py",
@@ -6,4 +7,6 @@ _base_ = [
 ]
 custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 
-model = dict(roi_head=dict(bbox_head=dict(num_classes=80)))
+model = dict(
+    neck=dict(fusion_factor=1.0), roi_head=dict(bbox_head=dict(num_classes=80))
+)

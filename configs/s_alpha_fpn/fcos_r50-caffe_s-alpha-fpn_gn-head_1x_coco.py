@@ -1,7 +1,6 @@
-_base_ = "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py"
-custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
+_base_ = [
+    "./fcos_r50_s-alpha-fpn_gn-head_1x_coco.py",
+    "../_base_/models/resnet50_caffe.py",
+]
 
-model = dict(
-    neck=dict(type="SAlphaFPN", fusion_factor=dict(type="StatisticFusionFactor"))
-)
-custom_hooks = [dict(type="FusionFactorHook")]
+model = _base_.resnet50_caffe

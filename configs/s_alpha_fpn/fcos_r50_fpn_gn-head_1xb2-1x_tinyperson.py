@@ -8,17 +8,17 @@ _base_ = [
 custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 
 model = dict(
-    neck=dict(type="SAlphaFPN", fusion_factor=1.0), bbox_head=dict(num_classes=1)
-)
-param_scheduler = [
-    dict(type="ConstantLR", factor=1 / 3, by_epoch=False, begin=0, end=500),
-    dict(
-        type="MultiStepLR",
-        begin=0,
-        end=12,
-        by_epoch=True,
-        milestones=[6, 10],
-        gamma=0.1,
+    backbone=dict(norm_cfg=dict(requires_grad=False)),
+    neck=dict(
+        type="SAlphaFPN",
+        fusion_factor=1.0,
+        init_cfg=dict(type="Caffe2Xavier", layer="Conv2d"),
     ),
-]
+    bbox_head=dict(num_classes=1, conv_bias=True),
+    test_cfg=dict(nms=dict(iou_threshold=0.6)),
+)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0] = dict(
+    type="ConstantLR", factor=1 / 3, by_epoch=False, begin=0, end=500
+)
 optim_wrapper = dict(optimizer=dict(lr=0.0025))

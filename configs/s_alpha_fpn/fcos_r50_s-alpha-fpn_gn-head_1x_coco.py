@@ -1,13 +1,7 @@
-# Torchvision's backbone weights instead of the caffe ones of mmdet's config.
-_base_ = "./fcos_r50-caffe_s-alpha-fpn_gn-head_1x_coco.py"
+_base_ = "../_base_/detectors/fcos_r50_fpn_gn-head_1x_coco.py"
+custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
 
 model = dict(
-    data_preprocessor=dict(
-        mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True
-    ),
-    backbone=dict(
-        norm_cfg=dict(requires_grad=True),
-        style="pytorch",
-        init_cfg=dict(checkpoint="torchvision://resnet50"),
-    ),
+    neck=dict(type="SAlphaFPN", fusion_factor=dict(type="StatisticFusionFactor"))
 )
+custom_hooks = [dict(type="FusionFactorHook")]

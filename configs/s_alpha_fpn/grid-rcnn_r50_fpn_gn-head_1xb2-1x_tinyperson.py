@@ -1,34 +1,12 @@
-# Grid R-CNN of the S-alpha paper's Tables 3 and 4: mmdet's, with the anchors and the
-# schedule of Faster R-CNN; the paper does not give its settings.
-_base_ = "./faster-rcnn_r50_s-alpha-fpn_1xb2-1x_tinyperson.py"
+# Grid R-CNN of the S-alpha paper's Tables 3 and 4: mmdet's parts of it in the released
+# Faster R-CNN; the paper does not give its settings.
+_base_ = "./faster-rcnn_r50_fpn_1xb2-1x_tinyperson.py"
 
 model = dict(
     type="GridRCNN",
-    neck=dict(
-        _delete_=True,
-        type="FPN",
-        in_channels=[256, 512, 1024, 2048],
-        out_channels=256,
-        num_outs=5,
-    ),
-    rpn_head=dict(loss_bbox=dict(type="SmoothL1Loss", beta=1.0 / 9.0)),
     roi_head=dict(
         type="GridRoIHead",
-        bbox_head=dict(
-            _delete_=True,
-            type="Shared2FCBBoxHead",
-            with_reg=False,
-            in_channels=256,
-            fc_out_channels=1024,
-            roi_feat_size=7,
-            num_classes=1,
-            bbox_coder=dict(
-                type="DeltaXYWHBBoxCoder",
-                target_means=[0.0, 0.0, 0.0, 0.0],
-                target_stds=[0.1, 0.1, 0.2, 0.2],
-            ),
-            reg_class_agnostic=False,
-        ),
+        bbox_head=dict(with_reg=False, init_cfg=None),
         grid_roi_extractor=dict(
             type="SingleRoIExtractor",
             roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=0),
@@ -46,8 +24,6 @@ model = dict(
         ),
     ),
     train_cfg=dict(
-        rpn=dict(allowed_border=0),
-        rpn_proposal=dict(max_per_img=2000),
         rcnn=dict(
             assigner=dict(match_low_quality=True), pos_radius=1, max_num_grid=192
         ),

@@ -1,15 +1,10 @@
-# Libra R-CNN of the S-alpha paper's Tables 3 and 4: mmdet's, with the anchors and the
-# schedule of Faster R-CNN; the paper does not give its settings.
-_base_ = "./faster-rcnn_r50_s-alpha-fpn_1xb2-1x_tinyperson.py"
+# Libra R-CNN of the S-alpha paper's Tables 3 and 4: mmdet's parts of it in the released
+# Faster R-CNN; the paper does not give its settings.
+_base_ = "./faster-rcnn_r50_fpn_1xb2-1x_tinyperson.py"
 
 model = dict(
     neck=[
-        dict(
-            type="FPN",
-            in_channels=[256, 512, 1024, 2048],
-            out_channels=256,
-            num_outs=5,
-        ),
+        _base_.model.neck,
         dict(
             type="BFP",
             in_channels=256,

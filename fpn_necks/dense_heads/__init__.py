@@ -1,6 +1,6 @@
-"""Dense heads; importing this package registers them into mmdet.
+"""Dense heads and anchors; importing this package registers them into mmdet.
 
-mmdet's heads, which they extend, need mmcv's compiled ops. Without those (mmcv-lite)
+mmdet's own, which they extend, need mmcv's compiled ops. Without those (mmcv-lite)
 the package is empty, and the necks still work.
 """
 
@@ -9,6 +9,7 @@ try:
 except ImportError:
     __all__ = []
 else:
+    from .rounded_anchor_generator import RoundedAnchorGenerator
     from .yolov3_head import BridgelessYOLOV3Head
 
-    __all__ = ["BridgelessYOLOV3Head"]
+    __all__ = ["BridgelessYOLOV3Head", "RoundedAnchorGenerator"]

@@ -159,7 +159,7 @@ def _pool(extractor: nn.Module, num_rois: int) -> Tensor:
     layers = extractor.roi_layers
     shape = (num_rois, extractor.out_channels, *layers[0].output_size)
     pooled = [torch.empty(shape, device="meta") for _ in layers]
-    if type(extractor) is SingleRoIExtractor:
+    if isinstance(extractor, SingleRoIExtractor):
         return pooled[0]
     if isinstance(extractor, SoftRoIExtractor):
         return extractor.fusion(pooled)

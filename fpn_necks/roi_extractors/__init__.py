@@ -10,10 +10,12 @@ except ImportError:
     __all__ = []
 else:
     from .all_level_roi_extractor import AllLevelRoIExtractor
+    from .inclusive_roi_extractor import InclusiveRoIExtractor
     from .soft_roi_extractor import SoftRoIExtractor, level_shares, original_levels
 
     __all__ = [
         "AllLevelRoIExtractor",
+        "InclusiveRoIExtractor",
         "SoftRoIExtractor",
         "level_shares",
         "original_levels",

@@ -2,18 +2,12 @@
 # (MSM) in the place of sizes drawn at random.
 _base_ = "./coco_scale_match.py"
 
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True),
-    dict(
-        type="MonotonicScaleMatch",
-        source_ann_file="data/coco/annotations/instances_train2017.json",
-        target_ann_file="data/tiny_set/mini_annotations/tiny_set_train_all_erase.json",
-        scale_range=(0.1, 1.0),
-        default_scale=0.25,
-        out_of_range="clip",
-    ),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+datasets = _base_.train_dataloader.dataset.datasets
+for dataset in datasets:
+    dataset.pipeline[2].type = "MonotonicScaleMatch"
+    dataset.pipeline[2].source_ann_file = [
+        f"data/coco/annotations/instances_{split}2017.json"
+        for split in ("train", "val")
+    ]
+del dataset
+train_dataloader = dict(dataset=dict(datasets=datasets))

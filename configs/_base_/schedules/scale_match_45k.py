@@ -1,12 +1,12 @@
 # The released Scale Match pre-training: 32 images per step. With the runtime, because
-# it counts steps and not epochs. Clipped for the reason of tiny_person_1x.py.
+# it counts steps and not epochs.
 _base_ = "mmdet::_base_/default_runtime.py"
 
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=45000, val_interval=5000)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1 / 3, by_epoch=False, begin=0, end=500),
+    dict(type="ConstantLR", factor=1 / 3, by_epoch=False, begin=0, end=500),
     dict(
         type="MultiStepLR",
         begin=0,
@@ -20,7 +20,6 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=0.0001),
     paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0),
-    clip_grad=dict(max_norm=35, norm_type=2),
 )
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=5000))
 log_processor = dict(by_epoch=False)
