@@ -139,7 +139,10 @@ class SpatialRefinement(nn.Module):
             source, target = low, high
             resized = fit_to(self.downsample(low), high)
         grid = self.sampling_grid(offset, target)
-        sampled = F.grid_sample(source, grid, align_corners=False)
+        # Points need float32: half precision cannot tell neighbouring cells of a large
+        # map apart. What is read there keeps the type of the maps.
+        sampled = F.grid_sample(source.to(grid.dtype), grid, align_corners=False)
+        sampled = sampled.to(resized.dtype)
         if weight is not None:
             sampled = sampled * weight
         # In place: most of the time of adding large maps goes into new memory.
@@ -226,7 +229,6 @@ class SpatialRefinement(nn.Module):
         return torch.stack([x, y], dim=-1)
 
     def _positions(self, length: int, like: Tensor) -> Tensor:
-        # Half precision cannot tell neighbouring cells of a large map apart.
         dtype = torch.promote_types(like.dtype, torch.float32)
         if self.base_grid == "released":
             return torch.linspace(-1, 1, length, dtype=dtype, device=like.device)

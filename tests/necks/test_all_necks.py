@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 import fpn_necks.necks
 from fpn_necks.necks import PyramidNeck
@@ -283,16 +284,32 @@ def test_onnx(case: NeckCase, tmp_path: Path) -> None:
 
 
 @every_case
-def test_bfloat16_autocast(case: NeckCase) -> None:
+@pytest.mark.parametrize("autocast", [False, True], ids=["cast", "autocast"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision(case: NeckCase, dtype: torch.dtype, autocast: bool) -> None:
+    """Every module returns the type that was asked for, and gradients are finite."""
+    if IS_TORCH_2_1 and dtype == torch.float16:
+        pytest.skip("torch 2.1 has no convolution of float16 on a processor")
     neck, maps = build(case), backbone_maps((64, 96))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    expected = neck(maps)
+    maps = [m.to(dtype) for m in maps]  # as a backbone gives them, autocast or not
+    if not autocast:
+        neck = neck.to(dtype)
+    wrong: dict[str, torch.dtype] = {}
+    for name, module in neck.named_modules():
+        module.register_forward_hook(
+            lambda _, inputs, output, name=name: wrong.update(
+                {name: x.dtype for x in tree_leaves(output) if x.dtype != dtype}
+            )
+        )
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
         outputs = neck(maps)
+    assert not wrong
     weighted_sum(outputs).backward()
     for name, parameter in neck.named_parameters():
         if name not in case.without_gradient:
             assert parameter.grad.isfinite().all(), name
-    for output, exact in zip(outputs, neck(maps), strict=True):
-        assert output.isfinite().all()
+    for output, exact in zip(outputs, expected, strict=True):
         error = (output.float() - exact).abs().max() / exact.abs().max()
         assert error < 0.05
 
