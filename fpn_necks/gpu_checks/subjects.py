@@ -124,7 +124,11 @@ def _asff(**arguments: Any) -> Callable[[Scale], list[dict[str, Any]]]:
 
 def _drfpn(**arguments: Any) -> Callable[[Scale], list[dict[str, Any]]]:
     # BN of pooled maps sees one value per image: with two images a sign and no number.
-    return _neck("DRFPN", crb=dict(norm_cfg=dict(type="GN", num_groups=4)), **arguments)
+    # Blocks that start at zero would have nothing to compare.
+    settings = dict(
+        srb=dict(zero_init=False), crb=dict(norm_cfg=dict(type="GN", num_groups=4))
+    )
+    return _neck("DRFPN", **settings, **arguments)
 
 
 def _roi(type_: str, **arguments: Any) -> Callable[[Scale], list[dict[str, Any]]]:

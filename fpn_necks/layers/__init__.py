@@ -3,8 +3,8 @@
 from .adaptive_channel_fusion import AdaptiveChannelFusion
 from .adaptive_pooling import adaptive_average_pool
 from .adaptive_spatial_fusion import AdaptiveSpatialFusion
+from .arguments import check_bool, check_choice, check_int, check_number
 from .channel_refinement import ChannelRefinement
-from .choices import check_choice
 from .context import DenseASPPContext, NonLocalContext, PyramidPooling
 from .conv_block import conv_block
 from .feature_grouping import (
@@ -72,11 +72,14 @@ __all__ = [
     "StatisticFusionFactor",
     "SumFusion",
     "adaptive_average_pool",
+    "check_bool",
     "check_channels",
     "check_choice",
     "check_factors",
+    "check_int",
     "check_level_order",
     "check_maps",
+    "check_number",
     "conv_block",
     "fit_to",
     "resize_to",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .choices import check_choice
+from .arguments import check_choice
 from .conv_block import conv_block
 from .levels import check_channels
 from .spatial_refinement import PATHS

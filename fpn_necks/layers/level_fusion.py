@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .choices import check_choice
+from .arguments import check_choice
 from .conv_block import ConvSettings, conv_block
 from .level_resizing import LevelResizing
 

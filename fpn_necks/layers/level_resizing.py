@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .choices import check_choice
+from .arguments import check_choice
 from .conv_block import ConvSettings, conv_block
 from .pyramid import fit_to
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .adaptive_pooling import adaptive_average_pool
 from .adaptive_spatial_fusion import AdaptiveSpatialFusion
-from .choices import check_choice
+from .arguments import check_choice
 from .levels import check_channels
 
 POOLINGS = ("ratio-invariant", "gap", "gmp", "psp")

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .choices import check_choice
-from .levels import check_channels
+from .arguments import check_bool, check_choice, check_int
 from .narrow_conv import NarrowConv
 from .pyramid import fit_to, resize_to
 
@@ -48,7 +47,10 @@ class SpatialRefinement(nn.Module):
       ``align_corners=False`` takes as the outer edges of the outermost cells. So δ = 0
       stretches the map about its centre and fades at the border, where half of a
       sample is zero padding: ``base_grid``.
-    - ω has no activation in the code, it is not bounded; the paper does not say.
+    - ω has no activation in the code, it is not bounded; the paper does not say. So a
+      block squares the scale of its maps, and several of them raise it to a high power:
+      on a backbone whose maps are not of unit scale the released start diverges. Ours
+      begins as FPN's connection (ω = δ = 0) and learns to sample: ``zero_init``.
 
     Up to ω's ReLU all is linear. So the last linear step is applied to the weights of
     the step before it rather than to maps, and the two levels' parts are added rather
@@ -67,6 +69,8 @@ class SpatialRefinement(nn.Module):
             centres of the target level's cells.
         upsample_cfg: how ``high`` is upsampled before the sampled map is added, as
             ``F.interpolate`` takes it; the bottom-up path does not read it.
+        zero_init: start with ω = δ = 0. ``False`` is the released start, where the
+            convolutions of δ and ω are initialised as all others.
 
     Raises:
         TypeError: ``channels`` is not an integer, or a switch not a bool.
@@ -84,18 +88,22 @@ class SpatialRefinement(nn.Module):
         offset_scale: str = "size",
         base_grid: str = "released",
         upsample_cfg: Mapping[str, Any] = NEAREST,
+        zero_init: bool = True,
     ) -> None:
         super().__init__()
-        if check_channels("channels", channels) < 2:
-            raise ValueError(f"channels must be at least 2, got {channels}")
+        check_int("channels", channels, minimum=2)
         self.path = check_choice("path", path, PATHS)
         self.inputs = check_choice("inputs", inputs, INPUTS)
         self.offset_scale = check_choice("offset_scale", offset_scale, OFFSET_SCALES)
         self.base_grid = check_choice("base_grid", base_grid, BASE_GRIDS)
-        _check_switches(
-            sampling_offset=sampling_offset, sampling_weight=sampling_weight
-        )
+        check_bool("sampling_offset", sampling_offset)
+        if not check_bool("sampling_weight", sampling_weight) and not sampling_offset:
+            raise ValueError(
+                "sampling_offset or sampling_weight must be True: without both nothing "
+                "is refined"
+            )
         self.upsample_cfg = upsample_cfg
+        self.zero_init = check_bool("zero_init", zero_init)
 
         reduced = channels // 2
         is_top_down = path == "top-down"
@@ -120,6 +128,14 @@ class SpatialRefinement(nn.Module):
             self.weight = NarrowConv(reduced, 1)
         if not is_top_down:
             self.downsample = nn.Conv2d(channels, channels, 3, 2, 1)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Start at ω = δ = 0, if ``zero_init``."""
+        for conv in (self.offset, self.weight):
+            if self.zero_init and conv is not None:
+                for parameter in conv.parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """Bring one level to the size of the other, to which it can be added.
@@ -234,13 +250,3 @@ class SpatialRefinement(nn.Module):
             return torch.linspace(-1, 1, length, dtype=dtype, device=like.device)
         cells = torch.arange(length, dtype=dtype, device=like.device)
         return (2 * cells + 1) / length - 1
-
-
-def _check_switches(**switches: bool) -> None:
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} must be True or False, got {value!r}")
-    if not any(switches.values()):
-        raise ValueError(
-            f"{' or '.join(switches)} must be True: without both nothing is refined"
-        )

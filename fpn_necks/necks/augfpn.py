@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fpn_necks.layers import ResidualFeatures, weighted_top_down
+from fpn_necks.layers import ResidualFeatures, check_bool, weighted_top_down
 
 from .fusion_factor import build_fusion_factor
 from .pyramid_neck import PyramidNeck
@@ -40,9 +41,11 @@ class AugFPN(PyramidNeck):
     Differences from the released ``HighFPN`` and ``HighFPNRetinanet``: the residual is
     computed from the last used backbone map, where theirs takes the last map whatever
     ``end_level`` is (which fails at the sum with the lateral unless they are the same);
-    sides need not be multiples of the stride. The choices are the released ones
-    otherwise. Among them, the paper mentions neither ``align_corners=True`` nor the
-    sigmoid of the weights.
+    sides need not be multiples of the stride; with ``norm_cfg`` what
+    ``residual_to_extra_level`` adds is normalised over its channels, because the maps
+    it is added to are, whatever the scale of the backbone's. The choices are the
+    released ones otherwise. Among them, the paper mentions neither
+    ``align_corners=True`` nor the sigmoid of the weights.
 
     Args:
         *args: the arguments of ``PyramidNeck``, which are those of mmdet's ``FPN``.
@@ -81,11 +84,7 @@ class AugFPN(PyramidNeck):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if not isinstance(residual_to_extra_level, bool):
-            raise TypeError(
-                "residual_to_extra_level must be True or False, "
-                f"got {residual_to_extra_level!r}"
-            )
+        check_bool("residual_to_extra_level", residual_to_extra_level)
         if residual_to_extra_level and not self.levels.num_extra:
             raise ValueError(
                 "residual_to_extra_level=True needs an extra level: num_outs must be "
@@ -108,18 +107,15 @@ class AugFPN(PyramidNeck):
         """Run the top-down path; the highest lateral holds the residual already."""
         return weighted_top_down(laterals, self.fusion_factor, self.upsample_cfg)
 
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Turn backbone maps into pyramid maps; see ``PyramidNeck.forward``."""
-        used = self._select(inputs)
-        raw_laterals = self.lateral_convs(used)
-        residual = self.residual_features(used[-1])
-        # A new list: a hook may hold the raw one.
-        fused = self.fuse([*raw_laterals[:-1], raw_laterals[-1] + residual])
-        outputs = self.refine(self.fpn_convs(fused))
+    def augment(
+        self, laterals: list[Tensor], backbone_map: Tensor
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Add M6 to the highest lateral; its average may go to an extra level."""
+        residual = self.residual_features(backbone_map)
         context = None
         if self.residual_to_extra_level:
             context = residual.mean((2, 3), keepdim=True)
-        outputs += self.extra_levels(
-            self.fpn_convs.extra, used[-1], fused[-1], outputs[-1], context
-        )
-        return tuple(outputs)
+            if self.conv_settings["norm_cfg"] is not None:
+                context = F.group_norm(context, 1).to(context.dtype)
+        # A new list: a hook may hold the raw one.
+        return [*laterals[:-1], laterals[-1] + residual], context

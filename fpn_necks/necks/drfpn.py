@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmdet.registry import MODELS
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 
 from fpn_necks.layers import (
@@ -71,7 +72,9 @@ class DRFPN(PyramidNeck):
         context: what stands in the place of the highest lateral conv (Table 7):
             ``'ppm'``, ``'non-local'``, ``'dense-aspp'``, or ``'none'`` for the conv.
         srb: arguments of every ``SpatialRefinement``: ``inputs``, ``sampling_offset``,
-            ``sampling_weight``, ``offset_scale``, ``base_grid``.
+            ``sampling_weight``, ``offset_scale``, ``base_grid``, ``zero_init``. With
+            the last one on, as it is by default, a block begins as FPN's connection;
+            ``srb=dict(zero_init=False)`` is the released start.
         crb: arguments of every ``ChannelRefinement``: ``guide``, ``norm_cfg``. Its
             batch normalisation needs two images per batch in training;
             ``crb=dict(norm_cfg=dict(type='GN', num_groups=32))`` works with one.
@@ -114,13 +117,14 @@ class DRFPN(PyramidNeck):
             crb=_check_settings("crb", crb),
         )
         settings = self.conv_settings
-        self.top_down_connections = nn.ModuleList(
+        # mmengine's list: BaseModule calls the init_weights of what is in it.
+        self.top_down_connections = ModuleList(
             RefinedConnection(channels, "top-down", top_down, blocks, settings)
             for _ in range(connections)
         )
         if bottom_up == "none":
             connections = 0
-        self.bottom_up_connections = nn.ModuleList(
+        self.bottom_up_connections = ModuleList(
             RefinedConnection(channels, "bottom-up", bottom_up, blocks, settings)
             for _ in range(connections)
         )
@@ -182,6 +186,11 @@ class RefinedConnection(nn.Module):
             )
         if "crb" in kinds:
             self.channel_refinement = ChannelRefinement(channels, path, **blocks["crb"])
+
+    def init_weights(self) -> None:
+        """Initialise what the neck's ``init_cfg`` does not decide."""
+        if self.spatial_refinement is not None:
+            self.spatial_refinement.init_weights()
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """Merge ``(N, C, H, W)`` and ``(N, C, h, w)`` into the path's next level."""

@@ -26,9 +26,9 @@ XAVIER_UNIFORM: Settings = dict(
 
 
 class PyramidNeck(BaseModule):
-    """Laterals → ``fuse`` → output convs → ``refine`` → extra levels.
+    """Laterals → ``augment`` → ``fuse`` → output convs → ``refine`` → extra levels.
 
-    A method's idea is its ``fuse``, ``refine`` or both.
+    A method's idea is in one or more of the named steps.
 
     The arguments have the names and meaning of mmdet's ``FPN``, and the parameters its
     names (``lateral_convs.*``, ``fpn_convs.*``). Maps are ordered from the highest
@@ -122,6 +122,16 @@ class PyramidNeck(BaseModule):
         """Return the width of laterals and fused maps, from ``levels`` and widths."""
         return self.out_channels
 
+    def augment(
+        self, laterals: list[Tensor], backbone_map: Tensor
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Add to the laterals what the last used backbone map gives.
+
+        Returns:
+            The laterals, and what is added to the first extra level or ``None``.
+        """
+        return laterals, None
+
     @abstractmethod
     def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
         """Fuse the laterals across levels; count and shapes stay."""
@@ -146,10 +156,11 @@ class PyramidNeck(BaseModule):
                 have different numbers of images.
         """
         used = self._select(inputs)
-        fused = self.fuse(self.lateral_convs(used))
+        laterals, context = self.augment(self.lateral_convs(used), used[-1])
+        fused = self.fuse(laterals)
         outputs = self.refine(self.fpn_convs(fused))
         outputs += self.extra_levels(
-            self.fpn_convs.extra, used[-1], fused[-1], outputs[-1]
+            self.fpn_convs.extra, used[-1], fused[-1], outputs[-1], context
         )
         return tuple(outputs)
 

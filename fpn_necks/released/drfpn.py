@@ -60,6 +60,7 @@ def _build(
         conv_cfg=conv_cfg,
         norm_cfg=norm_cfg,
         act_cfg=act_cfg,
+        srb=dict(zero_init=False),
     )
 
 

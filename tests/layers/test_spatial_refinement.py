@@ -26,7 +26,8 @@ EXACT = dict(atol=1e-10, rtol=1e-10)
 
 def build(channels: int = 6, **arguments) -> SpatialRefinement:
     torch.manual_seed(0)
-    return SpatialRefinement(channels, **arguments).double()
+    block = SpatialRefinement(channels, **{"zero_init": False, **arguments})
+    return block.double()
 
 
 def levels(
@@ -110,10 +111,8 @@ def test_inputs_decide_what_is_read() -> None:
             assert tuple(x.grad is not None for x in maps) == reads
 
 
-def test_zero_weight_gives_nearest_upsampling() -> None:
-    block = build(base_grid="identity")
-    for parameter in (block.offset.weight, block.weight.weight, block.weight.bias):
-        nn.init.zeros_(parameter)
+def test_zero_init_gives_nearest_upsampling() -> None:
+    block = build(zero_init=True)
     low, high = levels()
     assert torch.equal(block(low, high), F.interpolate(high, scale_factor=2))
     low, high = levels((7, 11))
@@ -253,7 +252,7 @@ def test_traced_block_follows_the_offsets() -> None:
 @pytest.mark.parametrize("batch", [1, 2])
 def test_memory_stays_below_the_plain_operations(batch: int) -> None:
     torch.manual_seed(0)
-    block = SpatialRefinement(64)
+    block = SpatialRefinement(64, zero_init=False)
     low = torch.randn(batch, 64, 64, 96, requires_grad=True)
     high = torch.randn(batch, 64, 32, 48, requires_grad=True)
     ours = peak_bytes(block, low, high)
@@ -271,6 +270,7 @@ def test_memory_stays_below_the_plain_operations(batch: int) -> None:
         (dict(inputs="both"), ValueError, "inputs must be one of .*'cat'.*got 'both'"),
         (dict(offset_scale="area"), ValueError, "offset_scale must be one of"),
         (dict(base_grid="none"), ValueError, "base_grid must be one of .*'identity'"),
+        (dict(zero_init=0), TypeError, "zero_init must be True or False, got 0"),
         (dict(sampling_offset=1), TypeError, "sampling_offset must be True or False"),
         (dict(sampling_weight="no"), TypeError, "sampling_weight must be True or"),
         (

@@ -4,10 +4,12 @@ import copy
 import inspect
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from mmdet.models.necks import FPN
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -28,10 +30,19 @@ PYRAMID_CASES = [
 ]
 
 
-def build(case: NeckCase, **changes) -> nn.Module:
+def build_untrained(config: dict) -> nn.Module:
     torch.manual_seed(0)
-    neck = MODELS.build(case.config(**changes))
+    neck = MODELS.build(config)
     neck.init_weights()
+    return neck
+
+
+def build(case: NeckCase, **changes) -> nn.Module:
+    """Build a neck of which no part is silent, as after some training."""
+    neck = build_untrained(case.config(**changes))
+    for parameter in neck.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
     return neck
 
 
@@ -145,10 +156,8 @@ def test_every_pyramid(case: NeckCase, pyramid: str) -> None:
         pytest.skip("refines an existing pyramid: has no arguments for levels")
     settings = dict(PYRAMIDS[pyramid])
     channels = ([*IN_CHANNELS, 8, 8])[: settings.pop("num_ins")]
-    changes = dict(type=case.type, in_channels=channels, out_channels=OUT_CHANNELS)
-    torch.manual_seed(0)
-    neck = MODELS.build({**changes, **settings})
-    neck.init_weights()
+    case = replace(case, arguments=settings)
+    neck = build(case, in_channels=channels)
     for size in [(97, 130), (128, 160)]:
         maps = backbone_maps(size, channels=channels)
         outputs = neck(maps)
@@ -208,7 +217,8 @@ def test_init_cfg_changes_the_weights(case: NeckCase) -> None:
     ]
     assert convs
     for name in convs:
-        assert not torch.equal(before[name], neck.get_parameter(name)), name
+        after = neck.get_parameter(name)
+        assert not torch.equal(before[name], after) or not after.any(), name
 
 
 @every_case
@@ -295,23 +305,75 @@ def test_half_precision(case: NeckCase, dtype: torch.dtype, autocast: bool) -> N
     maps = [m.to(dtype) for m in maps]  # as a backbone gives them, autocast or not
     if not autocast:
         neck = neck.to(dtype)
-    wrong: dict[str, torch.dtype] = {}
+    found = []
     for name, module in neck.named_modules():
         module.register_forward_hook(
-            lambda _, inputs, output, name=name: wrong.update(
-                {name: x.dtype for x in tree_leaves(output) if x.dtype != dtype}
+            lambda _, inputs, output, name=name: found.extend(
+                (name, x.dtype) for x in tree_leaves(output)
             )
         )
     with torch.autocast("cpu", dtype=dtype, enabled=autocast):
         outputs = neck(maps)
-    assert not wrong
-    weighted_sum(outputs).backward()
+    assert found and not [(name, x) for name, x in found if x != dtype]
+    (0.01 * weighted_sum(outputs)).backward()
     for name, parameter in neck.named_parameters():
         if name not in case.without_gradient:
             assert parameter.grad.isfinite().all(), name
     for output, exact in zip(outputs, expected, strict=True):
         error = (output.float() - exact).abs().max() / exact.abs().max()
-        assert error < 0.05
+        # Batch normalisation of two values amplifies what rounding does to them.
+        assert error < (0.2 if case.needs_two_images_to_train else 0.05)
+
+
+def backbone_maps_of_scale(std: float) -> list[Tensor]:
+    return [(m.relu() * std / 0.58).detach() for m in backbone_maps((64, 96))]
+
+
+def fpn_beside(case: NeckCase, **changes) -> dict:
+    """Return the config of an FPN with the levels, norm and activation of a case."""
+    own = inspect.signature(getattr(fpn_necks.necks, case.type)).parameters
+    settings = {k: v.default for k, v in own.items() if k in ("norm_cfg", "act_cfg")}
+    known = inspect.signature(FPN).parameters.keys() - {"upsample_cfg"}
+    settings |= {k: v for k, v in case.arguments.items() if k in known}
+    settings.setdefault("num_outs", len(IN_CHANNELS))
+    fpn = replace(case, type="FPN", arguments=settings)
+    return fpn.config(**changes)
+
+
+@every_case
+@pytest.mark.parametrize("std", [0.1, 1, 10])
+def test_scale_at_the_start_is_that_of_fpn(case: NeckCase, std: float) -> None:
+    maps = backbone_maps_of_scale(std)
+    references = [build_untrained(fpn_beside(case))(maps)]
+    if case.type == "DRFPN":  # its channel blocks normalise whatever comes in
+        norm = dict(norm_cfg=dict(type="GN", num_groups=4), act_cfg=dict(type="ReLU"))
+        references.append(build_untrained(fpn_beside(case, **norm))(maps))
+    found = build_untrained(case.config())(maps)
+    for output, *expected in zip(found, *references, strict=True):
+        scales = [x.std().item() for x in expected]
+        assert min(scales) / 4 < output.std().item() < max(scales) * 4
+
+
+@every_type
+def test_trains_on_large_maps(case: NeckCase) -> None:
+    neck, maps = build_untrained(case.config()), backbone_maps_of_scale(8)
+    head = nn.Conv2d(OUT_CHANNELS, 1, 1)
+    nn.init.normal_(head.weight, std=0.01)
+    parameters = [*neck.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.001, momentum=0.9)
+    losses = []
+    for _ in range(50):
+        scores = [head(x) for x in neck(maps)]
+        # Every second column is to be found.
+        wanted = [(torch.arange(x.shape[3]) % 2).expand_as(x).float() for x in scores]
+        each = map(nn.functional.binary_cross_entropy_with_logits, scores, wanted)
+        loss = sum(each) / len(scores)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert max(losses) < 1.1 * losses[0] < 1.1
+    assert sum(losses[-10:]) / 10 < losses[0]
 
 
 @every_case

@@ -35,17 +35,24 @@ def maps(
 
 def build(channels=CHANNELS, out_channels: int = 16, **arguments) -> DRFPN:
     torch.manual_seed(0)
+    arguments["srb"] = {"zero_init": False, **arguments.get("srb", {})}
     neck = DRFPN(channels, out_channels, **{"num_outs": 5, **arguments})
     neck.init_weights()
     return neck
 
 
-def test_without_any_refinement_it_is_fpn_bit_for_bit() -> None:
-    neck = build(top_down="plain", bottom_up="none", context="none")
-    torch.manual_seed(0)
+@pytest.mark.parametrize("top_down", ["plain", "srb"])
+def test_it_starts_as_fpn_bit_for_bit(top_down: str) -> None:
+    """Without any refinement, or with spatial blocks that start at zero."""
+    arguments = dict(top_down=top_down, bottom_up="none", context="none")
+    neck = build(**arguments, srb=dict(zero_init=True))
     fpn = FPN(CHANNELS, 16, num_outs=5)
-    fpn.init_weights()
-    assert list(neck.state_dict()) == list(fpn.state_dict())
+    keys = neck.load_state_dict(fpn.state_dict(), strict=False).missing_keys
+    assert bool(keys) == (top_down == "srb")
+    if keys:
+        released = build(**arguments)
+        released.load_state_dict(fpn.state_dict(), strict=False)
+        assert not torch.equal(released(maps())[0], fpn(maps())[0])
     for ours, theirs in zip(neck(maps()), fpn(maps()), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -176,9 +183,9 @@ def test_one_image_in_training() -> None:
     assert len(build(bottom_up="plain")(inputs)) == 5
 
 
-def test_initialisation() -> None:
+def test_initialisation(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    neck = DRFPN(CHANNELS, 16, num_outs=5)
+    neck = DRFPN(CHANNELS, 16, num_outs=5, srb=dict(zero_init=False))
     deconv = neck.top_down_connections[0].spatial_refinement.resample
     before = deconv.weight.clone()
     neck.init_weights()
@@ -186,6 +193,12 @@ def test_initialisation() -> None:
     assert not torch.equal(deconv.weight, before)
     assert 0.9 * bound < deconv.weight.abs().max() <= bound
     assert not deconv.bias.any()
+    path = tmp_path / "neck.pth"
+    torch.save(neck.state_dict(), path)
+    loaded = dict(type="Pretrained", checkpoint=str(path))
+    trained = build(srb=dict(zero_init=True), init_cfg=loaded)
+    for name, parameter in neck.named_parameters():
+        assert torch.equal(trained.get_parameter(name), parameter), name
     own = DRFPN(
         CHANNELS, 16, num_outs=5, init_cfg=dict(type="Constant", layer="Conv2d")
     )

@@ -1,0 +1,64 @@
+"""Checks of arguments, whose errors name the argument and what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> str:
+    """Return ``value`` if it is one of ``allowed``.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value not in tuple(allowed):
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+    return value
+
+
+def check_bool(name: str, value: object) -> bool:
+    """Return ``value`` if it is ``True`` or ``False``.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def check_int(name: str, value: object, minimum: int = 1) -> int:
+    """Return ``value`` if it is an integer of ``minimum`` or more.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it is below ``minimum``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return value
+
+
+def check_number(name: str, value: object, above: float | None = None) -> float:
+    """Return ``value`` as a float if it is finite and at least 0, or above a bound.
+
+    Args:
+        name: how the user calls the argument.
+        value: what the user gave.
+        above: the number must be above it; ``None``: it must be at least 0.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not finite or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    fits = value >= 0 if above is None else value > above
+    if not (math.isfinite(value) and fits):
+        bound = "at least 0" if above is None else f"above {above}"
+        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+    return float(value)
