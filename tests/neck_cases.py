@@ -30,6 +30,8 @@ class NeckCase:
         settings = dict(
             type=self.type, in_channels=IN_CHANNELS, out_channels=OUT_CHANNELS
         )
+        if self.type == "SAlphaFPN":
+            settings["fusion_factor"] = 1.0
         return {**settings, **self.arguments, **changes}
 
 
@@ -96,7 +98,7 @@ CASES = [
     ),
     NeckCase("cfg", "CFGFPN", P2_P6_STRIDES, P2_P6),
     NeckCase("cfg-one-stage", "CFGFPN", P2_P6_STRIDES, {**P2_P6, "cascade_times": 1}),
-    # Three levels: the laterals have 18 channels for 16 outputs.
+    # Three levels: the laterals have 24 channels for 16 outputs.
     NeckCase(
         "cfg-retinanet-rank",
         "CFGFPN",

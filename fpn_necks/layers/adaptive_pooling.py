@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
+def adaptive_average_pool(x: Tensor, size: tuple[int | Tensor, int | Tensor]) -> Tensor:
     """Average ``x`` over a grid of cells, as ``F.adaptive_avg_pool2d`` does.
 
     A cell's rows are weighted by one matrix and its columns by another. Unlike the
@@ -15,7 +15,8 @@ def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
 
     Args:
         x: ``(N, C, H, W)``.
-        size: rows and columns of the result; each may be larger than the map's.
+        size: rows and columns of the result; each may be larger than the map's. In a
+            trace they are tensors, so that the trace pools maps of other sizes right.
 
     Returns:
         ``(N, C, *size)``.
@@ -25,7 +26,16 @@ def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     return rows @ x @ columns.T  # (size[0], H) @ (N, C, H, W) @ (W, size[1])
 
 
-def _averaging_matrix(length: int, cells: int, like: Tensor) -> Tensor:
+def share_of(length: int | Tensor, ratio: float) -> int | Tensor:
+    """Return ``max(1, int(ratio * length))``, in a trace as an operation on it."""
+    if isinstance(length, Tensor):
+        return (length.double() * ratio).long().clamp(min=1)
+    return max(1, int(ratio * length))
+
+
+def _averaging_matrix(
+    length: int | Tensor, cells: int | Tensor, like: Tensor
+) -> Tensor:
     """Return ``(cells, length)``: row i averages the entries that cell i covers."""
     position = torch.arange(length, device=like.device)
     cell = torch.arange(cells, device=like.device)[:, None]

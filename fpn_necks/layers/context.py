@@ -97,7 +97,8 @@ class NonLocalContext(nn.Module):
         convs = (self.query, self.key, self.value)
         query, key, value = (conv(x).flatten(2).transpose(1, 2) for conv in convs)
         attended = F.scaled_dot_product_attention(query, key, value)  # (N, H*W, hidden)
-        attended = attended.transpose(1, 2).unflatten(2, x.shape[2:])
+        attended = attended.transpose(1, 2)
+        attended = attended.reshape(x.shape[0], -1, x.shape[2], x.shape[3])
         return F.relu(self.bottleneck(self.reduce(x + self.expand(attended))))
 
 

@@ -309,7 +309,7 @@ class CascadeFeatureGrouping(nn.Module):
 
 def _multiply_channels(matrix: Tensor, x: Tensor) -> Tensor:
     """Return X of Eq. 12: ``(N, W, W)`` times the channels of ``(N, W, h, w)``."""
-    return torch.bmm(matrix, x.flatten(2)).unflatten(2, x.shape[2:])
+    return torch.bmm(matrix, x.flatten(2)).reshape(x.shape)
 
 
 def _weight_convs(channels: int, hidden_channels: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .adaptive_pooling import adaptive_average_pool
+from .adaptive_pooling import adaptive_average_pool, share_of
 from .adaptive_spatial_fusion import AdaptiveSpatialFusion
 from .arguments import check_choice
 from .levels import check_channels
@@ -131,7 +131,7 @@ class ResidualFeatures(nn.Module):
         if self.pooling == "ratio-invariant":
             height, width = x.shape[2:]
             sizes = [
-                (max(1, int(ratio * height)), max(1, int(ratio * width)))
+                (share_of(height, ratio), share_of(width, ratio))
                 for ratio in self.ratios
             ]
         else:

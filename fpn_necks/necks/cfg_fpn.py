@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fpn_necks.layers import GROUP_UPSAMPLING, CascadeFeatureGrouping
+from fpn_necks.layers import GROUP_UPSAMPLING, CascadeFeatureGrouping, check_int
 
 from .pyramid_neck import PyramidNeck
 
@@ -34,7 +36,9 @@ class CFGFPN(PyramidNeck):
     The paper leaves open, and here it is so:
 
     - **Width.** Eq. 14 splits 256 channels into four. For n levels laterals and fused
-      maps have W = n·⌈Z/n⌉ channels, Z being ``out_channels``: 258 for three levels.
+      maps have W channels, the first multiple of n, of 8 (which fast GPU kernels need)
+      and of the groups of ``norm_cfg`` from Z = ``out_channels`` on: with Z = 256 and
+      no norm, 256 for four levels and 264 for three.
     - **G_k** (Fig. 4 is known by its caption only) and its start, the identity plus
       noise: ``GroupingMatrix``.
     - **Resizing** of groups: ``FeatureGrouping``.
@@ -103,6 +107,9 @@ class CFGFPN(PyramidNeck):
         """Group the channels of all levels by target level."""
         return self.grouping(laterals)
 
-    def _choose_lateral_channels(self) -> int:
-        num_levels = self.levels.num_used
-        return -(-self.out_channels // num_levels) * num_levels
+    def _choose_lateral_channels(self, norm_cfg: Mapping[str, Any] | None) -> int:
+        groups = 1
+        if isinstance(norm_cfg, Mapping) and "num_groups" in norm_cfg:
+            groups = check_int("norm_cfg's num_groups", norm_cfg["num_groups"])
+        step = math.lcm(self.levels.num_used, 8, groups)
+        return -(-self.out_channels // step) * step

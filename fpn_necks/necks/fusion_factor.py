@@ -34,6 +34,10 @@ NAMED_FUSION_FACTORS: dict[str, dict[str, Any]] = {
     "learnable-shared": dict(type="LearnableFusionFactor", shared=True),
     "attention": dict(type="AttentionFusionFactor"),
 }
+FUSION_FACTOR_CHOICES = (
+    "a number, a list of one per top-down connection (the highest resolution first), "
+    f"{', '.join(map(repr, NAMED_FUSION_FACTORS))} or the config of a fusion factor"
+)
 
 
 def build_fusion_factor(
@@ -47,12 +51,10 @@ def build_fusion_factor(
         TypeError: neither a number, a list, a name nor a config.
         ValueError: an unknown name or type, or values that are not allowed.
     """
-    names = sorted(NAMED_FUSION_FACTORS)
     if isinstance(fusion_factor, str):
         if fusion_factor not in NAMED_FUSION_FACTORS:
             raise ValueError(
-                f"fusion_factor must be a number, a list, one of {names} or a config, "
-                f"got {fusion_factor!r}"
+                f"fusion_factor must be {FUSION_FACTOR_CHOICES}, got {fusion_factor!r}"
             )
         config = dict(NAMED_FUSION_FACTORS[fusion_factor])
     elif isinstance(fusion_factor, Mapping):

@@ -14,6 +14,7 @@ from fpn_necks.layers import (
     LateralConvs,
     LevelRange,
     OutputConvs,
+    check_bool,
     check_channels,
     check_maps,
 )
@@ -30,9 +31,10 @@ class PyramidNeck(BaseModule):
 
     A method's idea is in one or more of the named steps.
 
-    The arguments have the names and meaning of mmdet's ``FPN``, and the parameters its
-    names (``lateral_convs.*``, ``fpn_convs.*``). Maps are ordered from the highest
-    resolution to the lowest; sides need not be multiples of the stride.
+    The arguments have the names and meaning of mmdet's ``FPN``, and the parameters and
+    attributes its names (``lateral_convs.*``, ``fpn_convs.*``, ``num_outs``). Maps are
+    ordered from the highest resolution to the lowest; sides need not be multiples of
+    the stride.
 
     Args:
         in_channels: width of each backbone map.
@@ -80,12 +82,7 @@ class PyramidNeck(BaseModule):
             len(self.in_channels), num_outs, start_level, end_level
         )
         self.upsample_cfg = _check_upsample_cfg(upsample_cfg)
-        self.lateral_channels = self._choose_lateral_channels()
-
-        if not isinstance(no_norm_on_lateral, bool):
-            raise TypeError(
-                f"no_norm_on_lateral must be True or False, got {no_norm_on_lateral!r}"
-            )
+        check_bool("no_norm_on_lateral", no_norm_on_lateral)
         used_channels = self.levels.select(self.in_channels)
         self.extra_levels = ExtraLevels(
             self.levels.num_extra, add_extra_convs, relu_before_extra_convs
@@ -93,6 +90,15 @@ class PyramidNeck(BaseModule):
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.conv_settings = settings
         lateral_norm_cfg = None if no_norm_on_lateral else norm_cfg
+        self.lateral_channels = self._choose_lateral_channels(lateral_norm_cfg)
+        # What mmdet's FPN has, for the code that reads it.
+        self.num_ins, self.num_outs = self.levels.num_ins, num_outs
+        self.start_level, self.end_level = start_level, end_level
+        self.backbone_end_level = self.levels.last_index + 1
+        self.add_extra_convs = self.extra_levels.source
+        self.relu_before_extra_convs = relu_before_extra_convs
+        self.no_norm_on_lateral = no_norm_on_lateral
+        self.fp16_enabled = False
         self.lateral_convs = LateralConvs(
             used_channels,
             self.lateral_channels,
@@ -108,18 +114,13 @@ class PyramidNeck(BaseModule):
             settings,
         )
 
-    @property
-    def start_level(self) -> int:
-        """Index of the first used backbone level, as mmdet's ``FPN`` has it."""
-        return self.levels.start_level
-
     def _select(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the used maps, checked."""
         used = self.levels.select(check_maps(inputs))
         return check_maps(used, self.levels.select(self.in_channels))
 
-    def _choose_lateral_channels(self) -> int:
-        """Return the width of laterals and fused maps, from ``levels`` and widths."""
+    def _choose_lateral_channels(self, norm_cfg: Settings | None) -> int:
+        """Return the width of laterals, with this norm, and of fused maps."""
         return self.out_channels
 
     def augment(

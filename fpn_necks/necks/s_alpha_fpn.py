@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +10,9 @@ from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fpn_necks.layers import weighted_top_down
+from fpn_necks.layers import check_number, weighted_top_down
 
-from .fusion_factor import build_fusion_factor
+from .fusion_factor import FUSION_FACTOR_CHOICES, build_fusion_factor
 from .pyramid_neck import PyramidNeck
 
 
@@ -34,11 +32,11 @@ class SAlphaFPN(PyramidNeck):
 
     Args:
         *args: the arguments of ``PyramidNeck``, which are those of mmdet's ``FPN``.
-        fusion_factor: α. A number, or a list of one per connection with the highest
-            resolution first (α_2^3, α_3^4, α_4^5); ``'statistic'``, ``'learnable'``
-            (one per connection), ``'learnable-shared'``, ``'attention'``; or the config
-            of a registered kind, such as
-            ``dict(type='StatisticFusionFactor', count='positives')``.
+        fusion_factor: α, to be given by name: a number (1.0 is plain FPN), or a list of
+            one per connection with the highest resolution first (α_2^3, α_3^4, α_4^5);
+            ``'statistic'``, ``'learnable'`` (one per connection),
+            ``'learnable-shared'``, ``'attention'``; or the config of a registered kind,
+            such as ``dict(type='StatisticFusionFactor', count='positives')``.
         power_init: σ > 0 of the σ-power initialisation (Sec. 3.3, Table 2; the paper
             uses 0.5), which combines with any α; ``None`` is off. Initial lateral
             convs, their biases included, are multiplied by σ^k and the weights of the
@@ -50,7 +48,7 @@ class SAlphaFPN(PyramidNeck):
         **kwargs: see ``*args``.
 
     Raises:
-        TypeError: an argument has the wrong type.
+        TypeError: ``fusion_factor`` is missing, or an argument has the wrong type.
         ValueError: an argument has a value that is not allowed.
 
     Example:
@@ -64,12 +62,19 @@ class SAlphaFPN(PyramidNeck):
     def __init__(
         self,
         *args: Any,
-        fusion_factor: float | Sequence[float] | str | Mapping[str, Any] = 1.0,
+        fusion_factor: float | Sequence[float] | str | Mapping[str, Any] | None = None,
         power_init: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.power_init = _check_power_init(power_init)
+        if fusion_factor is None:
+            raise TypeError(
+                f"fusion_factor must be given: {FUSION_FACTOR_CHOICES}; 1.0 is plain "
+                "FPN"
+            )
+        if power_init is not None:
+            power_init = check_number("power_init", power_init, above=0)
+        self.power_init = power_init
         self.fusion_factor = build_fusion_factor(
             fusion_factor, self.levels.num_used - 1, self.out_channels
         )
@@ -97,13 +102,3 @@ class SAlphaFPN(PyramidNeck):
             readers: list[ConvModule] = self.fpn_convs.extra[:1]
             for reader in readers:
                 reader.conv.weight.div_(sigma ** (self.levels.num_used - 1))
-
-
-def _check_power_init(power_init: float | None) -> float | None:
-    if power_init is None:
-        return None
-    if isinstance(power_init, bool) or not isinstance(power_init, numbers.Real):
-        raise TypeError(f"power_init must be a number or None, got {power_init!r}")
-    if not (math.isfinite(power_init) and power_init > 0):
-        raise ValueError(f"power_init must be finite and above 0, got {power_init!r}")
-    return float(power_init)

@@ -29,6 +29,7 @@ model = dict(
     neck=dict(
         type="SAlphaFPN",
         start_level=0,
+        fusion_factor=0.5,
     ),
 )
 """
@@ -141,7 +142,7 @@ def test_as_users_call_it(tmp_path: Path) -> None:
     path = write_config(
         tmp_path,
         "custom_imports = dict(imports=['fpn_necks'])\n"
-        "model = dict(neck=dict(type='SAlphaFPN'))\n",
+        "model = dict(neck=dict(type='SAlphaFPN', fusion_factor=0.5))\n",
     )
     result = subprocess.run(
         [sys.executable, "-m", "fpn_necks", "check", str(path)],

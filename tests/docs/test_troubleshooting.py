@@ -86,7 +86,9 @@ def maps(batch: int = 1, rows: int = 32) -> list[torch.Tensor]:
 
 
 def neck(kind: type[nn.Module] = SAlphaFPN, **changes) -> nn.Module:
-    return kind(**dict(in_channels=WIDTHS, out_channels=8, num_outs=3) | changes)
+    own = dict(fusion_factor=1.0) if kind is SAlphaFPN else {}
+    shared = dict(in_channels=WIDTHS, out_channels=8, num_outs=3)
+    return kind(**shared | own | changes)
 
 
 def check_quotes(heading: str, *messages: str) -> None:

@@ -239,9 +239,10 @@ def test_traced_neck_is_equal(case: NeckCase) -> None:
     traced = torch.jit.trace(neck, (maps,), check_trace=False)
     other_maps = [m.flip(0, 2, 3) for m in maps]
     with torch.jit.optimized_execution(False):  # optimising takes seconds
-        outputs = traced(other_maps)
-    for a, b in zip(outputs, neck(other_maps), strict=True):
-        check_close(a, b)
+        # Other numbers, then other sizes, odd ones too, and another batch.
+        for tried in (other_maps, backbone_maps((97, 130), batch=3)):
+            for a, b in zip(traced(tried), neck(tried), strict=True):
+                check_close(a, b)
 
 
 @needs_whole_graphs
@@ -280,17 +281,25 @@ def test_onnx(case: NeckCase, tmp_path: Path) -> None:
     parameters = inspect.signature(torch.onnx.export).parameters
     exporter = dict(dynamo=False) if "dynamo" in parameters else {}
     torch.onnx.export(
-        neck, (maps,), str(path), input_names=names, opset_version=18, **exporter
+        neck,
+        (maps,),
+        str(path),
+        input_names=names,
+        opset_version=18,
+        dynamic_axes={
+            name: {2: f"{name}-height", 3: f"{name}-width"} for name in names
+        },
+        **exporter,
     )
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    other_maps = [m.flip(0, 2, 3) for m in maps]
     # Maps the outputs do not depend on are no inputs of the graph.
     used = {found.name for found in session.get_inputs()}
-    feed = {n: m.numpy() for n, m in zip(names, other_maps, strict=True) if n in used}
-    with torch.no_grad():
-        expected = neck(other_maps)
-    for ours, theirs in zip(session.run(None, feed), expected, strict=True):
-        check_close(torch.from_numpy(ours), theirs, share=3e-5)
+    for tried in ([m.flip(2, 3) for m in maps], backbone_maps((97, 130), batch=1)):
+        feed = {n: m.numpy() for n, m in zip(names, tried, strict=True) if n in used}
+        with torch.no_grad():
+            expected = neck(tried)
+        for ours, theirs in zip(session.run(None, feed), expected, strict=True):
+            check_close(torch.from_numpy(ours), theirs, share=3e-5)
 
 
 @every_case
@@ -382,6 +391,24 @@ def test_runs_on_the_meta_device(case: NeckCase) -> None:
     neck = build(case).to("meta")
     outputs = neck([m.to("meta") for m in backbone_maps((64, 96))])
     assert all(output.is_meta for output in outputs)
+
+
+@every_type
+@pytest.mark.parametrize("pyramid", PYRAMIDS, ids=str)
+def test_has_the_attributes_of_fpn(case: NeckCase, pyramid: str) -> None:
+    if case not in PYRAMID_CASES:
+        pytest.skip("refines an existing pyramid: has no arguments for levels")
+    settings = dict(PYRAMIDS[pyramid])
+    channels = ([*IN_CHANNELS, 8, 8])[: settings.pop("num_ins")]
+    case = replace(case, arguments=settings)
+    ours = MODELS.build(case.config(in_channels=channels))
+    fpn = FPN(channels, OUT_CHANNELS, **settings)
+    names = {name for name in vars(fpn) if not name.startswith("_")}
+    assert {"num_outs", "end_level", "backbone_end_level"} <= names
+    own = {"init_cfg"}  # it names deconvolutions as well
+    own |= {"upsample_cfg"} if case.type == "CFGFPN" else set()
+    for name in names - own:
+        assert getattr(ours, name) == getattr(fpn, name), name
 
 
 @every_pyramid_neck

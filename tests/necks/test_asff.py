@@ -220,6 +220,8 @@ def test_behind_other_necks(first: str) -> None:
     config.backbone.update(depth=18, base_channels=8, init_cfg=None)
     config.neck.update(type=first, in_channels=[8, 16, 32, 64], out_channels=16)
     config.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1)
+    if first == "SAlphaFPN":
+        config.neck.fusion_factor = 0.5
     config.neck = [config.neck, dict(type="ASFF", in_channels=16, out_channels=16)]
     model = MODELS.build(config)
     model.init_weights()

@@ -121,11 +121,16 @@ def test_identity_matrices_are_plain_concatenation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_levels", "width"), [(1, 256), (2, 256), (3, 258), (4, 256), (5, 260)]
+    ("num_levels", "groups", "width"),
+    [(1, 0, 256), (2, 0, 256), (3, 0, 264), (4, 0, 256), (5, 0, 280), (3, 32, 288)],
 )
-def test_width_of_laterals(num_levels: int, width: int) -> None:
+def test_width_of_laterals(num_levels: int, groups: int, width: int) -> None:
+    """A multiple of levels, of 8 and of the norm's groups; RepPoints' neck has 32."""
+    norm_cfg = dict(type="GN", num_groups=groups) if groups else None
     with torch.device("meta"):
-        neck = CFGFPN([8] * num_levels, 256, num_outs=num_levels, rank=2)
+        neck = CFGFPN(
+            [8] * num_levels, 256, num_outs=num_levels, rank=2, norm_cfg=norm_cfg
+        )
         outputs = neck([torch.empty(1, 8, 9, 9)] * num_levels)
     assert neck.lateral_channels == width
     assert neck.lateral_convs[0].conv.weight.shape == (width, 8, 1, 1)
@@ -192,7 +197,7 @@ def test_parameter_table(rank: int | None) -> None:
         (dict(cascade_times=0), ValueError, "cascade_times must be at least 1, got 0"),
         (dict(cascade_times=1.5), TypeError, "cascade_times must be an integer"),
         (dict(rank=0), ValueError, "rank must be at least 1, got 0"),
-        (dict(rank=11), ValueError, r"rank must be None or lie in \[1, 10\].*got 11"),
+        (dict(rank=41), ValueError, r"rank must be None or lie in \[1, 40\].*got 41"),
         (dict(noise=-1), ValueError, "noise must be finite and at least 0, got -1"),
         (dict(weight_channels=0), ValueError, "weight_channels must be at least 1"),
         (dict(out_channels=1), ValueError, "must be at least 2 for feature grouping"),

@@ -49,6 +49,8 @@ def maps(height: int = 48, width: int = 80) -> list[Tensor]:
 
 def build(neck_type=SAlphaFPN, **arguments):
     torch.manual_seed(0)
+    if neck_type is SAlphaFPN:
+        arguments.setdefault("fusion_factor", 1.0)
     neck = neck_type(CHANNELS, 16, **arguments)
     neck.init_weights()
     return neck
@@ -233,7 +235,11 @@ def test_attention_gives_one_factor_per_image_and_connection() -> None:
         ([1.0, math.nan, 1.0], ValueError, "finite and at least 0"),
         (math.inf, ValueError, "fusion_factor must be finite"),
         (True, TypeError, "fusion_factor must be a number or a list of 3 numbers"),
-        (None, TypeError, "fusion_factor must be a number or a list of 3 numbers"),
+        (
+            None,
+            TypeError,
+            "fusion_factor must be given: a number, a list .*'statistic'.*'attention'",
+        ),
         ([0.1, "x", 0.2], TypeError, "must be a number or a list of 3 numbers"),
         (dict(type="Unknown"), ValueError, "fusion_factor's type must be.*'Unknown'"),
         (dict(type="FPN"), ValueError, "fusion_factor's type must be.*'FPN'"),

@@ -36,9 +36,9 @@ def _length(detector: Detector, key: str) -> list[Finding]:
     values = value_at(stage, found) if found else None
     if values is None or isinstance(values, str):
         return []
-    without = {k: v for k, v in stage.items() if k != "fusion_factor"}
+    plain = {**stage, "fusion_factor": 1.0}
     try:
-        connections = build(without).levels.num_used - 1
+        connections = build(plain).levels.num_used - 1
     except Exception:  # something else is wrong with it, which others judge
         return []
     if len(values) == connections or levels_for_readers(detector):
