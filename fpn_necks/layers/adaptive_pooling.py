@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -37,6 +38,11 @@ def _averaging_matrix(
     length: int | Tensor, cells: int | Tensor, like: Tensor
 ) -> Tensor:
     """Return ``(cells, length)``: row i averages the entries that cell i covers."""
+    if not isinstance(length, Tensor):
+        # Pooled rows of the identity are the weights: a few launches instead of many.
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        identity = torch.eye(length, device=like.device, dtype=dtype)
+        return F.adaptive_avg_pool1d(identity, cells).T.to(like.dtype)
     position = torch.arange(length, device=like.device)
     cell = torch.arange(cells, device=like.device)[:, None]
     # Cell i covers [floor(i·length/cells), ceil((i+1)·length/cells)). Nothing negative

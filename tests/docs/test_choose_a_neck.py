@@ -319,7 +319,7 @@ def test_claims_without_numbers() -> None:
     neck = dict(NECKS["CFG-FPN, 3 stages"][0], start_level=1)
     with torch.device("meta"):
         parameters = count_parameters(MODELS.build(neck)) / 1e6
-    assert parameters > 186.99 - parameters
+    assert parameters > 194.32 - parameters
     # "two to three times as much"
     memory = {name: float(cells[3]) for name, cells in costs()}
     for name in ("CFG-FPN, 3 stages", "FPN + ASFF", "DRFPN"):

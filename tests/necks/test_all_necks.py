@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 import fpn_necks.necks
 from fpn_necks.necks import PyramidNeck
 from tests.neck_cases import CASES, IN_CHANNELS, OUT_CHANNELS, PYRAMIDS, NeckCase
+from tests.necks.test_s_alpha_fpn import CountedOperations
 from tests.stack import IS_TORCH_2_1, needs_whole_graphs
 
 SIZES = [(64, 96), (97, 130), (33, 31)]
@@ -447,3 +448,26 @@ def test_constructors_do_not_restate_the_shared_arguments() -> None:
     for name in {case.type for case in PYRAMID_CASES}:
         own = set(inspect.signature(getattr(fpn_necks.necks, name)).parameters)
         assert not own & (shared - {"in_channels", "out_channels"}), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        (dict(type="SAlphaFPN", fusion_factor=0.5), 18),
+        (dict(type="CFGFPN", cascade_times=1), 103),
+        (dict(type="AugFPN"), 68),
+        (dict(type="DRFPN"), 216),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else "",
+)
+def test_operations_of_one_image(kind: dict, most: int) -> None:
+    """An image of 800x1344 on a ResNet-50; mmdet's FPN takes 15, views left out."""
+    channels = [256, 512, 1024, 2048]
+    with torch.device("meta"):
+        neck = MODELS.build(
+            dict(in_channels=channels, out_channels=256, num_outs=5) | kind
+        ).eval()
+    maps = [m.to("meta") for m in backbone_maps((200, 336), 1, channels)]
+    with CountedOperations() as counted, torch.no_grad():
+        neck(maps)
+    assert counted.counts.total() <= most
