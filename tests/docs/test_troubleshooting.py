@@ -178,6 +178,7 @@ def test_other_faults_of_installations(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     heading = "A neck is not in the registry"
     config = dict(type="SAlphaFPN", in_channels=WIDTHS, out_channels=8, num_outs=3)
+    config["fusion_factor"] = 1.0
     with monkeypatch.context() as patch:
         patch.delitem(MODELS.module_dict, "SAlphaFPN")
         check_quotes(heading, error_of(lambda: MODELS.build(config)))

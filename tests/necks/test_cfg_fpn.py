@@ -103,17 +103,17 @@ def test_every_output_reads_every_backbone_map() -> None:
 
 
 def test_identity_matrices_are_plain_concatenation() -> None:
-    neck = build(out_channels=9, in_channels=WIDTHS[:3], cascade_times=1, noise=0)
+    neck = build(out_channels=24, in_channels=WIDTHS[:3], cascade_times=1, noise=0)
     laterals = [
-        torch.randn(2, 9, *size, generator=torch.Generator().manual_seed(4))
+        torch.randn(2, 24, *size, generator=torch.Generator().manual_seed(4))
         for size in ((13, 10), (7, 5), (4, 3))
     ]
     for level, fused in enumerate(neck.fuse(laterals)):
         assert torch.equal(
-            fused[:, 3 * level : 3 * level + 3],
-            laterals[level][:, 3 * level : 3 * level + 3],
+            fused[:, 8 * level : 8 * level + 8],
+            laterals[level][:, 8 * level : 8 * level + 8],
         )
-        groups = [x[:, 3 * level : 3 * level + 3] for x in laterals]
+        groups = [x[:, 8 * level : 8 * level + 8] for x in laterals]
         size = fused.shape[2:]
         expected = [F.adaptive_avg_pool2d(x, size) for x in groups[:level]]
         expected += [F.interpolate(x, size, mode="bilinear") for x in groups[level:]]
@@ -143,15 +143,15 @@ def test_three_stages_by_default() -> None:
 
 
 def test_init_weights_starts_at_the_identity_and_leaves_convs_to_init_cfg() -> None:
-    neck = build(out_channels=20, noise=0)
-    matrix = neck.grouping.stages[2].matrices[1](torch.randn(2, 20, 3, 3))
-    assert torch.equal(matrix, torch.eye(20).expand(2, 20, 20))
+    neck = build(out_channels=40, noise=0)
+    matrix = neck.grouping.stages[2].matrices[1](torch.randn(2, 40, 3, 3))
+    assert torch.equal(matrix, torch.eye(40).expand(2, 40, 40))
     weight_conv = neck.grouping.stage_weights[0][1].conv
     for conv in (neck.lateral_convs[0].conv, weight_conv):  # Xavier, uniform
         fans = conv.weight[:, 0].numel() + conv.weight[0].numel()
         assert conv.weight.abs().max() <= math.sqrt(6 / fans)
         assert not conv.bias.any()
-    again = build(out_channels=20, noise=0).state_dict()
+    again = build(out_channels=40, noise=0).state_dict()
     assert all(torch.equal(v, again[k]) for k, v in neck.state_dict().items())
 
 

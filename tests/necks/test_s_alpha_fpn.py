@@ -226,7 +226,7 @@ def test_attention_gives_one_factor_per_image_and_connection() -> None:
 @pytest.mark.parametrize(
     ("factor", "error", "message"),
     [
-        ("adaptive", ValueError, "one of .*attention.*got 'adaptive'"),
+        ("adaptive", ValueError, "must be a number, .*'attention'.*got 'adaptive'"),
         ([0.5, 0.5], ValueError, "fusion_factor must have 3 entries.*got 2"),
         ([0.5] * 4, ValueError, "fusion_factor must have 3 entries.*got 4"),
         (-0.1, ValueError, "fusion_factor must be finite and at least 0, got -0.1"),
@@ -286,7 +286,7 @@ def test_single_level_refuses_a_bad_number_too() -> None:
 def test_wrong_power_init(sigma: float) -> None:
     with pytest.raises(ValueError, match="power_init must be finite and above 0"):
         build(num_outs=5, power_init=sigma)
-    with pytest.raises(TypeError, match="power_init must be a number or None"):
+    with pytest.raises(TypeError, match="power_init must be a number"):
         build(num_outs=5, power_init="0.5")
 
 
