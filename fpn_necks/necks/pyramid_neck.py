@@ -74,7 +74,9 @@ class PyramidNeck(BaseModule):
         init_cfg: Settings | Sequence[Settings] | None = XAVIER_UNIFORM,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if isinstance(in_channels, str) or not isinstance(in_channels, Sequence):
+        if isinstance(in_channels, str | bytes) or not isinstance(
+            in_channels, Sequence
+        ):
             raise TypeError(f"in_channels must be a list, got {in_channels!r}")
         self.in_channels = [check_channels("in_channels", c) for c in in_channels]
         self.out_channels = check_channels("out_channels", out_channels)

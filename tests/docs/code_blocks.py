@@ -362,6 +362,7 @@ def _write_image(path: Path) -> None:
 def _write_fpn_checkpoint(path: Path) -> None:
     config = load_config("faster-rcnn_r50_drfpn_3xb8-1x_coco")
     config.model.neck.type = "FPN"
+    config.model.neck.pop("srb", None)  # of DRFPN
     state = build_on_meta(config).state_dict()
     # Zeros that share one number each: a file of a few kilobytes.
     zeros = {name: torch.zeros(()).expand(x.shape) for name, x in state.items()}

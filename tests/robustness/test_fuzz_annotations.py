@@ -360,7 +360,7 @@ def detector(kind: str) -> torch.nn.Module:
                           strides=(1, 2, 2), dilations=(1, 1, 1),
                           out_indices=(0, 1, 2)),
             neck=dict(type="SAlphaFPN", in_channels=[8, 16, 32], out_channels=8,
-                      num_outs=3),
+                      num_outs=3, fusion_factor="statistic"),
             bbox_head=head,
             train_cfg=dict(assigner=assigner, allowed_border=-1),
         )
