@@ -68,6 +68,8 @@ def test_nothing_registered_is_missing() -> None:
     registered |= {
         name for name in fpn_necks.roi_extractors.__all__ if name.endswith("Extractor")
     }
+    # Subclasses of mmdet's that change numbers alone: anchors, and where RoIs end.
+    registered -= {"RoundedAnchorGenerator", "InclusiveRoIExtractor"}
     alone = types_in([config for m in MODULES for config in m.make(QUICK)])
     assert registered <= alone
     forms = {
