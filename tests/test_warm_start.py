@@ -125,7 +125,7 @@ def test_report_is_exact(case: NeckCase) -> None:
             reads_pyramid.append("neck.fpn_convs.3.conv.weight")
         assert wrong == set(reads_pyramid)
         name = "neck.lateral_convs.0.conv.weight"
-        assert Mismatch(name, (18, 16, 1, 1), (16, 16, 1, 1)) in report.mismatched
+        assert Mismatch(name, (24, 16, 1, 1), (16, 16, 1, 1)) in report.mismatched
     else:
         assert not wrong
     assert report.new == [name for name in before if has(name, expected.new)]

@@ -107,7 +107,7 @@ def test_wrong_input_is_one_line(run, tmp_path: Path) -> None:
     detections.write_text("not json")
     for options, message in (
         (("--gt", gt), "is no JSON"),
-        (("--gt", tmp_path / "missing.json"), "does not exist"),
+        (("--gt", tmp_path / "missing.json"), "There is no such file"),
         (("--gt", gt, "--metric", "recall"), "metrics must be some of"),
     ):
         status, output, error = run(*options, "--detections", detections)
