@@ -82,7 +82,8 @@ def load_config(
     path = find_config(name)
     try:
         config = Config.fromfile(path, import_custom_modules=import_modules)
-        config.to_dict()  # imports what a pure-Python config names
+        for _ in walk(config):
+            pass  # imports what a pure-Python config names
     # A config is a program and can raise anything.
     except Exception as error:
         raise ConfigError(f"{path} cannot be read: {one_line(error)}") from error

@@ -137,6 +137,6 @@ def _config_of(options: argparse.Namespace) -> Any:
     from ..config_tools import load_config
 
     try:
-        return load_config(options.config, options.cfg_options)
+        return load_config(options.config, getattr(options, "cfg_options", ()))
     except Exception:
         return None

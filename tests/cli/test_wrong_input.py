@@ -88,7 +88,7 @@ CASES = OTHERS | {
     _with(command, config): said
     for command in WITH_CONFIG.values()
     for config, said in BAD_CONFIGS.items()
-    if not (command.startswith("benchmark") and "--cfg" in config)
+    if not (command.startswith(("benchmark", "detect")) and "--cfg" in config)
 }
 
 
