@@ -2,10 +2,14 @@ from pathlib import Path
 
 import pytest
 from mmdet.models.necks import FPN
+from mmengine.config import Config
 
-from fpn_necks.costs.detector_configs import (
+from fpn_necks.costs.configs import (
     ConfigArgument,
     arguments_of,
+    find_config,
+    load_config,
+    merge_options,
     parse_config_argument,
     read_detector_config,
 )
@@ -97,3 +101,38 @@ def test_errors_of_configs(tmp_path: Path) -> None:
         ValueError, match="option model.backbone.depth.x=1 does not fit"
     ):
         read(f"{AUGFPN}@model.backbone.depth.x=1")
+
+
+def test_configs_of_both_libraries() -> None:
+    ours = find_config("asff/retinanet_r50_asff_1x_coco")
+    theirs = find_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco")
+    assert ours.is_file() and theirs.is_file()
+    with pytest.raises(LookupError, match="mmdet has no config 'retinanet/no.py'"):
+        find_config("mmdet::retinanet/no")
+
+
+def test_configs_can_be_changed_without_changing_the_next() -> None:
+    name = "mmdet::retinanet/retinanet_r50_fpn_1x_coco"
+    first = load_config(name, {"train_cfg.max_epochs": 1})
+    second = load_config(name, {})
+    assert (first.train_cfg.max_epochs, second.train_cfg.max_epochs) == (1, 12)
+    assert first.custom_imports.imports == ["fpn_necks"]
+
+
+def test_a_list_in_the_place_of_a_tuple() -> None:
+    """mmdet's Resize takes no list, and YAML has no tuple."""
+    options = {
+        "train_dataloader.dataset.pipeline.2.scale": [333, 200],
+        "model.neck.in_channels": [1, 2, 3, 4],
+    }
+    config = load_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco", options)
+    assert config.train_dataloader.dataset.pipeline[2].scale == (333, 200)
+    assert config.model.neck.in_channels == [1, 2, 3, 4]
+
+
+def test_options_into_lists() -> None:
+    config = Config(dict(a=[dict(b=1), dict(b=2)]))
+    merge_options(config, {"a.1.b": 3})
+    assert config.a[1].b == 3
+    with pytest.raises(ValueError, match="option a.5.b=3 does not fit"):
+        merge_options(config, {"a.5.b": 3})

@@ -1,27 +1,12 @@
 import pytest
 import torch
-from torch import nn
 
-from fpn_necks.costs import (
-    PairedTimes,
-    compare_times,
-    count_multiply_adds,
-    count_parameters,
-    peak_memory,
+from fpn_necks.costs import PairedTimes, compare_times, peak_memory
+from fpn_necks.costs.timing import (
+    measure_in_turns,
+    median_interval,
+    peaks_of_segments,
 )
-from fpn_necks.costs.memory import peaks_of_segments
-from fpn_necks.costs.timing import median_interval
-
-
-def test_counts_of_a_conv() -> None:
-    conv = nn.Conv2d(3, 5, 3, padding=1)
-    assert count_parameters(conv) == 5 * 3 * 9 + 5
-    assert count_multiply_adds(conv, torch.zeros(2, 3, 6, 7)) == 2 * 5 * 3 * 9 * 6 * 7
-    assert conv.weight.device.type == "cpu", "the module itself must not move"
-    pair = count_multiply_adds(
-        conv, [torch.zeros(1, 3, 6, 7)], call=lambda twin, maps: twin(maps[0])
-    )
-    assert pair == 5 * 3 * 9 * 6 * 7
 
 
 def test_peak_memory_counts_what_is_held_at_a_time() -> None:
@@ -67,6 +52,13 @@ def test_times_are_taken_in_turns() -> None:
     times = compare_times(lambda: order.append("a"), lambda: order.append("b"), 3)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"
     assert len(times.base) == len(times.other) == 3
+
+
+def test_turns_rotate() -> None:
+    order: list[str] = []
+    jobs = [lambda name=name: order.append(name) or name for name in "abc"]
+    assert measure_in_turns(jobs, 3) == [["a"] * 3, ["b"] * 3, ["c"] * 3]
+    assert "".join(order) == "abc" + "bca" + "cab"
 
 
 def test_clock() -> None:

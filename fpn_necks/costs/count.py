@@ -1,11 +1,11 @@
-"""What the detector of a config costs, counted without weights and data."""
+"""Costs that are counted, without weights and data: parameters and multiply-adds."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,56 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import fpn_necks  # noqa: F401  registers what configs may name
-from fpn_necks.costs import count_multiply_adds, count_parameters
 from fpn_necks.roi_extractors import SoftRoIExtractor
 
-_CITY_PERSONS_QUARTER = (256, 512)  # images of Tiny CityPersons are never resized
-_YOLO_SIZE = (416, 416)  # the ASFF paper has it, beside the 608 of the config
-_COCO_IMAGE = (480, 640)  # the most frequent size, where a config scales by a factor
-_PADDING = 32  # batches are padded to multiples of it, so are the sizes counted at
-
 Size = tuple[int, int]  # height and width in pixels
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters, trained or frozen."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_multiply_adds(
+    module: nn.Module,
+    *inputs: Any,
+    call: Callable[..., Any] | None = None,
+) -> int:
+    """Count the multiply-adds of convolutions and matrix products in a forward pass.
+
+    This is what papers call FLOPs: one multiplication with its addition counts once;
+    element-wise operations, normalisation and sampling are left out. Nothing is
+    computed: a copy of the module runs on the meta device.
+
+    Args:
+        module: the module; it is not changed.
+        *inputs: its inputs; tensors, also inside lists and tuples, on any device.
+        call: what to run on the copy and the inputs; default: the copy itself.
+
+    Raises:
+        NotImplementedError: an operation does not exist on the meta device.
+    """
+    # Deep copies keep buffers and hooks; to_empty moves without copying values.
+    twin = copy.deepcopy(module).to_empty(device="meta")
+    twin.eval()  # mmdet's backbones return nothing here
+    arguments = [_to_meta(value) for value in inputs]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        if call is None:
+            twin(*arguments)
+        else:
+            call(twin, *arguments)
+    return counter.get_total_flops() // 2
+
+
+def _to_meta(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to("meta")
+    if isinstance(value, list | tuple):
+        return type(value)(_to_meta(entry) for entry in value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -164,34 +203,3 @@ def _pool(extractor: nn.Module, num_rois: int) -> Tensor:
     if isinstance(extractor, SoftRoIExtractor):
         return extractor.fusion(pooled)
     raise TypeError(f"RoIs of {type(extractor).__name__} cannot be counted")
-
-
-def image_sizes(config: Config) -> list[Size]:
-    """Return the sizes of an image or tile that a config tests on, padded to 32 pixels.
-
-    A YOLOv3 is counted at two sizes.
-
-    Raises:
-        ValueError: If the config does not say its size.
-    """
-    dataset = config.test_dataloader.dataset
-    if dataset.get("tiles"):
-        width, height = dataset.tiles.size
-        return [(height, width)]
-    resizes = [step for step in dataset.pipeline if step.type == "Resize"]
-    if resizes and resizes[0].get("scale"):
-        longer, shorter = max(resizes[0].scale), min(resizes[0].scale)
-        size = (_padded(shorter), _padded(longer))
-        is_yolo = config.model.type == "YOLOV3"
-        return [size, _YOLO_SIZE] if is_yolo else [size]
-    if "citypersons" in dataset.data_root:
-        return [_CITY_PERSONS_QUARTER]
-    if resizes and "coco" in dataset.data_root:
-        height, width = _COCO_IMAGE
-        factor = resizes[0].scale_factor
-        return [(_padded(height * factor), _padded(width * factor))]
-    raise ValueError(f"no test size in {config.filename}")
-
-
-def _padded(pixels: float) -> int:
-    return math.ceil(pixels / _PADDING) * _PADDING
