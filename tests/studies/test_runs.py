@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fpn_necks.reproduction.planning import RESULT_FILE, Launch
-from fpn_necks.reproduction.running import run_all
+from fpn_necks.reproduction.run import RESULT_FILE, Launch, run_all
 from fpn_necks.studies import recipe
 from fpn_necks.studies.cells import Cell, all_cells
 from fpn_necks.studies.planning import plan_blocks, plan_run
