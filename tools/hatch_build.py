@@ -29,9 +29,10 @@ class MimFolderHook(BuildHookInterface):
             root / "configs": "configs",
             root / "configs" / "model-index.yml": "model-index.yml",
         }
-        # The shell scripts and this file are for a clone, not for an installation.
+        # The shell scripts and these files are for a clone, not for an installation:
+        # what they write belongs to the clone's pages.
         for path in (root / "tools").rglob("*.py"):
-            if path.name != Path(__file__).name:
+            if path.name not in (Path(__file__).name, "make_model_zoo.py", "study.py"):
                 added[path] = path.relative_to(root).as_posix()
         for path, target in added.items():
             if path.exists():

@@ -20,9 +20,9 @@ from mmengine.config import Config
 
 from fpn_necks.costs import count_costs
 from fpn_necks.costs.report import markdown_rows
+from fpn_necks.io import write_text
 from fpn_necks.reproduction import Paper, Row, Table, load_papers
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
-from fpn_necks.whole_files import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_zoo.md"
 BEGIN = "<!-- tables: written by tools/make_model_zoo.py -->"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from fpn_necks.io import write_text
 from fpn_necks.reproduction import Table, find_table, load_tables
 from fpn_necks.reproduction.report import (
     csv_report,
@@ -32,7 +33,6 @@ from fpn_necks.reproduction.run import (
     plan_runs,
     run_from_command_line,
 )
-from fpn_necks.whole_files import write_text
 
 WORK_DIR = Path("work_dirs/reproduction")
 

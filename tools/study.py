@@ -139,10 +139,10 @@ def list_cells(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Collect the results and write the page with its picture and the notes."""
+    from fpn_necks.io import write_text
     from fpn_necks.studies.drawing import draw_sweep
     from fpn_necks.studies.report import NOTES, PAGE, PICTURE, RESULTS, TRIALS, page
     from fpn_necks.studies.results import collect, read_results, read_trials
-    from fpn_necks.whole_files import write_text
 
     folder = options.out / RESULTS
     new = collect(options.work_dir, folder, options.out / TRIALS)

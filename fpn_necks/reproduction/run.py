@@ -35,7 +35,7 @@ import fpn_necks
 
 from ..checkpoints import require_safe_checkpoint
 from ..costs.configs import load_config, merge_options
-from ..whole_files import write_json, write_text
+from ..io import write_json, write_text
 from .compare import (
     IMAGES,
     annotation_file,

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fpn_necks.io import write_json
 from fpn_necks.reproduction.run import RESULT_FILE
-from fpn_necks.whole_files import write_json
 
 from .cells import Cell, all_cells, find_cell
 

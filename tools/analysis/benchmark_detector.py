@@ -28,7 +28,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from fpn_necks.costs.report import PYRAMIDS, benchmark, csv_costs, markdown_costs
-from fpn_necks.whole_files import write_text
+from fpn_necks.io import write_text
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
