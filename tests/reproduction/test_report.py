@@ -128,7 +128,7 @@ def test_seeds_of_moved_data_belong_together(table: Table, tmp_path: Path) -> No
     measure(table, tmp_path, "fpn", [0.36, 0.37])
     (tmp_path / table.id / "fpn" / "seed0" / "result.json").unlink()
     measure(table, tmp_path, "fpn", [0.38], data_root="/another/disk")
-    assert [entry.seeds for entry in gather(table, tmp_path)][0] == "0, 1"
+    assert next(entry.seeds for entry in gather(table, tmp_path)) == "0, 1"
 
 
 def test_unfinished_runs(table: Table, tmp_path: Path) -> None:
