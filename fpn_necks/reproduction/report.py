@@ -73,7 +73,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     for file in sorted(folder.glob(f"seed*/{RESULT_FILE}")):
         try:
             result = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(f"{file} is no json: {error}") from error
         if not isinstance(result, dict) or "metrics" not in result:
             raise ValueError(f"{file} is no result of a run")
