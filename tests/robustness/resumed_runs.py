@@ -112,6 +112,13 @@ def small_config(name: str, set_folder: Path, work_dir: Path) -> Config:
     config.work_dir = str(work_dir)
     train = config.train_dataloader
     train.batch_size = 2
+    if train.get("batch_sampler"):
+        # With it mmdet's sampler drops a last batch that is full as well.
+        train.batch_sampler.pop("drop_last", None)
+    preprocessor = config.model.data_preprocessor
+    if preprocessor.get("std") == [1.0] * 3:
+        # Frozen norms of random weights do not bring pixels of 0 to 255 to unit scale.
+        preprocessor.std = [58.0] * 3
     train.dataset.filter_cfg = dict(filter_empty_gt=False)
     for dataset in (train.dataset, config.test_dataloader.dataset):
         if dataset.get("tiles"):
