@@ -191,7 +191,7 @@ class ASFF(BaseModule):
 
 def _per_level(name: str, channels: int | Sequence[int], num_fused: int) -> list[int]:
     """Return one valid width per fused level."""
-    if isinstance(channels, str) or not isinstance(channels, Sequence):
+    if isinstance(channels, str | bytes) or not isinstance(channels, Sequence):
         return [check_channels(name, channels)] * num_fused
     if len(channels) != num_fused:
         raise ValueError(
@@ -206,7 +206,9 @@ def _check_lead_channels(
 ) -> list[int | None]:
     if lead_channels is None:
         return [None] * num_fused
-    if isinstance(lead_channels, str) or not isinstance(lead_channels, Sequence):
+    if isinstance(lead_channels, str | bytes) or not isinstance(
+        lead_channels, Sequence
+    ):
         raise TypeError(f"lead_channels must be a list or None, got {lead_channels!r}")
     if len(lead_channels) != num_fused:
         raise ValueError(

@@ -16,11 +16,9 @@ import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -38,7 +36,7 @@ from torch import distributed
 
 import fpn_necks
 
-from ..checkpoints import require_safe_checkpoint
+from ..checkpoints import last_checkpoint, require_safe_checkpoint
 from .comparability import evaluated_split
 from .planning import RESULT_FILE, RUN_FILE
 from .results import write_json
@@ -83,38 +81,6 @@ class RunRecorder(Hook):
         self.metrics, self.evaluated_at = dict(metrics or {}), runner.iter
 
     after_test_epoch = after_val_epoch
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint to go on from, None if there is none that is whole.
-
-    It is the one that mmengine's ``last_checkpoint`` names; the folder may have been
-    moved. mmengine writes into the file itself, and with ``max_keep_ckpts`` removes an
-    older one before: after a crash the file named may be cut off, empty or gone. Then
-    it is the one of the most steps that is whole.
-    """
-    named = folder / "last_checkpoint"
-    if not named.is_file():
-        return None
-    # What a power failure leaves of a file may be zeros.
-    path = Path(named.read_text(errors="replace").replace("\0", "").strip())
-    found = next((p for p in (path, folder / path.name) if _is_whole(p)), None)
-    if found is None:
-        whole = [p for p in folder.glob("*.pth") if _steps(p) >= 0 and _is_whole(p)]
-        found = max(whole, key=_steps, default=None)
-        then = f"goes on from {found.name}" if found else "starts anew"
-        print(f"{folder}: the last checkpoint is damaged or gone; {then}", flush=True)
-    return found
-
-
-def _is_whole(path: Path) -> bool:
-    # torch writes the archive's list of contents last.
-    return zipfile.is_zipfile(path)
-
-
-def _steps(path: Path) -> int:
-    number = re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem)
-    return int(number[1]) if number else -1
 
 
 @contextlib.contextmanager

@@ -14,9 +14,9 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from fpn_necks.checkpoints import last_checkpoint
 from fpn_necks.reproduction.planning import Launch, Request, choose_rows, plan_runs
 from fpn_necks.reproduction.running import run_all
-from fpn_necks.reproduction.worker import last_checkpoint
 from tests.reproduction.tiny_table import in_this_process, small_options, tiny_table
 from tests.tiny_sets import write_coco_set
 
@@ -41,34 +41,31 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_goes_on_from_one_that_is_whole(
-    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_goes_on_from_one_that_is_whole(tmp_path: Path, damage: str) -> None:
     write_checkpoints(tmp_path, "epoch_9.pth", "epoch_10.pth", "epoch_11.pth")
     torch.save({}, tmp_path / "best_coco_bbox_mAP_epoch_12.pth")  # no optimizer in it
     assert last_checkpoint(tmp_path) == tmp_path / "epoch_11.pth"
-    assert capsys.readouterr().out == ""
     DAMAGES[damage](tmp_path / "epoch_11.pth")
-    assert last_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
-    said = "the last checkpoint is damaged or gone; goes on from epoch_10.pth"
-    assert said in capsys.readouterr().out
+    said = "the last checkpoint is damaged or gone; epoch_10.pth is taken"
+    with pytest.warns(UserWarning, match=said):
+        assert last_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
 
 
 @pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "gone"])
 def test_its_name_is_damaged(tmp_path: Path, damage: str) -> None:
     write_checkpoints(tmp_path, "iter_500.pth", "iter_1000.pth")
     DAMAGES[damage](tmp_path / "last_checkpoint")
-    assert last_checkpoint(tmp_path) == tmp_path / "iter_1000.pth"
+    with pytest.warns(UserWarning, match="iter_1000.pth is taken"):
+        assert last_checkpoint(tmp_path) == tmp_path / "iter_1000.pth"
 
 
-def test_none_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_none_is_whole(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None  # nothing has been saved
-    assert capsys.readouterr().out == ""
     # With max_keep_ckpts=1 mmengine has removed the one before.
     write_checkpoints(tmp_path, "epoch_1.pth")
     cut(tmp_path / "epoch_1.pth")
-    assert last_checkpoint(tmp_path) is None
-    assert "starts anew" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="there is no other"):
+        assert last_checkpoint(tmp_path) is None
 
 
 def test_a_moved_folder(tmp_path: Path) -> None:
