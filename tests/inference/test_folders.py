@@ -196,3 +196,5 @@ class TestResultFolder:
     ) -> None:
         ResultFolder(tmp_path, dict(SETTINGS, score_threshold=0.5))
         ResultFolder(tmp_path, SETTINGS)
+        kept = json.loads((tmp_path / "settings.json").read_text())
+        assert kept["score_threshold"] == SETTINGS["score_threshold"]
