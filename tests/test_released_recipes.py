@@ -14,6 +14,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmdet.utils import register_all_modules
 from mmengine.structures import InstanceData
 
+from fpn_necks.auxiliary import proposals
 from fpn_necks.shipped_configs import configs_folder
 from tests.tiny_detectors import load_config
 
@@ -164,6 +165,12 @@ LOW_QUALITY = dict(
     match_low_quality=True,
     ignore_iof_thr=-1,
 )
+
+
+def test_one_stage_supervision_assigns_as_released() -> None:
+    assert proposals.ASSIGNER == LOW_QUALITY
+
+
 ROI_ALIGN = dict(type="RoIAlign", output_size=7, sampling_ratio=2, aligned=False)
 COCO = {
     "optim_wrapper.optimizer.momentum": 0.9,
@@ -267,7 +274,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model.bbox_head.anchor_generator.center_offset": 0.5,
         "model.bbox_head.bbox_coder.target_stds": [1, 1, 1, 1],
         "model.bbox_head.loss_bbox": smooth_l1(0.11),
-        "model.auxiliary.assigner": LOW_QUALITY,
         "model.test_cfg.nms.iou_threshold": 0.5,
     },
     "faster-rcnn_r50_augfpn_1x_coco": AUGFPN_TWO_STAGE,
@@ -284,7 +290,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optim_wrapper.optimizer.lr": 0.01,
         "optim_wrapper.clip_grad": None,
         "model.neck.residual_to_extra_level": True,
-        "model.auxiliary.assigner": LOW_QUALITY,
     },
     "retinanet_r50_drfpn_3xb8-1x_coco": DRFPN | {"optim_wrapper.optimizer.lr": 0.01},
     "fcos_r50_drfpn_gn-head_3xb8-1x_coco": {

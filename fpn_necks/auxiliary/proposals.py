@@ -36,7 +36,7 @@ ASSIGNER = dict(
     pos_iou_thr=0.5,
     neg_iou_thr=0.5,
     min_pos_iou=0.5,
-    match_low_quality=False,
+    match_low_quality=True,
     ignore_iof_thr=-1,
 )
 SAMPLER = dict(
@@ -55,7 +55,8 @@ class DecodedProposals:
         proposals: post-processing as in ``test_cfg``; what is not given is AugFPN's:
             scores above 0.01, 2000 boxes per level, NMS at 0.7 within classes, 1000
             boxes per image.
-        assigner: config; the default is positive from IoU 0.5 on.
+        assigner: config; the default is positive from IoU 0.5 on, and the best RoIs of
+            a box are its own even if another box overlaps them more.
         sampler: config; the default takes 512 RoIs, a quarter of them positive, ground
             truths among them.
     """

@@ -173,7 +173,7 @@ def test_settings_of_augfpn() -> None:
     assert PROPOSALS["nms"] == dict(type="nms", iou_threshold=0.7)
     proposals = DecodedProposals()
     assert proposals.assigner.pos_iou_thr == proposals.assigner.neg_iou_thr == 0.5
-    assert proposals.assigner.match_low_quality is False
+    assert proposals.assigner.match_low_quality is True
     assert proposals.sampler.num == 512 and proposals.sampler.pos_fraction == 0.25
     assert proposals.sampler.add_gt_as_proposals is True
     head = build_head("fcos")
