@@ -20,9 +20,6 @@ from fpn_necks.inference import detect_sliced
 
 def main() -> None:
     """Time both in turns and print medians and their ratio."""
-    from sahi import AutoDetectionModel
-    from sahi.predict import get_sliced_prediction
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("config", "checkpoint", "image"):
         parser.add_argument(name)
@@ -32,8 +29,14 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--device", default=default_device())
     args = parser.parse_args()
-    model = load_detector(args.config, args.checkpoint, args.device)
-    image = read_image(args.image, model)
+    try:
+        from sahi import AutoDetectionModel
+        from sahi.predict import get_sliced_prediction
+
+        model = load_detector(args.config, args.checkpoint, args.device)
+        image = read_image(args.image, model)
+    except (ImportError, OSError, ValueError) as error:
+        parser.exit(2, f"error: {error}\n")
     tile, overlap = tuple(args.tile), tuple(args.overlap)
     number = len(tile_corners(image.shape[1::-1], tile, overlap))
     theirs = AutoDetectionModel.from_pretrained(
