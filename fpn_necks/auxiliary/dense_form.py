@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
+from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule, ModuleDict
@@ -56,7 +57,9 @@ class DenseAuxiliary(AuxiliaryForm):
         strides: those of the detector's strides that are supervised; ``None``: all. The
             finest stride takes three quarters of the memory.
         with_cp: compute what belongs to one map anew in the backward pass instead of
-            keeping it, which saves most of the memory of these losses.
+            keeping it, which saves most of the memory of these losses. Of heads whose
+            losses need other processes (all but those with ``AnchorHead``'s, as
+            RetinaNet's) the predictions alone.
     """
 
     def __init__(
@@ -94,6 +97,12 @@ class DenseAuxiliary(AuxiliaryForm):
         self.num_strides = len(own)
         self.stride_places = _places(strides, own)
         self.strides = [own[i] for i in self.stride_places]
+        # Heads such as FCOS average their positives over all processes: done anew in
+        # the backward pass, that would get in the way of the gradients' own exchange.
+        self._losses_stay_in_process = all(
+            getattr(type(head), name, None) is getattr(AnchorHead, name)
+            for name in ("loss_by_feat", "loss_by_feat_single")
+        )
         config = _predictor_config(settings, type(head), feature_channels)
         _keep_strides(config, self.strides, own)
         self.predictors = ModuleDict(
@@ -155,7 +164,7 @@ class DenseAuxiliary(AuxiliaryForm):
         losses: dict[str, Tensor] = {}
         for level in self.levels:
             arguments = (level.name, features[level.name], sizes, targets, samples)
-            if self.with_cp:
+            if self.with_cp and self._losses_stay_in_process:
                 found = checkpoint(self._level_losses, *arguments, use_reentrant=False)
             else:
                 found = self._level_losses(*arguments)
@@ -172,7 +181,10 @@ class DenseAuxiliary(AuxiliaryForm):
     ) -> dict[str, Tensor]:
         predictor = self.predictors[name]
         truths, ignored, metas = unpack_gt_instances(samples)
-        outputs = predictor(x, sizes)
+        if self.with_cp and not self._losses_stay_in_process:
+            outputs = checkpoint(predictor, x, sizes, use_reentrant=False)
+        else:
+            outputs = predictor(x, sizes)
         with replaying(predictor.head, targets):
             found = predictor.head.loss_by_feat(*outputs, truths, metas, ignored)
         losses = {}
