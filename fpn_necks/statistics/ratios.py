@@ -91,13 +91,19 @@ def unsuitable_data(
         limits: the range that they are clamped to.
     """
     low, high = limits or (0.0, float("inf"))
-    if all(low <= factor < 1 for factor in factors):
-        return None
     counted = ", ".join(f"{factor:.3g}" for factor in factors)
-    clamped = any(not low <= factor <= high for factor in factors)
-    return (
-        f"the training set gives the fusion factors {counted}"
-        + (f", clamped to [{low:g}, {high:g}]" if clamped else "")
-        + ": S-α suits datasets whose objects lie on the finest levels, where every α "
-        "is below 1; compare with a plain FPN (fusion_factor=1.0)"
-    )
+    start = f"the training set gives the fusion factors {counted}"
+    if any(factor >= 1 for factor in factors):
+        clamped = any(not low <= factor <= high for factor in factors)
+        return (
+            start
+            + (f", clamped to [{low:g}, {high:g}]" if clamped else "")
+            + ": S-α suits datasets whose objects lie on the finest levels, where "
+            "every α is below 1; compare with a plain FPN (fusion_factor=1.0)"
+        )
+    if any(factor < low for factor in factors):
+        return (
+            f"{start}: those below {low:g} become {low:g}, because the levels above "
+            "have hardly any object"
+        )
+    return None

@@ -87,7 +87,7 @@ def test_warns_of_data_that_do_not_suit_the_method(tmp_path: Path) -> None:
     assert alpha(run(tmp_path)) == pytest.approx([0.2, 0.2]), "clamped"
     log = next((tmp_path / "run").rglob("*.log")).read_text()
     assert "WARNING - the training set gives the fusion factors" in log
-    assert "S-α suits datasets whose objects lie on the finest levels" in log
+    assert "those below 0.2 become 0.2" in log
 
 
 def test_student_and_teacher_of_a_semi_supervised_detector(tmp_path: Path) -> None:

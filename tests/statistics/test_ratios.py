@@ -45,6 +45,7 @@ def test_level_without_objects_is_named() -> None:
     [
         ([100, 1, 50], [0.2, 2.0], r"0.01, 50, clamped to \[0.2, 2\]: S-α suits"),
         ([100, 50, 51], [0.5, 1.02], "0.5, 1.02: S-α suits datasets whose objects lie"),
+        ([100, 50, 4], [0.5, 0.2], "0.5, 0.08: those below 0.2 become 0.2"),
         ([100, 50, 20], [0.5, 0.4], None),
     ],
 )
