@@ -133,7 +133,7 @@ class RepositoryLinks(SphinxTransform):
 def _as_text(node: nodes.Element, path: str) -> list[nodes.Node]:
     """Return the link's text, and behind it what the link said, if that differs.
 
-    That is a path in the repository, or the name of a config, as config-path takes it.
+    That is a path in the repository, or the name of a config, as `configs` takes it.
     """
     text = node.astext()
     if text in (path, PurePosixPath(path).name, PurePosixPath(path).stem):

@@ -4,21 +4,34 @@ Importing the package registers its modules in ``mmdet.registry``, so that a con
 needs no more than ``custom_imports = dict(imports=["fpn_necks"])``.
 """
 
+import re
 import sys
 
 from .version import __version__
 
-# For `python -m fpn_necks ...` Python imports this file while it still looks for the
-# module to run, with "-m" in the place of the script's name. The command line must
-# work on a broken installation (doctor) and at once (config-path): nothing is loaded.
-_is_command_line = getattr(sys, "argv", [""])[:1] == ["-m"] and any(
-    pair in (("-m", "fpn_necks"), ("-m", "fpn_necks.__main__"))
-    for pair in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-)
+__all__ = [
+    "__version__",
+    "auxiliary",
+    "datasets",
+    "dense_heads",
+    "evaluation",
+    "hooks",
+    "necks",
+    "register_modules",
+    "roi_extractors",
+]
 
-if _is_command_line:
-    __all__ = ["__version__"]
-else:
+
+def register_modules() -> None:
+    """Import what the package registers; importing the package has done so.
+
+    Only the command line, which must work on a broken installation (doctor) and start
+    at once (configs), imports the package without it and calls this where a command
+    needs it.
+
+    Raises:
+        ImportError: the installed libraries do not work together.
+    """
     from .compatibility import require_compatible_stack
 
     require_compatible_stack()
@@ -27,7 +40,7 @@ else:
 
     allow_checkpoint_types()
 
-    from . import (
+    from . import (  # noqa: F401
         auxiliary,
         datasets,
         dense_heads,
@@ -37,13 +50,21 @@ else:
         roi_extractors,
     )
 
-    __all__ = [
-        "__version__",
-        "auxiliary",
-        "datasets",
-        "dense_heads",
-        "evaluation",
-        "hooks",
-        "necks",
-        "roi_extractors",
-    ]
+
+def _is_command_line() -> bool:
+    """Tell whether this process was started as ``fpn-necks`` or ``-m fpn_necks``.
+
+    Read from the interpreter's own command line, which child processes (workers of
+    loaders, trainings) do not share, unlike the environment and ``sys.argv``.
+    """
+    arguments = getattr(sys, "argv", [])
+    # What is left without the program's own arguments: python, its options, a program.
+    *_, program = "", *sys.orig_argv[: len(sys.orig_argv) + 1 - len(arguments)]
+    if arguments[:1] == ["-m"]:  # python is still looking for the module
+        return re.fullmatch(r"(-\w*m)?fpn_necks(\.__main__)?", program) is not None
+    name = re.split(r"[\\/]", program)[-1]
+    return name in ("fpn-necks", "fpn-necks.exe", "fpn-necks-script.py")
+
+
+if not _is_command_line():
+    register_modules()

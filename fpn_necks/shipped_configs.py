@@ -13,6 +13,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path, PurePosixPath
 
+from .messages import OTHER_NAMES
+
 
 def configs_folder(package: Path | None = None) -> Path:
     """Return the folder of the shipped configs.
@@ -72,19 +74,26 @@ def config_path(name: str, folder: Path | None = None) -> Path:
     if len(matches) == 1:
         return (folder / matches[0]).resolve()
     if matches:
-        several = "".join(f"\n  {config}" for config in matches)
-        raise LookupError(f"several shipped configs are named '{name}':{several}")
+        raise LookupError(
+            f"several shipped configs are named {name!r}: {_join(matches)}"
+        )
     similar = _similar(wanted, known)
-    hint = "; the most similar ones:" + "".join(f"\n  {match}" for match in similar)
+    hint = f"; did you mean {_join(similar)}?" if similar else ""
     raise LookupError(
-        f"no shipped config is named '{name}'{hint if similar else ''}\n"
-        "All of them: python -m fpn_necks config-path --list"
+        f"no shipped config is named {name!r}{hint} (`fpn-necks configs` lists all)"
     )
 
 
 def _similar(wanted: PurePosixPath, known: list[PurePosixPath]) -> list[PurePosixPath]:
+    stem = wanted.stem.lower()
+    for theirs, ours in OTHER_NAMES.items():
+        stem = stem.replace(theirs, ours)
     by_stem = {config.stem: config for config in known}
-    stems = difflib.get_close_matches(wanted.stem, by_stem, n=3, cutoff=0.5)
+    stems = difflib.get_close_matches(stem, by_stem, n=3, cutoff=0.5)
     # A part of a name ("asff") is far from the whole name in difflib's measure.
-    stems += sorted(stem for stem in by_stem if wanted.stem in stem)
+    stems += sorted(other for other in by_stem if stem in other)
     return [by_stem[stem] for stem in dict.fromkeys(stems)][:3]
+
+
+def _join(configs: list[PurePosixPath]) -> str:
+    return " or ".join(config.as_posix() for config in configs)

@@ -56,19 +56,18 @@ def test_wheel_holds_the_package(wheel: zipfile.ZipFile) -> None:
     assert not any("__pycache__" in name for name in names)
 
 
-def test_wheel_holds_configs_and_command_lines(wheel: zipfile.ZipFile) -> None:
+def test_wheel_holds_configs_and_the_command_line(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {f"fpn_necks/.mim/configs/{name}" for name in list_configs()} <= names
     for path in (CLONE / "configs").rglob("*"):
         if path.is_file() and path.suffix in {".py", ".md", ".yml"}:
             relative = path.relative_to(CLONE).as_posix()
             assert f"fpn_necks/.mim/{relative}" in names
-    for path in (CLONE / "tools").rglob("*.py"):
-        inside = f"fpn_necks/.mim/{path.relative_to(CLONE).as_posix()}"
-        assert (inside in names) == (path.name != "hatch_build.py"), inside
-    assert "fpn_necks/.mim/tools/setup.sh" not in names
+    assert not [name for name in names if name.startswith("fpn_necks/.mim/tools")]
     has_index = (CLONE / "configs" / "model-index.yml").exists()
     assert ("fpn_necks/.mim/model-index.yml" in names) == has_index
+    entry_points = f"fpn_necks-{__version__}.dist-info/entry_points.txt"
+    assert "fpn-necks = fpn_necks.cli:main" in wheel.read(entry_points).decode()
 
 
 def test_metadata_asks_for_no_library_of_openmmlab(wheel: zipfile.ZipFile) -> None:
@@ -94,7 +93,7 @@ def test_an_installed_wheel_finds_its_configs(
     wheel.extractall(site)
     (tmp_path / "elsewhere").mkdir()
     result = subprocess.run(
-        [sys.executable, "-m", "fpn_necks", "config-path", list_configs()[0]],
+        [sys.executable, "-m", "fpn_necks", "configs", list_configs()[0]],
         cwd=tmp_path / "elsewhere",
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,

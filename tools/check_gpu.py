@@ -114,7 +114,7 @@ def _check(options: argparse.Namespace) -> None:
         if (device.index or 0) >= torch.cuda.device_count():
             raise ValueError(
                 f"--device {options.device}: torch {torch.__version__} sees no such "
-                "GPU; `python -m fpn_necks doctor` tells why, --device cpu runs "
+                "GPU; `fpn-necks doctor` tells why, --device cpu runs "
                 "without one"
             )
     if options.golden is None:

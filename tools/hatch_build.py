@@ -1,4 +1,4 @@
-"""Adds the configs and the command lines to the wheel, where mim looks for them."""
+"""Adds the configs to the wheel, where mim and `fpn-necks configs` look for them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class MimFolderHook(BuildHookInterface):
-    """Puts ``configs/`` and ``tools/`` into ``fpn_necks/.mim`` of a wheel.
+    """Puts ``configs/`` into ``fpn_necks/.mim`` of a wheel.
 
     A hook and not a table in pyproject.toml, since an editable installation must not
-    get a copy: it would grow stale, while the clone's own folders are at hand.
+    get a copy: it would grow stale, while the clone's own folder is at hand.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -24,15 +24,8 @@ class MimFolderHook(BuildHookInterface):
         """
         if version != "standard":
             return
-        root = Path(self.root)
-        added = {
-            root / "configs": "configs",
-            root / "configs" / "model-index.yml": "model-index.yml",
-        }
-        # The shell scripts and this file are for a clone, not for an installation.
-        for path in (root / "tools").rglob("*.py"):
-            if path.name != Path(__file__).name:
-                added[path] = path.relative_to(root).as_posix()
+        configs = Path(self.root) / "configs"
+        added = {configs: "configs", configs / "model-index.yml": "model-index.yml"}
         for path, target in added.items():
             if path.exists():
                 build_data["force_include"][str(path)] = f"fpn_necks/.mim/{target}"

@@ -1,7 +1,7 @@
 # The demo of tools/demo.sh: RetinaNet with S-α FPN, from scratch and small enough for
 # two CPU cores, trained and tested on the tiles of larger images. For mmdet's own
 # tools/train.py make the set first:
-#   python tools/make_synthetic_tiny_person.py data/synthetic_tiny_person \
+#   fpn-necks tiny-person synthesize data/synthetic_tiny_person \
 #     --num-train 80 --num-val 24 --image-size 592 464 --size-range 5 32 \
 #     --people-per-image 17 51 --distractors-per-image 10 34 --merge-classes
 # A set elsewhere (ROOT with a slash at its end) is given with

@@ -137,7 +137,7 @@ class StatisticFusionFactor(FusionFactor):
                 "the statistic fusion factor (S-alpha) is not set: train with "
                 "custom_hooks=[dict(type='FusionFactorHook')], load a checkpoint of "
                 "such a training, or write the numbers that "
-                "tools/estimate_fusion_factors.py prints into the config as "
+                "fpn-necks alpha prints into the config as "
                 "fusion_factor=[...]"
             )
         return self.alpha[connection]

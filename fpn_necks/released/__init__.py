@@ -2,7 +2,7 @@
 
 ``build`` takes the constructor arguments of a released class and returns our module set
 to compute the same; ``convert`` renames a released state dict so that the module loads
-it. ``tools/convert_released_checkpoint.py`` does whole detectors.
+it. ``fpn-necks convert`` does whole detectors.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One process of a run: trains, tests and writes the result.
 
-Not for users: ``tools/reproduce.py`` starts it, as
+Not for users: ``fpn-necks reproduce`` starts it, as
 ``python -m fpn_necks.reproduction.worker CONFIG``, alone or once per GPU. It is
 mmengine's Runner with three additions: a run goes on from its last checkpoint without
 losing the weights that a new one starts from, processes without a GPU use gloo, and

@@ -26,7 +26,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from fpn_necks.checking import check_config
+from fpn_necks.check import check_config
 from fpn_necks.shipped_configs import config_path
 from tests.tiny_detectors import load_config, shrink
 
@@ -168,7 +168,7 @@ def check_settings(block: Block, path: Path) -> None:
 
     Raises:
         LookupError: a type is not registered.
-        ValueError: ``python -m fpn_necks check`` finds an error in a whole config.
+        ValueError: ``fpn-necks check`` finds an error in a whole config.
         Exception: what mmengine and mmdet raise about a wrong config.
     """
     register_all_modules()

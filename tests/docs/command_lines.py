@@ -25,6 +25,7 @@ from unittest import mock
 import mmdet
 from mmengine.config import Config
 
+from fpn_necks.cli import main
 from fpn_necks.shipped_configs import config_path
 from tests.docs.code_blocks import READERS_FILES, ROOT, build_on_meta
 
@@ -40,7 +41,7 @@ PLAIN = {"cat", "cd", "cp", "git", "head", "ls", "mkdir", "mv", "nvidia-smi", "s
 PLAIN |= {"deactivate", "export", "tar", "tensorboard", "unzip", "uv", "xdg-open", "."}
 MIM_COMMANDS = {"download", "install", "search", "test", "train"}
 # They print what is there and end: they are run.
-CHEAP = {"config-path", "check", "list", "show", "--help", "-h", "--version"}
+CHEAP = {"configs", "check", "list", "show", "--help", "-h", "--version"}
 SLOW_SCRIPTS = {"test.sh", "demo.sh", "setup.sh"}
 
 
@@ -48,7 +49,7 @@ class WrongCommand(Exception):
     """A command line that would not work."""
 
 
-class _Parsed(Exception):
+class _Parsed(BaseException):
     """Carries what a parser has read out of the script."""
 
 
@@ -127,9 +128,9 @@ def _output_of(command: str, variables: Mapping[str, str]) -> str:
     if words[:2] == ["python", "-c"]:
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(words[2], {})
-    elif words[:4] == ["python", "-m", "fpn_necks", "config-path"]:
+    elif words[:2] == ["fpn-necks", "configs"]:
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            _run(words[2:], (0,))
+            _run(words, (0,))
     else:
         raise WrongCommand(f"$({command}) is of no kind that is known here")
     return out.getvalue().strip()
@@ -141,6 +142,8 @@ def _check_simple(words: list[str]) -> None:
     program, rest = Path(words[0]).name, words[1:]
     if re.fullmatch(r"python(3(\.\d+)?)?", program):
         _check_python(rest)
+    elif program == "fpn-necks":
+        _check_script(words)
     elif program in ("bash", "sh"):
         _check_shell_script(rest)
     elif program == "pytest":
@@ -180,9 +183,7 @@ def _check_python(words: list[str]) -> None:
     if words[0] == "-c":
         ast.parse(words[1])
     elif words[0] == "-m":
-        if words[1] == "fpn_necks":
-            _check_script(words[1:])
-        elif words[1] == "pip":
+        if words[1] == "pip":
             _check_pip(words[2:])
         elif words[1] not in ("venv", "pytest", "http.server"):
             raise WrongCommand(f"python -m {words[1]} is not known here")
@@ -236,14 +237,15 @@ def _script(word: str) -> Path:
 
 
 def _check_script(words: list[str]) -> None:
-    if words[0] == "fpn_necks" or not words[0].startswith("my_"):
+    if not words[0].startswith("my_"):
         _check_script_once(tuple(words))
 
 
 @functools.cache
 def _check_script_once(words: tuple[str, ...]) -> None:
-    is_check = words[:2] == ("fpn_necks", "check")
-    if CHEAP & set(words[1:3]) and not (is_check and _shipped(words[2]) is None):
+    is_check = words[:2] == ("fpn-necks", "check")
+    is_cheap = CHEAP & set(words[1:3]) and words[1] != "tiny-person"
+    if is_cheap and not (is_check and _shipped(words[2]) is None):
         # `check` ends with 1 where it finds what the page shows.
         _run(words, (0, 1) if is_check else (0,))
         return
@@ -299,9 +301,7 @@ def _in_root() -> Iterator[None]:  # Python 3.10 has no contextlib.chdir
 
 
 def _start(words: Sequence[str]) -> None:
-    if words[0] == "fpn_necks":
-        from fpn_necks.__main__ import main
-
+    if words[0] == "fpn-necks":
         raise SystemExit(main(list(words[1:])))
     script = _script(words[0])
     with mock.patch.object(sys, "argv", [str(script), *words[1:]]):

@@ -23,7 +23,7 @@ import fpn_necks  # noqa: F401  registers
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGES = [
-    *("auxiliary", "checking", "costs", "datasets", "dense_heads", "evaluation"),
+    *("auxiliary", "check", "costs", "datasets", "dense_heads", "evaluation"),
     *("hooks", "inference", "layers", "necks", "reproduction", "roi_extractors"),
     *("statistics", "visualization"),
 ]

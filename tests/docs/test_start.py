@@ -98,6 +98,6 @@ def test_the_first_training(tmp_path: Path) -> None:
 def test_both_installations_end_with_the_doctor() -> None:
     installations = commands("Install")
     assert [line for line in installations if "doctor" in line] == [
-        "python -m fpn_necks doctor"
+        "fpn-necks doctor"
     ] * 2
     assert "bash tools/setup.sh" in installations and "pip install ." in installations

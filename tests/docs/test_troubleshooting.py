@@ -23,13 +23,7 @@ from torch import nn
 
 from fpn_necks.__main__ import main
 from fpn_necks.checkpoints import allow_checkpoint_types, read_checkpoint
-from fpn_necks.doctor.judges import (
-    judge_build_tools,
-    judge_mmcv_ops,
-    judge_torch_numpy,
-    judge_torchvision_nms,
-)
-from fpn_necks.doctor.remedies import remedy_for_error
+from fpn_necks.doctor import diagnose, remedy_for_error
 from fpn_necks.necks import DRFPN, SAlphaFPN
 from fpn_necks.shipped_configs import config_path
 from tests.stack import IS_FORK
@@ -42,7 +36,7 @@ ENTRIES = dict(
     re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
 )
 WIDTHS = [8, 16, 32]
-# What needs another installation or a GPU; the doctor's judges are asked instead, if
+# What needs another installation or a GPU; the doctor is asked instead, if
 # they know it.
 ONLY_QUOTED = {"GPU memory is not enough", "torchrun starts again and hangs"}
 TESTED: set[str] = set()
@@ -132,14 +126,14 @@ attempt("fpn_necks")
     no_ops, too_new, ours = result.stdout.split("@@")[1:]
     check_quotes("mmcv has no compiled ops", no_ops)
     check_quotes("mmcv is too new for mmdet", too_new, ours)
-    (found,) = judge_mmcv_ops({"mmcv_ops": {"error": no_ops}})
+    (found,) = diagnose({"mmcv_ops": {"error": no_ops}})
     assert found.level == "fault" and "mmcv-lite" in found.remedy
     assert "mmcv 2.1.0" in remedy_for_error(too_new)
 
 
 def test_torch_too_new() -> None:
     facts = {"mmcv_ops": {"error": "No module"}, "torch": {"version": "2.14.0"}}
-    (found,) = judge_mmcv_ops(facts)
+    found = diagnose(facts)[-1]
     check_quotes("mmcv does not compile", found.remedy)
     setup = (ROOT / "tools/setup.sh").read_text()
     assert "mmcv 2.1.0 does not compile from 2.14 on" in setup
@@ -152,19 +146,19 @@ def test_other_faults_of_installations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pkg_resources" in message
     heading = "pkg_resources is missing"
     assert "'pkg_resources'" in quoted(heading)[0]
-    (found,) = judge_build_tools({"build_tools": {"pkg_resources": False}})
+    (found,) = diagnose({"build_tools": {"pkg_resources": False}})
     for advice in ("setuptools<81", "--no-build-isolation"):
         assert advice in found.remedy and advice in ENTRIES[heading]
 
     heading = "torchvision of another torch"
     (error,) = quoted(heading)
-    (found,) = judge_torchvision_nms({"torchvision_nms": {"error": error}})
+    (found,) = diagnose({"torchvision_nms": {"error": error}})
     for advice in ("in one pip command", "2.11.0", "0.26.0"):
         assert advice in found.remedy and advice in ENTRIES[heading]
 
     heading = "numpy 2 beside an old torch"
     (error,) = quoted(heading)
-    (found,) = judge_torch_numpy({"torch_numpy": {"error": error}})
+    (found,) = diagnose({"torch_numpy": {"error": error}})
     assert "numpy<2" in found.remedy and "before 2.3" in found.remedy
     assert "numpy<2" in remedy_for_error(error) and "numpy<2" in ENTRIES[heading]
     assert "NUMPY_VERSION" in (ROOT / "tools/setup.sh").read_text()

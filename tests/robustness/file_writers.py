@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
 
+from fpn_necks.cli import main
 from fpn_necks.statistics.estimate import FusionFactorEstimate
 from tests.datasets.tiny_person.conftest import small_coco, write
 
@@ -64,53 +66,59 @@ def _main(name: str, *words: object, **changes: Any) -> int:
         sys.argv = before
 
 
+def command(*words: object) -> int:
+    """Run ``fpn-necks`` in this process."""
+    return main([str(word) for word in words])
+
+
+def _alpha(folder: Path) -> int:
+    (folder / "config.py").write_text("model = dict()")
+    counted = "fpn_necks.statistics.estimate_from_config"
+    with mock.patch(counted, lambda *_, **__: estimate()):
+        return command(
+            "alpha", folder / "config.py", "--out", folder / "factors", "--force"
+        )
+
+
 COMMANDS: dict[str, tuple[str, Callable[[Path], int]]] = {
-    "tile_coco": (
+    "tile": (
         "out.json",
-        lambda f: _main(
-            "dataset_converters/tile_coco", f / "in.json", f / "out.json",
+        lambda f: command(
+            "tiny-person", "tile", f / "in.json", f / "out.json",
             "--size", 64, 48, "--overlap", 20, 10, "--force", "--no-progress",
         ),
     ),
-    "erase_ignored": (
+    "erase": (
         "out.json",
-        lambda f: _main(
-            "dataset_converters/erase_ignored", f / "in.json", f / "images",
+        lambda f: command(
+            "tiny-person", "erase", f / "in.json", f / "images",
             f / "erased", "--json", f / "out.json", "--force", "--resume",
             "--no-progress",
         ),
     ),
-    "city_persons": (
+    "city-persons": (
         "out.json",
-        lambda f: _main(
-            "dataset_converters/city_persons", f / "in.json", f / "images",
+        lambda f: command(
+            "tiny-person", "city-persons", f / "in.json", f / "images",
             f / "scaled", f / "out.json", "--force", "--resume", "--no-progress",
         ),
     ),
-    "evaluate_tiny_person": (
+    "evaluate": (
         "out.json",
-        lambda f: _main(
-            "evaluate_tiny_person", "--gt", f / "in.json", "--detections",
+        lambda f: command(
+            "tiny-person", "evaluate", "--gt", f / "in.json", "--detections",
             f / "found.json", "--json", f / "out.json", "--force",
         ),
     ),
-    "make_synthetic_tiny_person": (
+    "synthesize": (
         "set/annotations/val.json",
-        lambda f: _main(
-            "make_synthetic_tiny_person", f / "set", "--num-train", 1, "--num-val", 1,
+        lambda f: command(
+            "tiny-person", "synthesize", f / "set", "--num-train", 1, "--num-val", 1,
             "--image-size", 64, 64, "--size-range", 6, 20, "--overwrite",
             "--people-per-image", 1, 2, "--no-progress",
         ),
     ),
-    "estimate_fusion_factors": (
-        "factors/fusion_factor.py",
-        lambda f: _main(
-            "estimate_fusion_factors", f / "config.py", "--out", f / "factors",
-            "--force",
-            Config=SimpleNamespace(fromfile=lambda _: {}),
-            estimate_from_config=lambda *_, **__: estimate(),
-        ),
-    ),
+    "alpha": ("factors/fusion_factor.py", _alpha),
     "make_model_zoo": (
         "page.md",
         lambda f: _main(

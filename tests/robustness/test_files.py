@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from tests.robustness.file_writers import (
     COMMANDS,
     TILES,
     _main,
-    load_tool,
+    command,
     make_inputs,
 )
 from tests.test_io import HOSTILE
@@ -93,15 +94,13 @@ def test_commands_on_a_full_disk(
 # What may write by itself: file -> why.
 ALLOWED = {
     "fpn_necks/io.py": "it is what the others use",
-    "fpn_necks/doctor/probe.py": "into memory, and a file of the doctor's own folder",
-    "fpn_necks/doctor/facts.py": "a temporary folder",
+    "fpn_necks/doctor.py": "into memory, and a temporary folder",
     "fpn_necks/statistics/annotation_boxes.py": "the null device",
     "fpn_necks/reproduction/worker.py": "an empty lock file",
     "fpn_necks/reproduction/running.py": "a log, to which lines are appended",
     "fpn_necks/gpu_checks/running.py": "a log, to which lines are appended",
     "fpn_necks/checkpoints.py": "torch.save into a whole file",
     "tools/demo.py": "a log of what mmdet prints, line by line",
-    "tools/analysis/benchmark_tiny_person_evaluation.py": "a temporary folder",
 }
 WRITING = {"write_text", "write_bytes", "imwrite", "savefig", "tofile", "rename"}
 OF_A_MODULE = {"save", "dump", "savez", "copy", "copy2", "copyfile", "move", "rmtree"}
@@ -250,7 +249,7 @@ def test_a_copy_never_has_the_place_of_an_original(folder: Path) -> None:
 def test_outputs_are_never_inputs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, tool = folder / "in.json", "dataset_converters/"
+    source = folder / "in.json"
     for other in ("link.json", "hard.json"):
         path = folder / other
         path.symlink_to(source) if other == "link.json" else os.link(source, path)
@@ -258,16 +257,16 @@ def test_outputs_are_never_inputs(
         images, out = folder / "images", folder / "out"
         found = folder / "found.json"
         for words in (
-            (tool + "tile_coco", source, path, "--force"),
-            (tool + "erase_ignored", source, images, out, "--json", path, "--force"),
-            (tool + "city_persons", source, images, out, path, "--force"),
-            (tool + "city_persons", source, images, images, folder / "new.json"),
-            ("evaluate_tiny_person", "--gt", source, "--detections", found,
+            ("tile", source, path, "--force"),
+            ("erase", source, images, out, "--json", path, "--force"),
+            ("city-persons", source, images, out, path, "--force"),
+            ("city-persons", source, images, images, folder / "new.json"),
+            ("evaluate", "--gt", source, "--detections", found,
              "--json", path, "--force"),
-            ("evaluate_tiny_person", "--gt", source, "--detections", found,
+            ("evaluate", "--gt", source, "--detections", found,
              "--json", found, "--force"),
         ):  # fmt: skip
-            assert _main(*words) == 2
+            assert command("tiny-person", *words) == 2
             (line,) = capsys.readouterr().err.strip().splitlines()
             assert " must not be " in line
         assert tree(folder) == before
@@ -281,12 +280,13 @@ def test_folders_that_hold_files_are_refused(
     before = tree(folder)
     source = (folder / "in.json", folder / "images", folder / "out")
     for words in (
-        ("dataset_converters/erase_ignored", *source),
-        ("dataset_converters/city_persons", *source, folder / "new.json"),
-        ("make_synthetic_tiny_person", folder / "out"),
+        ("tiny-person", "erase", *source),
+        ("tiny-person", "city-persons", *source, folder / "new.json"),
+        ("tiny-person", "synthesize", folder / "out"),
         ("demo", "--work-dir", folder / "out"),
     ):
-        assert _main(*words) == 2
+        run = _main if words[0] == "demo" else command
+        assert run(*words) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert str(folder / "out") in line and "files" in line
     assert tree(folder) == before
@@ -310,15 +310,16 @@ def test_results_never_overwrite_their_image(folder: Path) -> None:
     refuse_overwriting(find_images(folder / "images", results), results)
 
 
-def test_pictures_never_overwrite_an_image(folder: Path) -> None:
-    tool = load_tool("visualize")
+def test_pictures_never_overwrite_an_image(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     image, other = folder / "a.png", folder / "a_features.png"
     image.write_bytes(OLD)
     other.write_bytes(OLD)
     words = ["config.py", "none", str(image), str(other), "--what", "features"]
-    options = tool.parse_arguments([*words, "--out", str(folder), "--force"])
-    with pytest.raises(ValueError, match="would overwrite the image .*a_features.png"):
-        tool.find_pictures(options)
+    assert command("visualize", *words, "--out", folder, "--force") == 2
+    error = capsys.readouterr().err
+    assert re.search("would overwrite the image .*a_features.png", error)
 
 
 DAMAGED = {

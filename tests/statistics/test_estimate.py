@@ -1,4 +1,4 @@
-"""The estimate of whole configs, and tools/estimate_fusion_factors.py."""
+"""The estimate of whole configs, and fpn-necks alpha."""
 
 import json
 import subprocess

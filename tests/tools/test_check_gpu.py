@@ -114,7 +114,7 @@ def test_the_exit_status(tool, tmp_path: Path, monkeypatch, capsys) -> None:
     ("arguments", "message"),
     [
         (["--device", "tpu"], "--device must be cpu or cuda, got tpu"),
-        (["--device", "cuda:99"], "sees no such GPU; `python -m fpn_necks doctor`"),
+        (["--device", "cuda:99"], "sees no such GPU; `fpn-necks doctor`"),
         (["--budget-minutes", "0"], "--budget-minutes must be above 0, got 0.0"),
         (["--only", "no such"], "--only no such is no check (environment, parity"),
         (["--golden", "nowhere"], "--golden nowhere is no folder"),

@@ -48,7 +48,7 @@ def run(folder: Path, *command: object) -> str:
 
 def shipped(folder: Path, name: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-m", "fpn_necks", "config-path", name],
+        [sys.executable, "-m", "fpn_necks", "configs", name],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -1,5 +1,5 @@
 # Tiny CityPersons: CityPersons at a quarter of its size, 512x256, as
-# tools/dataset_converters/city_persons.py writes it. Too small to be cut.
+# fpn-necks tiny-person city-persons writes it. Too small to be cut.
 _base_ = "./tiny_person.py"
 
 data_root = "data/tiny_citypersons/"

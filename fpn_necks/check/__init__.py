@@ -1,0 +1,19 @@
+"""What is wrong with a detector's config, and which line mends it.
+
+The detector is built without memory for its weights and an image goes through backbone
+and neck (``measure.py``); the maps are compared with what heads and RoI extractors
+expect of them (``rules.py``); ``report.py`` prints what was found, with file and line.
+"""
+
+from .measure import Detector, examine
+from .report import check_config, run_check
+from .rules import Problem, find_problems
+
+__all__ = [
+    "Detector",
+    "Problem",
+    "check_config",
+    "examine",
+    "find_problems",
+    "run_check",
+]

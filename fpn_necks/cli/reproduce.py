@@ -1,0 +1,156 @@
+"""Reproduce a table of the papers: train its rows, compare with the printed numbers.
+
+`list` and `show` print the tables, `run` trains and tests rows, one after the other,
+and `report` writes what was measured beside what the paper printed. An interrupted
+`run` goes on when it is started again. The exit status is 1 if a row failed.
+docs/reproduce.md shows it from the download to the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments import add_options, path, use_mmdet
+
+if TYPE_CHECKING:
+    from ..reproduction import Table
+
+WORK_DIR = Path("work_dirs/reproduction")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of all four commands."""
+    parser.add_argument(
+        "--tables", type=path, help="folder of table files (default: the shipped ones)"
+    )
+    commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
+    commands.add_parser("list", help="print all tables")
+    show = commands.add_parser("show", help="print a table in Markdown")
+    start = commands.add_parser("run", help="train and test the rows of a table")
+    report = commands.add_parser("report", help="compare with the paper's numbers")
+    for command in (show, start, report):
+        command.add_argument("table", help="such as augfpn-table-2")
+    for command in (start, report):
+        command.add_argument(
+            "--work-dir",
+            type=path,
+            default=WORK_DIR,
+            help=f"folder of all runs (default: {WORK_DIR})",
+        )
+    report.add_argument(
+        "--out", type=path, help="folder of the report (default: WORK_DIR/TABLE)"
+    )
+    _add_run_options(start)
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Run the command."""
+    from ..reproduction import find_table, load_tables
+
+    if options.action == "list":
+        return _list(load_tables(options.tables))
+    table = find_table(options.table, options.tables)
+    if options.action == "run":
+        return _run(options, table)
+    if options.action == "report":
+        return _report(options, table)
+    use_mmdet()
+    from ..reproduction.reporting import markdown_table
+
+    print(markdown_table(table), end="")
+    return None
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--rows", nargs="+", metavar="ROW", help="names or slugs (default: all)")
+    add(
+        "--launcher",
+        choices=("none", "pytorch", "slurm"),
+        default="none",
+        help="(default: none)",
+    )
+    add("--gpus", type=int, default=1, metavar="N", help="per node (default: 1)")
+    add("--nodes", type=int, default=1, metavar="N", help="(default: 1)")
+    add("--srun-args", default="", help="for srun, such as '-p PARTITION -t 24:00:00'")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="K", help="(default: 0)")
+    add("--data-root", metavar="FOLDER", help="in the place of data/coco or the like")
+    add_options(parser, text=", for all rows")
+    add_options(parser, "--pretraining-cfg-options", ", of what rows start from")
+    add("--dry-run", action="store_true", help="print what would be run")
+
+
+def _list(tables: dict[str, Table]) -> None:
+    """Print a line per table."""
+    width = max(len(name) for name in tables)
+    print(f"{'table':<{width}}  trainable  quoted  untrainable  title")
+    for name, table in tables.items():
+        count = Counter(row.kind for row in table.rows)
+        print(
+            f"{name:<{width}}  {count['trainable']:>9}  {count['quoted']:>6}  "
+            f"{count['untrainable']:>11}  {table.title}"
+        )
+
+
+def _run(options: argparse.Namespace, table: Table) -> int:
+    """Train and test rows; return the exit status."""
+    use_mmdet()
+    from ..config_tools import read_options
+    from ..reproduction.data_files import missing_data
+    from ..reproduction.planning import Launch, Request, choose_rows, plan_runs
+    from ..reproduction.running import describe, run_from_command_line
+
+    if any(seed < 0 for seed in options.seeds):
+        raise ValueError(f"--seeds must be at least 0, got {min(options.seeds)}")
+    launch = Launch(options.launcher, options.gpus, options.nodes, options.srun_args)
+    request = Request(
+        work_dir=options.work_dir,
+        seeds=tuple(dict.fromkeys(options.seeds)),
+        overrides=read_options(options.cfg_options),
+        pretraining_overrides=read_options(options.pretraining_cfg_options),
+        data_root=options.data_root,
+        launch=launch,
+    )
+    runs = plan_runs(table, choose_rows(table, options.rows), request)
+    missing = {
+        run: text for run in range(len(runs)) if (text := missing_data(runs[run]))
+    }
+    if options.dry_run:
+        if options.data_root:
+            print(f"for all rows: data in {options.data_root}")
+        for key, value in request.overrides.items():
+            print(f"for all rows: {key}={value!r}")
+        for number, run in enumerate(runs, 1):
+            print(f"row {number} of {len(runs)}: {run.label}, seed {run.facts['seed']}")
+            lines = describe(run, launch)
+            if number - 1 in missing:
+                lines.append(f"data: {missing[number - 1]}")
+            print("".join(f"  {line}\n" for line in lines), end="")
+            run.check_folder()
+        return 0
+    for number, text in missing.items():
+        raise ValueError(f"row '{runs[number].label}': {text}")
+    return run_from_command_line(runs, launch)
+
+
+def _report(options: argparse.Namespace, table: Table) -> None:
+    """Write the report of a table and print its Markdown."""
+    use_mmdet()
+    from ..reproduction.drawing import draw_report
+    from ..reproduction.reporting import gather, json_report, markdown_report
+    from ..reproduction.results import write_json, write_text
+
+    reports = gather(table, options.work_dir)
+    out = options.out or options.work_dir / table.id
+    text = markdown_report(table, reports)
+    files = [out / "report.md", out / "report.json"]
+    write_text(files[0], text)
+    write_json(files[1], json_report(table, reports))
+    picture = out / "report.png"
+    if draw_report(table, reports, picture):
+        files.append(picture)
+    print(text)
+    print("written:", ", ".join(map(str, files)))

@@ -1,0 +1,38 @@
+"""Write images with ignored, uncertain and logo regions erased."""
+
+import argparse
+
+from ..arguments import path, use_mmdet
+from .files import add_images, check_targets
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_images(parser, "COCO json of whole images")
+    add = parser.add_argument
+    add("--json", type=path, help="where to write annotations without erased boxes")
+    add("--jpeg-quality", type=int, default=95, help="of changed images (default: 95)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    use_mmdet()
+    from ...datasets.tiny_person import read_coco, write_coco
+    from ...datasets.tiny_person.erase import erase_images
+
+    check_targets(options, options.json)
+    source = read_coco(options.annotations)
+    erased, written, present = erase_images(
+        source,
+        options.images,
+        options.out,
+        jpeg_quality=options.jpeg_quality,
+        progress=not options.no_progress,
+    )
+    if options.json:
+        write_coco(options.json, erased, overwrite=options.force)
+    before = len(source["annotations"])
+    print(
+        f"{before - len(erased['annotations']):,} of {before:,} boxes erased; "
+        f"{written:,} images written to {options.out}, {present:,} were there"
+    )

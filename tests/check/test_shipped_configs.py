@@ -1,0 +1,191 @@
+"""No shipped config has an error; mmdet's own detectors are checked as well."""
+
+import random
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import mmdet
+import pytest
+from mmdet.utils import register_all_modules
+
+from fpn_necks.check import Problem, check_config, run_check
+from fpn_necks.config_tools import load_config as load_any_config
+from fpn_necks.shipped_configs import list_configs
+from tests.tiny_detectors import load_config
+
+# One per kind of detector, and each way of building: Swin reads numbers, YOLOv3 goes
+# from coarse to fine, a list of stages, DRFPN, statistic factors.
+CORE = (
+    "asff/yolov3_d53_asff_4xb16-300e_coco.py",
+    "asff/retinanet_r50_s-alpha-fpn-asff_1x_coco.py",
+    "augfpn/cascade-mask-rcnn_r50_augfpn_1x_coco.py",
+    "cfg_fpn/mask-rcnn_swin-t-p4-w7_cfg-fpn_1x_coco.py",
+    "drfpn/fcos_r50_drfpn_gn-head_3xb8-1x_coco.py",
+    "s_alpha_fpn/faster-rcnn_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson.py",
+    "s_alpha_fpn/retinanet_r50_s-alpha-fpn_1xb2-sm-1x_tinyperson.py",
+)
+NOT_CHECKED = ("not checked", "could not be run", "cannot be")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in CORE else pytest.mark.long)
+        for name in list_configs()
+    ],
+)
+def test_no_error_and_nothing_left_out(name: str) -> None:
+    problems = check_config(load_config(name))
+    assert not [problem for problem in problems if problem.level == "error"]
+    left_out = [f for f in problems if any(text in f.detail for text in NOT_CHECKED)]
+    assert not left_out
+
+
+def test_core_configs_exist() -> None:
+    assert set(CORE) <= set(list_configs())
+
+
+def test_result_of_another_training_is_a_warning() -> None:
+    problems = check_config(load_config(CORE[-1]))
+    (warning,) = (problem for problem in problems if problem.level == "warning")
+    assert warning.key == "load_from"
+    assert "train retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco first" in warning.remedy
+
+
+def mmdet_config(name: str):
+    from mmengine.hub import get_config
+
+    return get_config(f"mmdet::{name}")
+
+
+def problems_of(name: str) -> list[Problem]:
+    register_all_modules()
+    return check_config(mmdet_config(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py",  # no neck, shared head
+        "panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py",  # two numbers of classes
+        pytest.param(  # its convs have no meta form
+            "dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py", marks=pytest.mark.long
+        ),
+        "condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py",  # a second generator
+    ],
+)
+def test_mmdets_own_detectors_without_our_necks(name: str) -> None:
+    problems = problems_of(name)
+    assert {problem.level for problem in problems} <= {"note"}
+    assert not [f for f in problems if "not checked" in f.detail]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("detr/detr_r50_8xb2-150e_coco.py", "no anchors, points or RoI extractor"),
+        ("glip/glip_atss_swin-t_a_fpn_dyhead_pretrain_obj365.py", "language model"),
+        ("ssd/ssd300_coco.py", "no anchors, points or RoI extractor"),
+        ("carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py", "needs a GPU"),
+    ],
+)
+def test_what_cannot_be_checked_is_said(name: str, said: str) -> None:
+    problems = problems_of(name)
+    assert {problem.level for problem in problems} <= {"note"}
+    assert any(said in f.detail and "not checked" in f.detail for f in problems)
+
+
+MMDET = Path(mmdet.__file__).parent / ".mim" / "configs"
+SAMPLE = (
+    "atss/atss_r50_fpn_1x_coco.py",
+    "common/lsj-100e_coco-detection.py",  # no model
+    "objects365/retinanet_r50_fpn_1x_objects365v1.py",
+    "rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
+    "yolox/yolox_tiny_8xb8-300e_coco.py",  # a stem of 12 channels
+)
+
+
+def problems_of_mmdet(names: Iterable[str]) -> dict[str, list[Problem]]:
+    """Return the errors of mmdet's own configs, but for what is not here."""
+    found = {}
+    for name in names:
+        problems = check_config(load_any_config(MMDET / name, import_modules=False))
+        errors = [problem for problem in problems if problem.level == "error"]
+        found[name] = [
+            problem
+            for problem in errors
+            if not re.search("no file|to install mmpretrain", problem.detail)
+        ]
+    return {name: errors for name, errors in found.items() if errors}
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_no_false_error_in_mmdets_configs(name: str) -> None:
+    assert not problems_of_mmdet([name])
+
+
+@pytest.mark.long
+def test_no_false_error_in_any_config_of_mmdet() -> None:
+    """As many as three minutes allow, in an order that mixes the methods."""
+    names = sorted(
+        path.relative_to(MMDET).as_posix()
+        for path in MMDET.rglob("*.py")
+        if not {"_base_", "common"} & set(path.parts)
+    )
+    random.Random(0).shuffle(names)
+    end, wrong = time.monotonic() + 180, {}
+    for name in names:
+        if time.monotonic() < end:
+            wrong |= problems_of_mmdet([name])
+    assert not wrong
+
+
+def test_broken_pure_python_import_is_one_problem_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "pure.py"
+    path.write_text(
+        "from mmdet.models import NoSuchHead\nmodel = dict(type=NoSuchHead)"
+    )
+    assert run_check(str(path)) == 1
+    output = capsys.readouterr().out
+    assert f"error    import  ({path}:1)" in output
+    assert "Failed to import NoSuchHead from mmdet.models" in output
+    assert "1 error, no warnings, no notes" in output
+
+
+def changed(**changes: Any) -> list[Problem]:
+    config = load_config("retinanet_r50_s-alpha-fpn_1x_coco")
+    config.merge_from_dict(changes)
+    problems = check_config(config)
+    return [problem for problem in problems if problem.level == "error"]
+
+
+def test_what_mmengine_accepts_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``~``, classes from a file, scoped types, one channel."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.pth").touch()
+    assert not changed(load_from="~/x.pth")
+    assert changed(load_from="~/y.pth")
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    classes = dict(classes=str(tmp_path / "classes.txt"))
+    loaders = {
+        f"{split}_dataloader.dataset.metainfo": classes
+        for split in ("train", "val", "test")
+    }
+    assert not changed(**loaders, **{"model.bbox_head.num_classes": 2})
+    (error,) = changed(**loaders, **{"model.bbox_head.num_classes": 3})
+    assert error.changes == {"model.bbox_head.num_classes": 2}
+    scoped = {"custom_hooks": [dict(type="mmdet.FusionFactorHook")]}
+    assert not changed(**scoped, **{"model.neck.type": "mmdet.SAlphaFPN"})
+    gray = {
+        "model.backbone.in_channels": 1,
+        "model.data_preprocessor.mean": [127.0],
+        "model.data_preprocessor.std": [50.0],
+    }
+    assert not changed(**gray)

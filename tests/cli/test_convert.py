@@ -1,0 +1,265 @@
+import decimal
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import load_checkpoint
+
+from fpn_necks.checkpoints import read_checkpoint
+from fpn_necks.cli import main
+from fpn_necks.necks import ASFF
+from tests.golden import golden
+from tests.released import old_detectors as old
+
+NECK = dict(type="AugFPN", fusion="asf") | old.P2_P6
+META = {
+    "epoch": 12,
+    "iter": 87_960,
+    "mmdet_version": "0.6.rc0+unknown",
+    "config": "model = dict(type='FasterRCNN')",
+    "CLASSES": ("person", "bicycle", "car"),
+    "best_score": np.float64(0.375),
+    "hook_msgs": OrderedDict(last_ckpt="epoch_11.pth"),
+}
+
+
+def run(method: str, source: Path, target: Path, *options: str) -> int:
+    return main(["convert", method, str(source), str(target), *options])
+
+
+@pytest.fixture
+def detector() -> torch.nn.Module:
+    return old.build(old.tiny("faster-rcnn", NECK, soft_roi=True), 1)
+
+
+@pytest.fixture
+def source(tmp_path: Path, detector: torch.nn.Module) -> Path:
+    """A checkpoint as mmcv wrote it, from a detector on several GPUs."""
+    state = OrderedDict(
+        (f"module.{name}", tensor)
+        for name, tensor in old.to_mmdet_1(detector.state_dict()).items()
+    )
+    state._metadata = OrderedDict({"": dict(version=1)})
+    optimizer = dict(state={0: torch.ones(3)}, param_groups=[dict(lr=0.02)])
+    path = tmp_path / "released.pth"
+    torch.save(dict(meta=META, state_dict=state, optimizer=optimizer), path)
+    return path
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "converted.pth"
+
+
+def test_detector(source: Path, target: Path, detector, capsys) -> None:
+    before = source.read_bytes()
+    assert run("highfpn", source, target) == 0
+    other = old.build(old.tiny("faster-rcnn", NECK, soft_roi=True), 2)
+    load_checkpoint(other, str(target), strict=True)
+    old.assert_same_results(other, detector)
+
+    assert source.read_bytes() == before
+    saved = read_checkpoint(target)
+    assert set(saved) == {"meta", "state_dict"}
+    assert saved["meta"] == META
+
+    output = capsys.readouterr().out
+    neck = [n for n in detector.state_dict() if n.startswith("neck")]
+    roi = [n for n in detector.state_dict() if n.startswith("roi_head")]
+    kept = len(detector.state_dict()) - len(neck) - len(roi)
+    assert f"converted: {len(neck) + len(roi)} entries" in output
+    assert "  roi_head.bbox_roi_extractor: 4\n" in output
+    assert f"kept: {kept} entries" in output
+    assert "dropped: 4 entries\n  auxiliary_bbox_head.shared_fcs.0.weight" in output
+    assert "Not written to the new file: optimizer." in output
+    assert "LegacyDeltaXYWHBBoxCoder" in output
+    assert str(target) in output
+
+
+def test_only_the_own_part_of_a_storage_is_written(tmp_path: Path) -> None:
+    state = {f"neck.{k}": v for k, v in golden("augfpn_highfpn_bn_train").state.items()}
+    state["bbox_head.fc_cls.weight"] = torch.zeros(81, 4000)
+    state["bbox_head.fc_reg.weight"] = torch.zeros(324, 4000)
+    torch.save(state, tmp_path / "in.pth")
+    assert run("highfpn", tmp_path / "in.pth", tmp_path / "out.pth") == 0
+    saved = read_checkpoint(tmp_path / "out.pth")
+    assert saved["meta"] == {}
+    for tensor in saved["state_dict"].values():
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    sizes = [(tmp_path / name).stat().st_size for name in ("in.pth", "out.pth")]
+    assert sizes[1] < sizes[0]
+
+
+def test_old_file_format_and_half_precision(tmp_path: Path) -> None:
+    state = old.released_yolov3()
+    state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    path = tmp_path / "in.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    assert run("asff", path, tmp_path / "new" / "out.pth") == 0
+    saved = read_checkpoint(tmp_path / "new" / "out.pth")["state_dict"]
+    assert saved["fusions.0.expand.conv.weight"].dtype == torch.float16
+
+
+def test_asff_loads_as_documented(tmp_path: Path, capsys) -> None:
+    torch.save(old.released_yolov3(), tmp_path / "in.pth")
+    assert run("asff", tmp_path / "in.pth", tmp_path / "out.pth") == 0
+    assert "  level_2_header.guide_wh.weight\n" in capsys.readouterr().out
+    stage = ASFF(
+        in_channels=[16, 8, 4],
+        out_channels=[32, 16, 8],
+        lead_channels=[None, None, 8],
+        order="coarse_to_fine",
+        init_cfg=dict(type="Pretrained", checkpoint=str(tmp_path / "out.pth")),
+    )
+    stage.init_weights()
+    saved = read_checkpoint(tmp_path / "out.pth")["state_dict"]
+    assert saved.keys() == stage.state_dict().keys()
+    for name, tensor in stage.state_dict().items():
+        assert torch.equal(tensor, saved[name]), name
+
+
+def test_existing_files_are_kept(source: Path, target: Path, capsys) -> None:
+    target.write_text("mine")
+    assert run("highfpn", source, target) == 2
+    assert target.read_text() == "mine"
+    assert f"error: {target} exists; --force overwrites it" in capsys.readouterr().err
+    assert run("highfpn", source, target, "--force") == 0
+    assert read_checkpoint(target)["meta"] == META
+
+    before = source.read_bytes()
+    link = target.with_name("link.pth")
+    link.symlink_to(source)
+    for same in (source, link):
+        assert run("highfpn", source, same, "--force") == 2
+        assert "the released checkpoint itself" in capsys.readouterr().err
+    assert source.read_bytes() == before
+    folder = target.with_name("folder")
+    folder.mkdir()
+    assert run("highfpn", source, folder, "--force") == 2
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("file write")])
+@pytest.mark.parametrize("exists", [True, False])
+def test_half_a_file_never_appears(
+    source: Path, target: Path, exists: bool, error: Exception, monkeypatch, capsys
+) -> None:
+    if exists:
+        target.write_text("mine")
+
+    def fail(checkpoint: object, file) -> None:
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    assert run("highfpn", source, target, "--force") == 2
+    assert str(error) in capsys.readouterr().err
+    left = {"released.pth"} | ({"converted.pth"} if exists else set())
+    assert {path.name for path in target.parent.iterdir()} == left
+    assert not exists or target.read_text() == "mine"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+@pytest.mark.parametrize("zip_format", [True, False])
+def test_truncated_files(
+    source: Path, target: Path, share: float, zip_format: bool, capsys
+) -> None:
+    checkpoint = read_checkpoint(source)
+    torch.save(checkpoint, source, _use_new_zipfile_serialization=zip_format)
+    content = source.read_bytes()
+    source.write_bytes(content[: int(share * len(content))])
+    assert run("highfpn", source, target) == 2
+    message = f"error: {source} cannot be loaded: not a checkpoint, or damaged"
+    assert message in capsys.readouterr().err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello world\n", b"<html>Quota exceeded</html>", b"\x89PNG\r\n\x1a\n"]
+)
+def test_other_files(tmp_path: Path, target: Path, content: bytes, capsys) -> None:
+    path = tmp_path / "in.pth"
+    path.write_bytes(content)
+    assert run("drfpn", path, target) == 2
+    assert "not a checkpoint, or damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        {},
+        {"state_dict": {}},
+        {"state_dict": {"a": 1}},
+        {"state_dict": [torch.ones(1)]},
+        {"model": {"a": torch.ones(1)}},
+        {1: torch.ones(1)},
+    ],
+    ids=str,
+)
+def test_files_without_state_dict(
+    tmp_path: Path, target: Path, content: object, capsys
+) -> None:
+    torch.save(content, tmp_path / "in.pth")
+    assert run("drfpn", tmp_path / "in.pth", target) == 2
+    assert "in.pth holds no state dict" in capsys.readouterr().err
+
+
+class RunsCommand:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("zip_format", [True, False])
+def test_code_is_not_run(
+    tmp_path: Path, target: Path, zip_format: bool, capsys
+) -> None:
+    path, marker = tmp_path / "in.pth", tmp_path / "ran"
+    for thing, name in [
+        (RunsCommand(marker), "posix.system"),
+        (decimal.Decimal(1), "decimal.Decimal"),
+    ]:
+        content = dict(state_dict={"a": torch.ones(1)}, meta=dict(x=thing))
+        torch.save(content, path, _use_new_zipfile_serialization=zip_format)
+        assert run("drfpn", path, target) == 2
+        message = capsys.readouterr().err
+        assert f"files that import {name} are refused" in message
+    assert not marker.exists() and not target.exists()
+
+
+def test_wrong_method_and_missing_file(source: Path, target: Path, capsys) -> None:
+    assert run("soft-roi", source, target) == 2
+    assert "neck.high_lateral_conv.0.weight" in capsys.readouterr().err
+    assert run("highfpn", source.with_name("none.pth"), target) == 2
+    assert "none.pth" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        run("pafpn", source, target)
+    assert stop.value.code == 2
+    assert "'pafpn' is unknown" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_as_a_command_from_elsewhere(source: Path, target: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "fpn_necks",
+        "convert",
+        "highfpn",
+        source.name,
+        target.name,
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    result = subprocess.run(
+        command, cwd=source.parent, env=environment, capture_output=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    config = old.tiny("faster-rcnn", NECK, soft_roi=True)
+    load_checkpoint(old.build(config, 3), str(target), strict=True)

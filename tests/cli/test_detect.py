@@ -1,0 +1,373 @@
+"""The command line: pictures and files, going on, bad images, exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.apis import init_detector
+from pycocotools.coco import COCO
+
+from fpn_necks.cli import main
+from fpn_necks.inference import detect_sliced
+from fpn_necks.visualization import load_samples
+from tests.inference.small_detectors import NAMES, noise, write_detector
+from tests.tiny_sets import CLASSES
+
+TILES = ("--tile", 64, 48, "--overlap", 10, 6, "--device", "cpu")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_detector(tmp_path_factory.mktemp("detector"), NAMES[0])
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    cv2.imwrite(str(folder / "b.png"), noise(150, 101, seed=1))
+    cv2.imwrite(str(folder / "sub" / "a.jpg"), noise(60, 40, seed=2))
+    return folder
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture,
+    detector: tuple[Path, Path],
+) -> Run:
+    """Run the command in this process; return status, output and error output."""
+
+    def run(
+        *arguments: object, files: tuple[Path, Path] = detector
+    ) -> tuple[int, str, str]:
+        status = main(["detect", *map(str, files), *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def changes(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in written(folder)}
+
+
+def test_end_to_end(detector: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "fpn_necks",
+        "detect",
+        *detector,
+        images,
+        out,
+        *TILES,
+    ]
+    result = subprocess.run(
+        [*map(str, command), "--score-thr", "0.1"],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert set(written(out)) == {
+        "settings.json",
+        "images.json",
+        "detections.json",
+        "detections/b.png.json",
+        "detections/sub/a.jpg.json",
+        "drawn/b.png",
+        "drawn/sub/a.jpg",
+    }
+    assert "2/2" in result.stderr
+    truth = COCO(str(out / "images.json"))
+    assert [category["name"] for category in truth.cats.values()] == list(CLASSES)
+    names = {image["file_name"]: image for image in truth.imgs.values()}
+    assert list(names) == ["b.png", "sub/a.jpg"]
+    found = truth.loadRes(str(out / "detections.json"))
+    assert str(len(found.anns)) == result.stdout.splitlines()[-1].split()[0]
+    model = init_detector(*map(str, detector), device="cpu")
+    for name, image in names.items():
+        expected = detect_sliced(
+            model, images / name, (64, 48), (10, 6), score_threshold=0.1
+        )
+        boxes = expected.pred_instances.bboxes.numpy()
+        assert len(boxes) > 5
+        assert (image["height"], image["width"]) == expected.ori_shape
+        annotations = found.imgToAnns[image["id"]]
+        actual = np.array([annotation["bbox"] for annotation in annotations])
+        actual[:, 2:] += actual[:, :2]
+        np.testing.assert_allclose(actual, boxes, atol=1e-4)
+        labels = expected.pred_instances.labels.tolist()
+        assert [a["category_id"] - 1 for a in annotations] == labels
+        drawn = cv2.imread(str(out / "drawn" / name))
+        original = cv2.imread(str(images / name))
+        assert drawn.shape == original.shape
+        assert (drawn != original).any()
+    # What draws detections of other tools draws these as well.
+    samples = load_samples(
+        out / "images.json", out / "detections.json", images, 2, score_threshold=0
+    )
+    assert sum(len(sample.detections) for sample in samples) == len(found.anns)
+
+
+def test_goes_on_where_it_stopped(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(images, out, *TILES)[0] == 0
+    complete = written(out)
+    before = changes(out)
+    (out / "drawn" / "b.png").unlink()
+    (out / "drawn" / "sub" / "a.jpg").unlink()
+    (out / "detections" / "sub" / "a.jpg.json").unlink()
+    (out / "detections.json").unlink()
+    assert run(images, out, *TILES)[0] == 0
+    assert written(out) == complete
+    kept = "detections/b.png.json"
+    assert changes(out)[kept] == before[kept]
+    before = changes(out)
+    assert run(images, out, *TILES)[0] == 0
+    for name in ("drawn/b.png", "drawn/sub/a.jpg", kept):
+        assert changes(out)[name] == before[name]
+
+
+def test_never_overwrites_without_force(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(images, out, *TILES)[0] == 0
+    before = changes(out)
+    status, _, error = run(images, out, *TILES, "--score-thr", 0.7)
+    assert status == 2
+    assert "score_threshold: 0.3, now 0.7" in error and error.count("\n") == 1
+    assert changes(out) == before
+    many = json.loads((out / "detections.json").read_text())
+    assert run(images, out, *TILES, "--score-thr", 0.7, "--force")[0] == 0
+    few = json.loads((out / "detections.json").read_text())
+    assert few == [found for found in many if found["score"] >= 0.7] != many
+    assert changes(out)["drawn/b.png"] != before["drawn/b.png"]
+
+
+def test_what_decides_the_result_is_looked_at(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    """An edited config, another checkpoint of the same name, a replaced image."""
+    config, weights, out = tmp_path / "c.py", tmp_path / "w.pth", tmp_path / "out"
+    text = detector[0].read_text()
+    config.write_text(text)
+    weights.write_bytes(detector[1].read_bytes())
+    files = config, weights
+    assert run(images, out, *TILES, files=files)[0] == 0
+    first = changes(out)
+    # What decides nothing, and the same content again, change nothing.
+    config.write_text(text + "\nlr = 7\n")
+    weights.write_bytes(detector[1].read_bytes())
+    cv2.imwrite(str(images / "b.png"), noise(150, 101, seed=4))
+    assert run(images, out, *TILES, files=files)[0] == 0
+    kept, redone = "detections/sub/a.jpg.json", "detections/b.png.json"
+    assert changes(out)[kept] == first[kept]
+    for name in (redone, "drawn/b.png"):
+        assert changes(out)[name] > first[name]
+    config.write_text(text + "\nmodel['test_cfg']['nms_pre'] = 7\n")
+    status, _, error = run(images, out, *TILES, files=files)
+    assert status == 2 and "other settings (config: it has changed)" in error
+    config.write_text(text)
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"]["bbox_head.retina_reg.bias"] += 1
+    torch.save(content, weights)
+    status, _, error = run(images, out, *TILES, files=files)
+    assert status == 2 and "other settings (checkpoint: it has changed)" in error
+    assert run(images, out, *TILES, "--force", files=files)[0] == 0
+    assert changes(out)[kept] > first[kept]
+
+
+def with_config(detector: tuple[Path, Path], path: Path, extra: str) -> Path:
+    path.write_text(detector[0].read_text() + extra)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("metainfo", "meta", "names"),
+    [
+        (dict(classes=("x", "y")), dict(dataset_meta=dict(classes=("a", "b"))), "a b"),
+        (dict(classes=("x", "y")), dict(CLASSES=("a", "b")), "a b"),
+        (dict(classes=("x", "y")), {}, "x y"),
+        (dict(classes=("x",)), {}, "x class 1"),
+        (None, {}, "class 0 class 1"),  # the data set's own are COCO's 80
+    ],
+)
+def test_classes_are_never_guessed(
+    run: Run,
+    detector: tuple[Path, Path],
+    images: Path,
+    tmp_path: Path,
+    metainfo: dict | None,
+    meta: dict,
+    names: str,
+) -> None:
+    extra = f"\ntest_dataloader['dataset']['metainfo'] = {metainfo!r}\n"
+    config = with_config(detector, tmp_path / "c.py", extra)
+    content = torch.load(detector[1], weights_only=True)
+    weights = tmp_path / "w.pth"
+    torch.save(dict(state_dict=content["state_dict"], meta=meta), weights)
+    assert len(CLASSES) == 2
+    assert run(images, tmp_path / "out", *TILES, files=(config, weights))[0] == 0
+    coco = json.loads((tmp_path / "out" / "images.json").read_text())
+    assert " ".join(category["name"] for category in coco["categories"]) == names
+    ids = {category["id"] for category in coco["categories"]}
+    found = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert found and {x["category_id"] for x in found} <= ids
+
+
+def test_a_detector_of_one_channel(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    extra = """
+model['data_preprocessor'].update(mean=[127.0], std=[50.0], bgr_to_rgb=False)
+model['backbone']['in_channels'] = 1
+test_dataloader['dataset']['pipeline'][0]['color_type'] = 'grayscale'
+"""
+    config = with_config(detector, tmp_path / "gray.py", extra)
+    content = torch.load(detector[1], weights_only=True)
+    stem = content["state_dict"]["backbone.conv1.weight"]
+    content["state_dict"]["backbone.conv1.weight"] = stem.sum(1, keepdim=True)
+    torch.save(content, tmp_path / "gray.pth")
+    cv2.imwrite(str(images / "deep.png"), noise(80, 64).astype(np.uint16) * 200)
+    files = config, tmp_path / "gray.pth"
+    status, output, error = run(images, tmp_path / "out", *TILES, files=files)
+    assert status == 0, error
+    assert "on 3 images" in output
+    assert cv2.imread(str(tmp_path / "out" / "drawn" / "deep.png")).shape == (64, 80, 3)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_file_names_that_are_not_utf_8(run: Run, images: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(images / "b.png", images / name)
+    out = tmp_path / "out"
+    assert run(images, out, *TILES)[0] == 0
+    assert (out / "drawn" / name).exists()
+    known = json.loads((out / "images.json").read_text())["images"]
+    assert [image["file_name"] for image in known] == ["b.png", name, "sub/a.jpg"]
+    load_samples(out / "images.json", out / "detections.json", images, 3)
+    (images / name).write_bytes(b"no image")
+    status, _, error = run(images, out, *TILES)
+    assert status == 1 and "\nerror: caf\\udce9.png: cannot read" in f"\n{error}"
+
+
+def test_bad_images_do_not_stop_it(run: Run, images: Path, tmp_path: Path) -> None:
+    (images / "a bad one.png").write_bytes(b"no image")
+    (images / "empty.jpg").write_bytes(b"")
+    out = tmp_path / "out"
+    status, output, error = run(images, out, *TILES)
+    assert status == 1
+    assert "on 2 images" in output
+    messages = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(messages) == 3
+    assert messages[0].startswith("error: a bad one.png: cannot read the image")
+    assert messages[1].startswith("error: empty.jpg: cannot read the image")
+    assert messages[2] == "error: 2 of 4 images failed"
+    assert error.splitlines()[-3:] == messages
+    known = json.loads((out / "images.json").read_text())["images"]
+    assert [image["file_name"] for image in known] == ["b.png", "sub/a.jpg"]
+    # A mended image is done in the next run; ids count all images of the folder.
+    cv2.imwrite(str(images / "a bad one.png"), noise(20, 20))
+    (images / "empty.jpg").unlink()
+    assert run(images, out, *TILES)[0] == 0
+    known = json.loads((out / "images.json").read_text())["images"]
+    assert [image["id"] for image in known] == [1, 2, 3]
+
+
+def test_one_image_without_picture(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--whole-image", "--no-resize", "--class-agnostic", "--nms-thr", 0.4)
+    options += ("--keep-cut-boxes", "--max-detections", 3, "--score-thr", 0)
+    assert run(images / "b.png", out, *TILES, *options, "--json-only")[0] == 0
+    assert not (out / "drawn").exists()
+    assert len(json.loads((out / "detections.json").read_text())) == 3
+    # Pictures can be had later, from the detections that are there.
+    assert run(images / "b.png", out, *TILES, *options)[0] == 0
+    assert (out / "drawn" / "b.png").exists()
+
+
+def test_output_inside_the_input(run: Run, images: Path) -> None:
+    out = images / "out"
+    for _ in range(2):
+        status, output, _ = run(images, out, *TILES)
+        assert status == 0 and "on 2 images" in output
+    assert run(images, images, *TILES)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--overlap", 64, 6), "overlap_wh must be smaller"),
+        (("--batch-size", 0), "batch_size"),
+        (("--score-thr", 30), "score_threshold"),
+        (("--nms-thr", 0), "nms_threshold"),
+        (("--border-margin", -1), "border_margin"),
+        (("--device", "cuda:77"), ""),
+    ],
+)
+def test_wrong_options(
+    run: Run, images: Path, tmp_path: Path, options: tuple, message: str
+) -> None:
+    status, output, error = run(images, tmp_path / "out", *TILES, *options)
+    assert (status, output) == (2, "") or message == ""
+    assert status == 2
+    assert error.splitlines()[-1].startswith("error: ") and message in error
+
+
+def test_missing_files(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    missing = tmp_path / "missing"
+    for files, source in (
+        ((missing, detector[1]), images),
+        ((detector[0], missing), images),
+        (detector, missing),
+    ):
+        status, _, error = run(source, out, *TILES, files=files)
+        assert status == 2
+        assert error.startswith("error: ") and str(missing) in error
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("content", ["model = (", "answer = 42"])
+def test_broken_configs_are_told_in_a_line(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path, content: str
+) -> None:
+    config = tmp_path / "broken.py"
+    config.write_text(content)
+    files = (config, detector[1])
+    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
+    assert status == 2 and "Traceback" not in error
+    assert error.splitlines()[-1].startswith("error: ")
+
+
+def test_broken_checkpoint_is_told_in_a_line(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "broken.pth"
+    checkpoint.write_bytes(b"not a checkpoint")
+    files = (detector[0], checkpoint)
+    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
+    assert status == 2 and "Traceback" not in error
+    assert error.splitlines()[-1].startswith("error: ")

@@ -1,0 +1,184 @@
+"""`fpn-necks` and `python -m fpn_necks`, as users call them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fpn_necks import __version__
+from fpn_necks.cli import COMMANDS, main
+from fpn_necks.cli.tiny_person import COMMANDS as TINY_PERSON
+from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
+
+CLONE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of configs like the shipped one."""
+    names = [
+        "_base_/datasets/tiny.py",
+        "asff/retinanet_r50_asff_1x_coco.py",
+        "asff/_base_/part.py",
+        "aug_fpn/faster-rcnn_r50_aug-fpn_1x_coco.py",
+        "drfpn/same.py",
+        "other/same.py",
+        "asff/metafile.yml",
+    ]
+    for name in names:
+        path = tmp_path / "configs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "configs"
+
+
+def call(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fpn_necks", *words],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(CLONE)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_list_leaves_out_base_files_and_is_sorted(folder: Path) -> None:
+    assert list_configs(folder) == [
+        "asff/retinanet_r50_asff_1x_coco.py",
+        "aug_fpn/faster-rcnn_r50_aug-fpn_1x_coco.py",
+        "drfpn/same.py",
+        "other/same.py",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retinanet_r50_asff_1x_coco",
+        "retinanet_r50_asff_1x_coco.py",
+        "asff/retinanet_r50_asff_1x_coco",
+        "asff/retinanet_r50_asff_1x_coco.py",
+    ],
+)
+def test_names(name: str, folder: Path) -> None:
+    path = config_path(name, folder)
+    assert path == folder.resolve() / "asff/retinanet_r50_asff_1x_coco.py"
+    assert path.is_absolute()
+
+
+@pytest.mark.parametrize("name", ["retinanet_r50_asf_1x_coco", "asff"])
+def test_unknown_name_gets_the_most_similar(name: str, folder: Path) -> None:
+    with pytest.raises(LookupError, match="asff/retinanet_r50_asff_1x_coco.py"):
+        config_path(name, folder)
+
+
+def test_unknown_name_without_similar_ones(folder: Path) -> None:
+    with pytest.raises(LookupError) as caught:
+        config_path("zzzz", folder)
+    assert "did you mean" not in str(caught.value)
+    assert "`fpn-necks configs` lists all" in str(caught.value)
+
+
+def test_released_names_find_ours() -> None:
+    with pytest.raises(LookupError, match="did you mean augfpn/"):
+        config_path("retinanet_r50_highfpn_1x_coco")
+
+
+def test_ambiguous_name_lists_the_candidates(folder: Path) -> None:
+    with pytest.raises(LookupError, match=r"drfpn/same\.py or other/same\.py"):
+        config_path("same", folder)
+    assert config_path("drfpn/same", folder).is_file()
+
+
+def test_folder_of_a_wheel_comes_first(tmp_path: Path) -> None:
+    package = tmp_path / "fpn_necks"
+    (tmp_path / "configs").mkdir()
+    package.mkdir()
+    assert configs_folder(package) == tmp_path / "configs"
+    (package / ".mim" / "configs").mkdir(parents=True)
+    assert configs_folder(package) == package / ".mim" / "configs"
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="incomplete"):
+        configs_folder(tmp_path / "fpn_necks")
+
+
+def test_each_shipped_config_is_found_by_its_listed_name(tmp_path: Path) -> None:
+    listed = call("configs", directory=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    names = listed.stdout.split()
+    assert names == list_configs()
+    assert names
+    for name in names:
+        assert config_path(name).is_file()
+    found = call("configs", Path(names[0]).stem, directory=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == f"{CLONE.resolve() / 'configs' / names[0]}\n"
+
+
+LIGHT = (["--version"], ["--help"], ["configs"], ["reproduce", "list"])
+"""Commands that need neither torch nor OpenMMLab."""
+
+
+@pytest.mark.parametrize("start", ["-m", "-mfpn_necks", "script"])
+@pytest.mark.parametrize("words", LIGHT, ids=" ".join)
+def test_light_commands_import_neither_torch_nor_openmmlab(
+    words: list[str], start: str, tmp_path: Path
+) -> None:
+    # Each of these would end the command, were it imported.
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in ("torch", "mmcv", "mmdet", "mmengine", "numpy"):
+        (hidden / f"{name}.py").write_text("raise SystemExit('imported')")
+    (hidden / "fpn_necks").symlink_to(CLONE / "fpn_necks")
+    script = tmp_path / "bin" / "fpn-necks"  # as pip writes it
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom fpn_necks.cli import main\nsys.exit(main())\n")
+    command = {"-m": ["-m", "fpn_necks"], "-mfpn_necks": ["-Xdev", "-mfpn_necks"]}
+    result = subprocess.run(
+        [sys.executable, *command.get(start, [str(script)]), *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(hidden)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    if words == ["--version"]:
+        assert result.stdout == f"{__version__}\n"
+    if words == ["--help"]:
+        assert len(result.stdout.splitlines()) <= 25  # a screen
+        assert set(COMMANDS) <= set(result.stdout.split())
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture) -> None:
+    groups = {
+        "tiny-person": TINY_PERSON,
+        "reproduce": ("list", "show", "run", "report"),
+    }
+    for name in COMMANDS:
+        for words in ([name], *([name, inner] for inner in groups.get(name, ()))):
+            with pytest.raises(SystemExit) as stopped:
+                main([*words, "--help"])
+            assert stopped.value.code == 0
+            assert f"usage: fpn-necks {' '.join(words)} " in capsys.readouterr().out
+
+
+def test_other_modules_started_with_m_do_register(tmp_path: Path) -> None:
+    # `python -m other` where other imports fpn_necks while -m is still at work.
+    package = tmp_path / "other"
+    package.mkdir()
+    (package / "__init__.py").write_text("import fpn_necks\n")
+    (package / "__main__.py").write_text("print('never reached')\n")
+    (tmp_path / "torch.py").write_text("raise ImportError('torch was asked for')")
+    result = subprocess.run(
+        [sys.executable, "-m", "other"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CLONE)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode != 0
+    assert "torch was asked for" in result.stderr

@@ -1,0 +1,263 @@
+"""The command line: what it prints, runs, writes and refuses; docs/reproduce.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fpn_necks.cli import main
+from fpn_necks.reproduction import load_tables, running
+from fpn_necks.reproduction.planning import CONFIG_FILE, RESULT_FILE, RUN_FILE
+from fpn_necks.reproduction.running import OUTPUT_FILE, run_all
+from tests.reproduction.tiny_table import (
+    in_this_process,
+    small_options,
+    tables_folder,
+    written,
+)
+from tests.shared_data import shared
+from tests.tiny_sets import write_coco_set
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reproduce.md"
+TABLE = "tiny-table-1"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:  # fmt: skip
+    """Run the command in this process, in a folder of its own, on the tiny table."""
+    monkeypatch.chdir(tmp_path)
+    tables = tables_folder(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main(["reproduce", "--tables", str(tables), *map(str, arguments)])
+        signal.signal(signal.SIGTERM, before)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    write_coco_set(tmp_path / "set", num_images=2)
+    values = small_options(tmp_path / "set") | {"train_cfg.max_epochs": 1}
+    return [f"{key}={written(value)}" for key, value in values.items()]
+
+
+def test_list_and_show(run: Run) -> None:
+    status, output, _ = run("list")
+    assert status == 0
+    assert output.splitlines()[1].split()[:4] == [TABLE, "2", "1", "1"]
+    status, output, _ = run("show", TABLE)
+    assert status == 0 and output.startswith("# FPN and S-α FPN in small\n")
+
+
+def test_run_and_report(
+    run: Run, options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    replacement = partial(run_all, execute=in_this_process)
+    monkeypatch.setattr(running, "run_all", replacement)
+    words = ("run", TABLE, "--rows", "fpn", "--cfg-options", *options)
+    status, output, errors = run(*words)
+    assert status == 0, errors
+    assert "row 1 of 1: FPN; 0 finished, 0 failed" in output
+    assert "1 finished, 0 failed" in output.splitlines()[-1]
+    status, output, _ = run(*words)
+    assert status == 0 and "FPN: finished before" in output
+    status, output, _ = run("report", TABLE)
+    assert status == 0
+    folder = tmp_path / "work_dirs/reproduction" / TABLE
+    text = (folder / "report.md").read_text()
+    assert text.strip() in output
+    assert "**not comparable**: " in text and "not run" in text
+    report = json.loads((folder / "report.json").read_text())
+    (group,) = report["rows"][0]["measured"]
+    result = json.loads((folder / "fpn/seed0/result.json").read_text())
+    measured = group["metrics"]["AP"]["mean"]
+    assert measured == pytest.approx(100 * result["metrics"]["coco/bbox_mAP"])
+    assert (folder / "report.png").stat().st_size > 10_000
+
+
+def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    status, output, _ = run(
+        "run", TABLE, "--dry-run", "--data-root", "no", "--launcher", "slurm",
+        "--gpus", 8, "--cfg-options", "train_cfg.max_epochs=3",
+    )  # fmt: skip
+    assert status == 0
+    assert "for all rows: train_cfg.max_epochs=3" in output
+    assert "row 2 of 2: S-α, α = 0.5, seed 0\n" in output
+    assert "  option: model.neck.fusion_factor=0.5\n" in output
+    assert output.count("  command: srun ") == 2
+    assert "  data: no/annotations/instances_train2017.json is missing" in output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("show", "tiny-table-2"), "no table 'tiny-table-2'.*tiny-table-1"),
+        (("run", TABLE, "--rows", "fpm"), "no row 'fpm'; near ones: .*fpn"),
+        (("run", TABLE, "--rows", "another system"), "is quoted: from its own paper"),
+        (("run", TABLE), "row 'FPN': data/coco/.*train2017.json is missing.*data-root"),
+        (("run", TABLE, "--gpus", 2), "gpus=2 needs a launcher"),
+        (("run", TABLE, "--seeds", "-1"), "--seeds must be at least 0, got -1"),
+        (
+            ("run", TABLE, "--cfg-options", "train_dataloader.dataset.pipeline.9=1"),
+            "row 'FPN': option train_dataloader.dataset.pipeline.9=1 does not fit",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line(run: Run, words: tuple, message: str) -> None:
+    status, output, errors = run(*words)
+    assert status == 2 and output == ""
+    (line,) = errors.splitlines()
+    assert line.startswith("error: ") and re.search(message, line)
+
+
+def test_a_failed_row_is_status_1(run: Run, options: list[str], monkeypatch) -> None:
+    monkeypatch.setattr(running, "run_all", partial(run_all, execute=lambda *_: 5))
+    status, output, errors = run("run", TABLE, "--cfg-options", *options)
+    assert status == 1 and output.splitlines()[-1] == "0 finished, 2 failed"
+    assert [line.split(": ")[1] for line in errors.splitlines()] == [
+        "FPN", "S-α, α = 0.5",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_says_how_to_go_on(run: Run, options: list[str], monkeypatch) -> None:
+    def stop(*_) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run_all", partial(run_all, execute=stop))
+    status, _, errors = run("run", TABLE, "--cfg-options", *options)
+    assert status == 130
+    assert errors == (
+        "interrupted in 'FPN'; the same command goes on from the last checkpoint\n"
+    )
+
+
+# ------------------------------------------------------------------ docs/reproduce.md
+
+
+def commands_of_the_page() -> list[list[str]]:
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("words", commands_of_the_page(), ids=" ".join)
+def test_commands_of_the_page(
+    words: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Everything but the training itself is done."""
+    assert words[:2] == ["python", "fpn-necks reproduce"]
+    monkeypatch.chdir(tmp_path)
+    tables = tables_folder(tmp_path)
+    tables.rename(tmp_path / "my_tables")
+    arguments = words[2:]
+    if "run" in arguments and "--dry-run" not in arguments:
+        arguments.insert(arguments.index("run") + 2, "--dry-run")
+    before = signal.getsignal(signal.SIGTERM)
+    status = main(["reproduce", *arguments])
+    signal.signal(signal.SIGTERM, before)
+    output, errors = capsys.readouterr()
+    assert status == 0 and errors == "" and len(output) > 100
+
+
+def test_tables_and_files_of_the_page() -> None:
+    text = PAGE.read_text()
+    named = {
+        words[3] for words in commands_of_the_page() if words[2] in ("run", "show")
+    }
+    assert named and named <= set(load_tables())
+    for name in (CONFIG_FILE, RUN_FILE, RESULT_FILE, OUTPUT_FILE):
+        assert f"`{name}`" in text
+    assert "work_dirs/reproduction" in text
+
+
+# --------------------------------------------------------- the proof, on real images
+
+REAL = {
+    "model.backbone.init_cfg": None,
+    "model.backbone.depth": 18,
+    "model.neck.in_channels": [64, 128, 256, 512],
+    "model.roi_head.bbox_head.fc_out_channels": 64,
+    "model.train_cfg.rpn_proposal.max_per_img": 50,
+    "model.test_cfg.rpn.max_per_img": 50,
+    "model.test_cfg.rcnn.score_thr": 0.0,
+    "train_dataloader.dataset.indices": [0, 1],
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+    "train_dataloader.dataset.pipeline.2.scale": (160, 128),
+    "val_dataloader.dataset.indices": [0, 1],
+    "val_dataloader.num_workers": 0,
+    "val_dataloader.persistent_workers": False,
+    "val_dataloader.dataset.pipeline.1.scale": (160, 128),
+    "train_cfg.max_epochs": 2,  # of one step each
+    "default_hooks.checkpoint.max_keep_ckpts": 1,
+}
+
+
+def reproduce(arguments: list[object], folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fpn_necks", "reproduce", *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_all_of_a_real_table_killed_and_continued(tmp_path: Path) -> None:
+    data = shared("data/tiny_coco")
+    table = "augfpn-table-2"
+    rows = load_tables()[table].rows
+    words = ["run", table, "--work-dir", "w", "--data-root", data, "--cfg-options",
+             *(f"{key}={written(value)}" for key, value in REAL.items())]  # fmt: skip
+    process = reproduce(words, tmp_path)
+    third = tmp_path / "w" / table / rows[2].slug / "seed0"
+    deadline = time.monotonic() + 900
+    while not (third / "last_checkpoint").is_file():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)  # as when the machine stops
+    process.wait()
+    assert not (third / "result.json").is_file()
+    process = reproduce(words, tmp_path)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "row 2 of 8: CS: finished before" in output
+    assert "row 3 of 8: RFA, goes on from its last checkpoint" in output
+    assert "8 finished, 0 failed" in output
+    assert (third / "output.txt").read_text().count("resumed epoch: 1, iter: 1") == 1
+    process = reproduce(["report", table, "--work-dir", "w"], tmp_path)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    report = json.loads((tmp_path / "w" / table / "report.json").read_text())
+    assert len(report["rows"]) == 8
+    for row in report["rows"]:
+        (group,) = row["measured"]
+        assert group["runs"][0]["iterations"] == 2
+        assert group["metrics"]["AP"]["mean"] is not None
+        assert {"data set", "image size", "schedule"} <= {
+            *re.split(": |, ", row["status"])
+        }
