@@ -1,22 +1,350 @@
 """Write the tables of docs/model_zoo.md, or check that they are up to date.
 
 Parameters and multiply-adds of every shipped config are counted anew, without data and
-weights: about a minute. The exit status is 0, 1 if --check finds the page out of date
-and 2 if the page cannot be written.
+weights: about a minute. AP are the papers', from the tables of `reproduce`. The exit
+status is 0, 1 if --check finds the page out of date and 2 if it cannot be written.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import sys
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
+
+from fpn_necks.costs import count_costs
+from fpn_necks.costs.report import markdown_rows
 from fpn_necks.io import write_text
-from fpn_necks.reproduction import load_papers
-from fpn_necks.reproduction.model_zoo import make_tables, replace_tables
+from fpn_necks.reproduction import Paper, Row, Table, load_papers
+from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_zoo.md"
+BEGIN = "<!-- tables: written by tools/make_model_zoo.py -->"
+END = "<!-- end of the tables -->"
+KINDS = ("reproduction", "simple")
+DETECTORS = {
+    "atss": "ATSS",
+    "cascade-mask-rcnn": "Cascade Mask R-CNN",
+    "cascade-rcnn": "Cascade R-CNN",
+    "faster-rcnn": "Faster R-CNN",
+    "fcos": "FCOS",
+    "freeanchor": "FreeAnchor",
+    "fsaf": "FSAF",
+    "grid-rcnn": "Grid R-CNN",
+    "libra-faster-rcnn": "Libra R-CNN",
+    "mask-rcnn": "Mask R-CNN",
+    "retinanet": "RetinaNet",
+    "sparse-rcnn": "Sparse R-CNN",
+    "yolov3": "YOLOv3",
+}
+DATA = {
+    "cityscapes": "Cityscapes",
+    "coco": "COCO",
+    "coco100": "COCO at 100 px",
+    "synthetic-tiny-person": "drawn tiny people",
+    "tinycitypersons": "Tiny CityPersons",
+    "tinyperson": "TinyPerson",
+}
+HEADER = (
+    "config",
+    "kind",
+    "detector",
+    "backbone",
+    "schedule",
+    "data",
+    "parameters (M)",
+    "multiply-adds (G)",
+    "the paper's AP, quoted",
+    "AP here",
+)
+
+_CITY_PERSONS_QUARTER = (256, 512)  # images of Tiny CityPersons are never resized
+_YOLO_SIZE = (416, 416)  # the ASFF paper has it, beside the 608 of the config
+_COCO_IMAGE = (480, 640)  # the most frequent size, where a config scales by a factor
+_PADDING = 32  # batches are padded to multiples of it, so are the sizes counted at
+_HEADLINES = ("AP", "mask_AP", "AP50_tiny", "MR50_tiny")
+_FALLBACKS = ("AP50", "AP50_all")
+
+
+def describe_backbone(backbone: Mapping[str, Any]) -> str:
+    """Return the usual name of a backbone's config, such as ``ResNet-50 (caffe)``.
+
+    Raises:
+        ValueError: If its type is unknown here.
+    """
+    kind = backbone["type"]
+    if kind == "Darknet":
+        return f"DarkNet-{backbone['depth']}"
+    if kind == "SwinTransformer":
+        names = {(96, (2, 2, 6, 2)): "Swin-T"}
+        return names[backbone["embed_dims"], tuple(backbone["depths"])]
+    if kind == "ResNeXt":
+        groups, width = backbone["groups"], backbone["base_width"]
+        return f"ResNeXt-{backbone['depth']}-{groups}x{width}d"
+    if kind != "ResNet":
+        raise ValueError(f"no name for the backbone {kind!r}")
+    dilated = "-DC5" if backbone.get("dilations", (1,))[-1] > 1 else ""
+    caffe = " (caffe)" if backbone.get("style") == "caffe" else ""
+    return f"ResNet-{backbone['depth']}{dilated}{caffe}"
+
+
+def describe_schedule(config: Config) -> str:
+    """Return length and batch, such as ``12 epochs, 16 images``."""
+    loop, dataset = config.train_cfg, config.train_dataloader.dataset
+    if "max_iters" in loop:
+        length = f"{loop.max_iters} steps"
+    else:
+        length = f"{loop.max_epochs} epochs"
+        if dataset.type == "RepeatDataset":
+            length += f" of {dataset.times} passes"
+    return f"{length}, {config.auto_scale_lr.base_batch_size} images"
+
+
+def read_kinds(readme: Path) -> dict[str, str]:
+    """Read which configs are a ``reproduction`` and which ``simple``.
+
+    Args:
+        readme: A method's README; in its tables, a cell of that word says it of all
+            configs that the row links to.
+
+    Returns:
+        The kinds by the configs' names.
+
+    Raises:
+        ValueError: If a row with configs has no kind or several.
+    """
+    found = {}
+    for line in readme.read_text(encoding="utf-8").splitlines():
+        names = re.findall(r"\]\(([^)/]+)\.py\)", line)
+        if not names or not line.startswith("|"):
+            continue
+        kinds = [word.strip() for word in line.split("|") if word.strip() in KINDS]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"{readme}: the row of {names[0]} needs a cell of "
+                f"{' or '.join(KINDS)}, not {len(kinds)}"
+            )
+        found |= dict.fromkeys(names, kinds[0])
+    return found
+
+
+def is_trained_by(row: Row, name: str, config: Config) -> bool:
+    """Return whether a config trains a row of a table as it is.
+
+    Args:
+        row: The row.
+        name: ``folder/name`` of the config, without ``.py``.
+        config: The config; options of the row must be in it already.
+    """
+    if row.config != name:
+        return False
+    return all(_plain(config, key) == value for key, value in row.options.items())
+
+
+def _plain(config: Any, key: str) -> Any:
+    """Return the value of a dotted key as YAML would have it, None if there is none."""
+    for part in key.split("."):
+        if isinstance(config, list | tuple):
+            in_range = part.isdecimal() and int(part) < len(config)
+            config = config[int(part)] if in_range else None
+        elif isinstance(config, Mapping | Config):
+            config = config.get(part)
+        else:
+            return None
+    return list(config) if isinstance(config, tuple) else config
+
+
+def quote(table: Table, row: Row) -> str | None:
+    """Return a row's main numbers with their names and data; None if it has none."""
+    for names in (_HEADLINES, _FALLBACKS):
+        parts = []
+        for metric in table.metrics:
+            value = row.values[metric.name]
+            if metric.name not in names or (
+                value is None and metric.name not in row.illegible
+            ):
+                continue
+            label = metric.name.replace("mask_", "")
+            if metric.log and "segm" in metric.log:
+                label = f"mask {label}"
+            number = "illegible" if value is None else str(value)
+            parts.append(f"{label} {number}")
+        if parts:
+            return f"{', '.join(parts)} on {table.dataset.removeprefix('coco-')}"
+    return None
+
+
+def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, list[str]]:
+    """Return what the papers printed for the training of a config, and the rows' notes.
+
+    Args:
+        name: ``folder/name`` of the config, without ``.py``.
+        config: The config.
+        papers: The papers' tables.
+    """
+    numbers: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
+    starts, with_options = [], []
+    for table in (table for paper in papers for table in paper.tables):
+        for row in table.rows:
+            before = row.pretraining
+            if before is not None and before.config == name and not before.options:
+                starts.append(table.id)
+            if not is_trained_by(row, name, config):
+                with_options += [table.id] * (row.config == name)
+                continue
+            text = quote(table, row)
+            if text is not None:
+                numbers.setdefault(text, []).append(table.id)
+            if row.note:
+                notes.setdefault(row.note, []).append(f"{table.id}, {row.name}")
+    cells = [f"{text} ({_joined(tables)})" for text, tables in numbers.items()]
+    if starts:
+        cells.append(f"none: pre-training for {_joined(starts)}")
+    if not cells and with_options:
+        cells.append(f"with options: {_joined(with_options)}")
+    return "; ".join(cells) or "none", [
+        f"{note} ({'; '.join(rows)})" for note, rows in notes.items()
+    ]
+
+
+def _joined(tables: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(tables))
+
+
+def make_row(
+    name: str, kind: str, papers: Sequence[Paper]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Make a config's row, whose columns are ``HEADER``, and the notes of its quotes.
+
+    Args:
+        name: Of a shipped config, ``folder/name.py``.
+        kind: One of ``KINDS``.
+        papers: The papers' tables.
+
+    Raises:
+        ValueError: If detector, data or backbone of the config have no name here.
+        TypeError: If its costs cannot be counted.
+    """
+    config = Config.fromfile(config_path(name))
+    stem = Path(name).stem
+    detector, data = stem.split("_")[0], stem.split("_")[-1]
+    for word, known in ((detector, DETECTORS), (data, DATA)):
+        if word not in known:
+            raise ValueError(f"'{word}' of {name} is not one of {', '.join(known)}")
+    sizes = image_sizes(config)
+    cost = count_costs(config, sizes)
+    parameters = f"{cost.parameters / 1e6:.2f}"
+    if cost.training_parameters:
+        parameters += f" (training: +{cost.training_parameters / 1e6:.2f})"
+    quoted, notes = quotes(name.removesuffix(".py"), config, papers)
+    cells = (
+        f"[{stem}](../configs/{name})",
+        kind,
+        DETECTORS[detector],
+        describe_backbone(config.model.backbone),
+        describe_schedule(config),
+        DATA[data],
+        parameters,
+        ", ".join(
+            f"{count / 1e9:.1f} at {height}x{width}"
+            for (height, width), count in cost.multiply_adds.items()
+        ),
+        quoted,
+        "not trained here",
+    )
+    return cells, notes
+
+
+def make_tables(
+    papers: Sequence[Paper], say: Callable[[str], None] = lambda line: None
+) -> str:
+    """Write a Markdown table per folder of configs.
+
+    Args:
+        papers: The papers' tables.
+        say: Gets a line per folder.
+
+    Raises:
+        ValueError: As ``make_row`` and ``read_kinds``, or if a README does not say the
+            kind of a config.
+    """
+    names = list_configs()
+    blocks = []
+    for folder in sorted({name.split("/")[0] for name in names}):
+        here = [name for name in names if name.startswith(f"{folder}/")]
+        say(f"{folder}: {len(here)} configs")
+        readme = configs_folder() / folder / "README.md"
+        kinds = read_kinds(readme)
+        title = readme.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        lines = []
+        notes: dict[str, None] = {}
+        for name in here:
+            stem = Path(name).stem
+            # The demo is no method's training and stands in no table of the README.
+            if stem not in kinds and "_demo_" not in stem:
+                raise ValueError(f"{readme} does not say the kind of {stem}")
+            row, found = make_row(name, kinds.get(stem, "simple"), papers)
+            lines.append(row)
+            notes |= dict.fromkeys(found)
+        block = [f"## {title}", "", f"[README](../configs/{folder}/README.md)", ""]
+        block += markdown_rows(HEADER, lines)
+        if notes:
+            block += ["", "Of the trainings behind the quoted numbers:", ""]
+            block += [f"- {note}" for note in notes]
+        blocks.append("\n".join(block))
+    return "\n\n".join(blocks)
+
+
+def image_sizes(config: Config) -> list[tuple[int, int]]:
+    """Return the sizes of an image or tile that a config tests on, padded to 32 pixels.
+
+    A YOLOv3 is counted at two sizes.
+
+    Raises:
+        ValueError: If the config does not say its size.
+    """
+    dataset = config.test_dataloader.dataset
+    if dataset.get("tiles"):
+        width, height = dataset.tiles.size
+        return [(height, width)]
+    resizes = [step for step in dataset.pipeline if step.type == "Resize"]
+    if resizes and resizes[0].get("scale"):
+        longer, shorter = max(resizes[0].scale), min(resizes[0].scale)
+        size = (_padded(shorter), _padded(longer))
+        is_yolo = config.model.type == "YOLOV3"
+        return [size, _YOLO_SIZE] if is_yolo else [size]
+    if "citypersons" in dataset.data_root:
+        return [_CITY_PERSONS_QUARTER]
+    if resizes and "coco" in dataset.data_root:
+        height, width = _COCO_IMAGE
+        factor = resizes[0].scale_factor
+        return [(_padded(height * factor), _padded(width * factor))]
+    raise ValueError(f"no test size in {config.filename}")
+
+
+def _padded(pixels: float) -> int:
+    return math.ceil(pixels / _PADDING) * _PADDING
+
+
+def replace_tables(page: str, tables: str) -> str:
+    """Return a page with new tables between its markers.
+
+    Raises:
+        ValueError: If the page has not exactly one marker of each kind, in order.
+    """
+    parts = re.fullmatch(
+        f"(.*{re.escape(BEGIN)}\n).*({re.escape(END)}.*)", page, re.DOTALL
+    )
+    if parts is None or page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise ValueError(f"the page needs one line '{BEGIN}' and one '{END}' below it")
+    return f"{parts[1]}\n{tables}\n\n{parts[2]}"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

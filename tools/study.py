@@ -108,8 +108,7 @@ def data_roots(blocks: Sequence[Sequence[Any]], options: argparse.Namespace) -> 
 
 def run_cells(options: argparse.Namespace) -> int:
     """Train and test; return the exit status."""
-    from fpn_necks.reproduction.planning import Launch
-    from fpn_necks.reproduction.running import run_from_command_line
+    from fpn_necks.reproduction.run import Launch, run_from_command_line
     from fpn_necks.studies.cells import Cell, choose_blocks
     from fpn_necks.studies.planning import plan_blocks, plan_run
     from fpn_necks.studies.recipe import STUDY_SEEDS, TUNING_SEED
@@ -140,7 +139,7 @@ def list_cells(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Collect the results and write the page with its picture and the notes."""
-    from fpn_necks.reproduction.results import write_text
+    from fpn_necks.io import write_text
     from fpn_necks.studies.drawing import draw_sweep
     from fpn_necks.studies.report import NOTES, PAGE, PICTURE, RESULTS, TRIALS, page
     from fpn_necks.studies.results import collect, read_results, read_trials

@@ -1,8 +1,8 @@
 """Reproduce a table of the papers: train its rows, compare with the printed numbers.
 
-`list` and `show` print the tables, `run` trains and tests rows, one after the other,
-and `report` writes what was measured beside what the paper printed. An interrupted
-`run` goes on when it is started again. The exit status is 1 if a row failed.
+`list` and `show` print the tables, `run` trains and tests rows with mmdet's own
+tools/train.py, and `report` writes what was measured beside what the paper printed. An
+interrupted `run` goes on when it is started again. The exit status is 1 if a row failed.
 docs/reproduce.md shows it from the download to the report.
 """
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int | None:
     if options.action == "report":
         return _report(options, table)
     use_mmdet()
-    from ..reproduction.reporting import markdown_table
+    from ..reproduction.report import markdown_table
 
     print(markdown_table(table), end="")
     return None
@@ -74,13 +74,19 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="(default: none)",
     )
     add("--gpus", type=int, default=1, metavar="N", help="per node (default: 1)")
-    add("--nodes", type=int, default=1, metavar="N", help="(default: 1)")
+    add("--nodes", type=int, default=1, metavar="N", help="with slurm (default: 1)")
     add("--srun-args", default="", help="for srun, such as '-p PARTITION -t 24:00:00'")
     add("--seeds", type=int, nargs="+", default=[0], metavar="K", help="(default: 0)")
     add("--data-root", metavar="FOLDER", help="in the place of data/coco or the like")
     add_options(parser, text=", for all rows")
     add_options(parser, "--pretraining-cfg-options", ", of what rows start from")
     add("--dry-run", action="store_true", help="print what would be run")
+    add(
+        "--images-per-second",
+        type=float,
+        metavar="N",
+        help="one GPU's throughput in training, for the GPU hours of --dry-run",
+    )
 
 
 def _list(tables: dict[str, Table]) -> None:
@@ -99,58 +105,55 @@ def _run(options: argparse.Namespace, table: Table) -> int:
     """Train and test rows; return the exit status."""
     use_mmdet()
     from ..config_tools import read_options
-    from ..reproduction.data_files import missing_data
-    from ..reproduction.planning import Launch, Request, choose_rows, plan_runs
-    from ..reproduction.running import describe, run_from_command_line
+    from ..reproduction.run import (
+        Launch,
+        choose_rows,
+        describe,
+        plan_runs,
+        run_from_command_line,
+    )
 
     if any(seed < 0 for seed in options.seeds):
         raise ValueError(f"--seeds must be at least 0, got {min(options.seeds)}")
+    throughput = options.images_per_second
+    if throughput is not None and throughput <= 0:
+        raise ValueError(f"--images-per-second must be above 0, got {throughput}")
     launch = Launch(options.launcher, options.gpus, options.nodes, options.srun_args)
-    request = Request(
-        work_dir=options.work_dir,
-        seeds=tuple(dict.fromkeys(options.seeds)),
-        overrides=read_options(options.cfg_options),
-        pretraining_overrides=read_options(options.pretraining_cfg_options),
-        data_root=options.data_root,
-        launch=launch,
+    runs = plan_runs(
+        table,
+        choose_rows(table, options.rows),
+        options.work_dir,
+        tuple(dict.fromkeys(options.seeds)),
+        read_options(options.cfg_options),
+        read_options(options.pretraining_cfg_options),
+        options.data_root,
+        launch.world_size,
     )
-    runs = plan_runs(table, choose_rows(table, options.rows), request)
-    missing = {
-        run: text for run in range(len(runs)) if (text := missing_data(runs[run]))
-    }
+    missing = [run.missing_data() for run in runs]
     if options.dry_run:
-        if options.data_root:
-            print(f"for all rows: data in {options.data_root}")
-        for key, value in request.overrides.items():
-            print(f"for all rows: {key}={value!r}")
-        for number, run in enumerate(runs, 1):
-            print(f"row {number} of {len(runs)}: {run.label}, seed {run.facts['seed']}")
-            lines = describe(run, launch)
-            if number - 1 in missing:
-                lines.append(f"data: {missing[number - 1]}")
+        for number, (run, file) in enumerate(zip(runs, missing, strict=True), 1):
+            print(f"{number} of {len(runs)}: {run.label}, seed {run.facts['seed']}")
+            lines = describe(run, launch, throughput)
+            lines += [f"data: {file}"] if file else []
             print("".join(f"  {line}\n" for line in lines), end="")
             run.check_folder()
         return 0
-    for number, text in missing.items():
-        raise ValueError(f"row '{runs[number].label}': {text}")
+    for run, file in zip(runs, missing, strict=True):
+        if file:
+            raise ValueError(f"row '{run.label}': {file}")
     return run_from_command_line(runs, launch)
 
 
 def _report(options: argparse.Namespace, table: Table) -> None:
     """Write the report of a table and print its Markdown."""
     use_mmdet()
-    from ..reproduction.drawing import draw_report
-    from ..reproduction.reporting import gather, json_report, markdown_report
-    from ..reproduction.results import write_json, write_text
+    from ..io import write_text
+    from ..reproduction.report import csv_report, gather, markdown_report
 
-    reports = gather(table, options.work_dir)
+    found = gather(table, options.work_dir)
     out = options.out or options.work_dir / table.id
-    text = markdown_report(table, reports)
-    files = [out / "report.md", out / "report.json"]
-    write_text(files[0], text)
-    write_json(files[1], json_report(table, reports))
-    picture = out / "report.png"
-    if draw_report(table, reports, picture):
-        files.append(picture)
+    text = markdown_report(table, found)
+    write_text(out / "report.md", text)
+    write_text(out / "report.csv", csv_report(table, found))
     print(text)
-    print("written:", ", ".join(map(str, files)))
+    print(f"written: {out / 'report.md'}, {out / 'report.csv'}")

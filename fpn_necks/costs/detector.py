@@ -1,37 +1,45 @@
-"""A detector that can be measured: without weights and without a data set."""
+"""A detector to measure: random weights, random images, as many boxes as wanted."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config, ConfigDict
+from mmengine.model import ImgDataPreprocessor
 from mmengine.optim import build_optim_wrapper
-from torch import nn
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fpn_necks.layers import StatisticFusionFactor
 
-from .counts import count_parameters
-from .memory import peak_memory, peaks_of_segments
+from .count import count_parameters
 from .stages import (
     BACKBONE,
     HEAD,
     NECK,
     STAGES,
     cut_by_stage,
+    record_post_processing,
 )
-from .synthetic_batch import synthetic_batch
-from .timing import seconds_of
+from .timing import peak_memory, peaks_of_segments, seconds_of
 
 AUXILIARY = "auxiliary losses"
 """Parameters of training only: of a detector ``Auxiliary<Name>``."""
+SMALLEST, LARGEST = 0.04, 0.5
+"""Sides of the objects, as parts of the image's sides."""
+LOWEST_LOGIT, HALVINGS, TOLERANCE = -16.0, 40, 1.08
+"""Of the score threshold's search; the last is a factor on the number of boxes."""
 
 
 class MeasuredDetector:
@@ -77,7 +85,10 @@ class MeasuredDetector:
             images,
             _num_classes(self.model),
             masks=_needs_masks(config, self.model),
+            channels=_image_channels(self.model),
         )
+        if not isinstance(self.model.data_preprocessor, ImgDataPreprocessor):
+            batch["inputs"] = [image.float() for image in batch["inputs"]]
         # As in training, since truths are padded then; padding of images is the same.
         prepared = self.model.data_preprocessor(batch, True)
         self.inputs: torch.Tensor = prepared["inputs"]
@@ -96,6 +107,66 @@ class MeasuredDetector:
         ]
         with _seeded(self.seed, self.device), torch.no_grad():
             return self.model(self.inputs, samples, mode="predict")
+
+    def count_boxes(self) -> float | None:
+        """Return how many boxes per image are found; ``None`` if nobody knows."""
+        with record_post_processing(self.model) as calls:
+            self.infer()
+        return _mean_number(calls[0][1]) if calls else None
+
+    def let_boxes_through(self, wanted: int) -> float | None:
+        """Set the score threshold so that about so many boxes are found.
+
+        With a config's own threshold an untrained detector finds nothing, or as much as
+        it may return: post-processing has nothing or everything to do, and a mask head
+        behind it does not run at all. The post-processing of boxes alone is repeated to
+        find the threshold.
+
+        Args:
+            wanted: Mean number of boxes per image; at most 90 % of ``max_per_img``,
+                since beyond it nobody sees how many boxes there are.
+
+        Returns:
+            The threshold, or ``None`` where the detector has none: it always returns
+            the same number of boxes.
+
+        Raises:
+            ValueError: ``wanted`` is below 1.
+        """
+        if wanted < 1:
+            raise ValueError(f"wanted must be at least 1, got {wanted}")
+        configs = [
+            module.test_cfg
+            for name, module in self.model.named_modules()
+            if "score_thr" in (getattr(module, "test_cfg", None) or ())
+            and not name.startswith("auxiliary")
+        ]
+        with record_post_processing(self.model) as calls:
+            self.infer()
+        if not configs or not calls:
+            return None
+        repeat = calls[0][0]  # masks come behind boxes
+        limits = [config.get("max_per_img", math.inf) for config in configs]
+        wanted = max(min(wanted, math.floor(0.9 * min(limits))), 1)
+
+        def number_at(logit: float) -> float:
+            for config in configs:
+                config["score_thr"] = _sigmoid(logit)
+            with torch.no_grad():
+                return _mean_number(repeat())
+
+        # Downwards first: low thresholds are slow. Untrained scores are much alike.
+        low, step = 0.0, 0.5
+        while (number := number_at(low)) < wanted and low > LOWEST_LOGIT:
+            low -= step
+        high = low + step
+        for _ in range(HALVINGS):
+            if wanted / TOLERANCE <= number <= TOLERANCE * wanted:
+                break
+            middle = (low + high) / 2
+            number = number_at(middle)
+            low, high = (middle, high) if number > wanted else (low, middle)
+        return configs[0]["score_thr"]
 
     def train_step(self) -> None:
         """Do an iteration of training: losses, gradients and the optimiser's step.
@@ -215,39 +286,22 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def _build(config: Mapping[str, Any]) -> nn.Module:
     settings = copy.deepcopy(config)
-    _forget_weights(settings)
     preprocessor = settings.get("data_preprocessor")
     if preprocessor:
         # They would change the size of the images, or need other images.
         preprocessor["batch_augments"] = None
-    model = MODELS.build(settings)
-    model.init_weights()
+    # mmengine's base model looks for the preprocessor in the scope of the moment.
+    model = MODELS.build(ConfigDict(settings, _scope_="mmdet"))
     for module in model.modules():
+        found = getattr(module, "init_cfg", None) or []
+        found = found if isinstance(found, list | tuple) else [found]
+        if any(entry.get("type") == "Pretrained" for entry in found):
+            module.init_cfg = [e for e in found if e.get("type") != "Pretrained"]
         if isinstance(module, StatisticFusionFactor):
             # As if the hook had counted.
             module.set([1.0] * module.num_connections)
+    model.init_weights()
     return model
-
-
-def _forget_weights(node: Any) -> None:
-    """Take every file of weights out of a nested config."""
-    if isinstance(node, list | tuple):
-        for item in node:
-            _forget_weights(item)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key == "pretrained" and isinstance(value, str):
-                node[key] = None
-            elif key == "init_cfg" and _is_pretrained(value):
-                node[key] = None
-            elif key == "init_cfg" and isinstance(value, list | tuple):
-                node[key] = [item for item in value if not _is_pretrained(item)]
-            else:
-                _forget_weights(value)
-
-
-def _is_pretrained(init_cfg: Any) -> bool:
-    return isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained"
 
 
 def _num_classes(model: nn.Module) -> int:
@@ -261,18 +315,8 @@ def _num_classes(model: nn.Module) -> int:
 
 
 def _needs_masks(config: Config, model: nn.Module) -> bool:
-    if getattr(model, "with_mask", False):
-        return True
-    return any(_loads_masks(config.get("train_dataloader")))
-
-
-def _loads_masks(node: Any) -> Iterator[bool]:
-    if isinstance(node, dict):
-        yield bool(node.get("with_mask", False))
-        node = list(node.values())
-    if isinstance(node, Sequence) and not isinstance(node, str):
-        for item in node:
-            yield from _loads_masks(item)
+    loads_masks = "'with_mask': True" in str(config.get("train_dataloader"))
+    return loads_masks or getattr(model, "with_mask", False)
 
 
 def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -288,3 +332,111 @@ def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any
 
 
 _AMP_ARGUMENTS = ("loss_scale", "dtype", "use_fsdp")
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
+
+
+def _mean_number(results: Sequence[Any]) -> float:
+    return sum(len(result) for result in results) / len(results)
+
+
+def _image_channels(model: nn.Module) -> int:
+    """Return how many channels the first convolution takes; 3 without one."""
+    convs = (m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
+    return next((conv.in_channels for conv in convs), 3)
+
+
+def synthetic_batch(
+    size: tuple[int, int],
+    images: int,
+    num_classes: int,
+    objects: int = 8,
+    masks: bool = False,
+    channels: int = 3,
+    seed: int = 0,
+) -> dict[str, list[Any]]:
+    """Make images of random pixels with random boxes, as a data loader gives them.
+
+    The sides of the boxes are spread evenly on a logarithmic scale, so that every level
+    of a pyramid has some.
+
+    Args:
+        size: (height, width) in pixels.
+        images: number of images.
+        num_classes: labels are below it.
+        objects: boxes per image.
+        masks: give each object an ellipse that fills its box as its mask.
+        channels: of the images.
+        seed: of the random numbers; the same arguments give the same batch.
+
+    Returns:
+        ``inputs``: ``(channels, H, W)`` bytes for each image, and ``data_samples``.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+    numbers = dict(
+        height=size[0],
+        width=size[1],
+        images=images,
+        num_classes=num_classes,
+        objects=objects,
+    )
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    random = np.random.default_rng(seed)
+    pictures: list[Tensor] = []
+    samples: list[DetDataSample] = []
+    for index in range(images):
+        pixels = random.integers(0, 256, (channels, *size), dtype=np.uint8)
+        pictures.append(torch.from_numpy(pixels))
+        boxes = _boxes(random, size, objects)
+        truth = InstanceData(
+            bboxes=torch.from_numpy(boxes).float(),
+            labels=torch.from_numpy(random.integers(0, num_classes, objects)),
+        )
+        ignored = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
+        if masks:
+            truth.masks = BitmapMasks(_ellipses(boxes, size), *size)
+            ignored.masks = BitmapMasks(np.zeros((0, *size), np.uint8), *size)
+        sample = DetDataSample(
+            metainfo=dict(
+                img_id=index,
+                img_path=f"random image {index}",
+                img_shape=size,
+                ori_shape=size,
+                scale_factor=(1.0, 1.0),
+                flip=False,
+                flip_direction=None,
+            )
+        )
+        sample.gt_instances = truth
+        sample.ignored_instances = ignored
+        samples.append(sample)
+    return dict(inputs=pictures, data_samples=samples)
+
+
+def _boxes(
+    random: np.random.Generator, size: tuple[int, int], number: int
+) -> np.ndarray:
+    sides = np.array([size[1], size[0]])  # x, y
+    share = np.exp(random.uniform(np.log(SMALLEST), np.log(LARGEST), (number, 2)))
+    # A box has at least a pixel, and no more than the image has.
+    extent = np.minimum(np.maximum(share * sides, 1), sides)
+    corner = random.uniform(0, 1, (number, 2)) * (sides - extent)
+    return np.concatenate([corner, corner + extent], axis=1)
+
+
+def _ellipses(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    y, x = np.ogrid[: size[0], : size[1]]
+    masks = np.zeros((len(boxes), *size), dtype=np.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        across = (x + 0.5 - (x1 + x2) / 2) / ((x2 - x1) / 2)
+        down = (y + 0.5 - (y1 + y2) / 2) / ((y2 - y1) / 2)
+        mask[across**2 + down**2 <= 1] = 1
+    return masks

@@ -22,9 +22,9 @@ class Segments(Generic[Reading]):
     """A run, cut where another stage begins to work.
 
     Args:
-        cuts: readings of whatever is measured: at the start, wherever another stage
+        cuts: Readings of whatever is measured: at the start, wherever another stage
             begins, and at the end; one more than ``owners``.
-        owners: the stage between each two cuts.
+        owners: The stage between each two cuts.
     """
 
     cuts: list[Reading] = field(default_factory=list)
@@ -56,8 +56,8 @@ def cut_by_stage(
     Hooks and wrappers are on this one detector's modules, and only inside the context.
 
     Args:
-        detector: a detector of mmdet.
-        read: returns a reading of what is measured.
+        detector: A detector of mmdet.
+        read: Returns a reading of what is measured.
 
     Yields:
         The segments; complete behind the context.
@@ -74,13 +74,25 @@ def cut_by_stage(
         segments.cuts.append(read())
         segments.owners.append(at_work.pop())
 
+    def post_process(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        enter(POST_PROCESSING)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            leave()
+
     with ExitStack() as stack:
         for name in (BACKBONE, NECK):
             module = getattr(detector, name, None)
             if module is not None:
-                stack.enter_context(_hooks(module, name, enter, leave))
-        for head in _heads(detector):
-            stack.enter_context(_around_post_processing(head, enter, leave))
+                # First before, and last behind whatever hooks there are.
+                before = module.register_forward_pre_hook(
+                    lambda *_, name=name: enter(name), prepend=True
+                )
+                stack.callback(before.remove)
+                behind = module.register_forward_hook(lambda *_: leave())
+                stack.callback(behind.remove)
+        stack.enter_context(_around_post_processing(detector, post_process))
         segments.cuts.append(read())
         yield segments
         segments.cuts.append(read())
@@ -90,98 +102,51 @@ def cut_by_stage(
 @contextmanager
 def record_post_processing(
     detector: nn.Module,
-) -> Iterator[list[tuple[nn.Module, Callable[[], Any], Any]]]:
+) -> Iterator[list[tuple[Callable[[], Any], Any]]]:
     """Keep every call of a head's post-processing inside the context.
 
     Args:
-        detector: a detector of mmdet.
+        detector: A detector of mmdet.
 
     Yields:
-        The head, a function that repeats its call, and what it returned; in the order
-        of the calls. Of calls inside calls the outer one is kept.
+        A function that repeats the call, and what it returned; in the order of the
+        calls. Of calls inside calls the outer one is kept.
     """
-    calls: list[tuple[nn.Module, Callable[[], Any], Any]] = []
-    with ExitStack() as stack:
-        for head in _heads(detector):
-            stack.enter_context(_recording_calls(head, calls))
+    calls: list[tuple[Callable[[], Any], Any]] = []
+
+    def record(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        before = len(calls)
+        result = original(*args, **kwargs)
+        calls[before:] = [(functools.partial(original, *args, **kwargs), result)]
+        return result
+
+    with _around_post_processing(detector, record):
         yield calls
 
 
 @contextmanager
-def _hooks(
-    module: nn.Module,
-    name: str,
-    enter: Callable[[str], None],
-    leave: Callable[[], None],
-) -> Iterator[None]:
-    # First before, and last behind whatever hooks there are.
-    before = module.register_forward_pre_hook(lambda *_: enter(name), prepend=True)
-    behind = module.register_forward_hook(lambda *_: leave())
-    try:
-        yield
-    finally:
-        before.remove()
-        behind.remove()
-
-
-@contextmanager
 def _around_post_processing(
-    head: nn.Module, enter: Callable[[str], None], leave: Callable[[], None]
+    detector: nn.Module, around: Callable[..., Any]
 ) -> Iterator[None]:
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            enter(POST_PROCESSING)
-            try:
-                return original(*args, **kwargs)
-            finally:
-                leave()
-
-        return run
-
-    with _wrapped(head, around):
-        yield
-
-
-@contextmanager
-def _recording_calls(head: nn.Module, calls: list[Any]) -> Iterator[None]:
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            before = len(calls)
-            result = original(*args, **kwargs)
-            del calls[before:]
-            calls.append((head, functools.partial(original, *args, **kwargs), result))
-            return result
-
-        return run
-
-    with _wrapped(head, around):
-        yield
-
-
-@contextmanager
-def _wrapped(
-    head: nn.Module, around: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Iterator[None]:
-    original = head.predict_by_feat
-    # Another wrapper of ours may be there already.
-    outer = vars(head).get("predict_by_feat")
-    wrapper = around(original)
-    functools.update_wrapper(wrapper, original)
-    # An attribute of this one object, in front of its class's method.
-    object.__setattr__(head, "predict_by_feat", wrapper)
-    try:
-        yield
-    finally:
-        if outer is None:
-            object.__delattr__(head, "predict_by_feat")
-        else:
-            object.__setattr__(head, "predict_by_feat", outer)
-
-
-def _heads(detector: nn.Module) -> Sequence[nn.Module]:
-    return [
+    heads: Sequence[nn.Module] = [
         module
         for name, module in detector.named_modules()
         if hasattr(module, "predict_by_feat")
         and not name.startswith(("rpn_head", "auxiliary"))
     ]
+    with ExitStack() as stack:
+        for head in heads:
+            # An attribute of this one object, in front of its class's method, or of
+            # another wrapper of ours.
+            before = dict(vars(head))
+            wrapper = functools.partial(around, head.predict_by_feat)
+            vars(head)["predict_by_feat"] = wrapper
+            stack.callback(_restore, vars(head), before)
+        yield
+
+
+def _restore(attributes: dict[str, Any], before: dict[str, Any]) -> None:
+    if "predict_by_feat" in before:
+        attributes["predict_by_feat"] = before["predict_by_feat"]
+    else:
+        del attributes["predict_by_feat"]

@@ -3,8 +3,16 @@
 The numbers are the papers'; nothing here was measured by this library.
 """
 
-from .records import Metric, Paper, Pretraining, Row, Table
-from .tables import find_table, load_papers, load_tables
+from .tables import (
+    Metric,
+    Paper,
+    Pretraining,
+    Row,
+    Table,
+    find_table,
+    load_papers,
+    load_tables,
+)
 
 __all__ = [
     "Metric",

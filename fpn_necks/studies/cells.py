@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import difflib
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,7 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from fpn_necks.reproduction.planning import settings_hash
+from fpn_necks.reproduction.compare import flatten
 
 from .detectors import DETECTORS, detector
 from .necks import NECKS, SWEEP, with_neck
@@ -19,6 +21,13 @@ from .recipe import runtime, training
 from .sets import SETS, StudySet, data_config
 
 SWEEP_DETECTOR, SWEEP_SET = "retinanet", "synthetic"
+# Settings that change no result. The committed results were hashed without them.
+_IGNORED = (
+    *("work_dir", "resume", "launcher", "log_level", "env_cfg", "visualizer"),
+    *("vis_backends", "log_processor", "default_hooks.logger"),
+    *("default_hooks.visualization", "default_hooks.checkpoint.max_keep_ckpts"),
+)
+_IGNORED_LAST = ("num_workers", "persistent_workers", "pin_memory")
 # In a config that is hashed: where the data lie changes no result.
 _ANY_ROOT = "data"
 
@@ -70,7 +79,14 @@ class Cell:
 
     def recipe_hash(self, test: str | None = None) -> str:
         """Return a short hash of everything that decides a result but the seed."""
-        return settings_hash(self.config(test=test), world_size=1)
+        flat = {
+            key: value
+            for key, value in flatten(self.config(test=test)).items()
+            if not any(key == n or key.startswith(f"{n}.") for n in _IGNORED)
+            and key.split(".")[-1] not in _IGNORED_LAST
+        }
+        text = json.dumps(flat | {"world_size": 1}, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def all_cells() -> list[Cell]:

@@ -23,10 +23,9 @@ class CountedFactors(Hook):
     def after_test_epoch(
         self, runner: Runner, metrics: dict[str, Any] | None = None
     ) -> None:
-        """Add the entries."""
-        if metrics is None:
-            return
+        """Add the entries to what is logged of the test."""
         for module in runner.model.modules():
             if isinstance(module, StatisticFusionFactor):
                 for connection, alpha in enumerate(module.alpha.tolist()):
-                    metrics[f"{PREFIX}{connection}"] = round(alpha, 4)
+                    key = f"test/{PREFIX}{connection}"
+                    runner.message_hub.update_scalar(key, round(alpha, 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fpn_necks.reproduction.planning import RESULT_FILE, RUN_FILE
+from fpn_necks.reproduction.run import RESULT_FILE, RUN_FILE
 
 from .cells import all_cells, planned_blocks
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fpn_necks.reproduction.detector_costs import count_costs
-from fpn_necks.reproduction.planning import Run
+from fpn_necks.costs import count_costs
+from fpn_necks.reproduction.run import Run
 
 from .cells import Cell
 from .recipe import BATCH_SIZE, IMAGES_SEEN, ITERATIONS

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fpn_necks.reproduction.planning import RESULT_FILE
-from fpn_necks.reproduction.results import write_json
+from fpn_necks.io import write_json
+from fpn_necks.reproduction.run import RESULT_FILE
 
 from .cells import Cell, all_cells, find_cell
 
@@ -57,7 +57,7 @@ def collect(work_dir: Path, folder: Path, trials: Path) -> list[Path]:
         if not target.is_file():
             new[target] = result
     for target, result in new.items():
-        write_json(target, result)
+        write_json(target, result, indent=1)
     return list(new)
 
 

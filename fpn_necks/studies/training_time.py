@@ -34,9 +34,8 @@ class TrainingTime(Hook):
         self._since: tuple[float, float] | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take over what earlier starts of a run cost."""
-        if runner._resume:
-            self._before = tuple(checkpoint.get(_KEY, self._before))
+        """Take over what earlier starts of a run cost; the test is one of them."""
+        self._before = tuple(checkpoint.get(_KEY, self._before))
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
@@ -57,12 +56,12 @@ class TrainingTime(Hook):
     def after_test_epoch(
         self, runner: Runner, metrics: dict[str, Any] | None = None
     ) -> None:
-        """Add the cost to the metrics."""
-        if metrics is not None:
-            processor, wall, starts = self._before
-            metrics[PROCESSOR_SECONDS] = round(processor, 1)
-            metrics[WALL_SECONDS] = round(wall, 1)
-            metrics[STARTS] = starts
+        """Add the cost to what is logged of the test."""
+        processor, wall, starts = self._before
+        numbers = {PROCESSOR_SECONDS: round(processor, 1), WALL_SECONDS: round(wall, 1)}
+        for key, value in (numbers | {STARTS: starts}).items():
+            # mmengine's log drops integers, which become numpy's.
+            runner.message_hub.update_scalar(f"test/{key}", float(value))
 
     def _total(self) -> tuple[float, float, int]:
         processor, wall, starts = self._before

@@ -35,7 +35,7 @@ from pathlib import Path
 
 import torch
 
-from fpn_necks.reproduction.worker import leave_group
+from tests.distributed.processes import leave_group
 from tests.auxiliary.test_distributed import train
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -11,15 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fpn_necks.cli import main
-from fpn_necks.reproduction import load_tables, running
-from fpn_necks.reproduction.planning import CONFIG_FILE, RESULT_FILE, RUN_FILE
-from fpn_necks.reproduction.running import OUTPUT_FILE, run_all
+from fpn_necks.reproduction import load_tables
+from fpn_necks.reproduction import run as running
+from fpn_necks.reproduction.run import (
+    CONFIG_FILE,
+    OUTPUT_FILE,
+    RESULT_FILE,
+    RUN_FILE,
+)
 from tests.reproduction.tiny_table import (
     in_this_process,
     small_options,
@@ -71,38 +76,37 @@ def test_list_and_show(run: Run) -> None:
 def test_run_and_report(
     run: Run, options: list[str], tmp_path: Path, monkeypatch
 ) -> None:
-    replacement = partial(run_all, execute=in_this_process)
-    monkeypatch.setattr(running, "run_all", replacement)
+    monkeypatch.setattr(running, "execute_command", in_this_process)
     words = ("run", TABLE, "--rows", "fpn", "--cfg-options", *options)
     status, output, errors = run(*words)
     assert status == 0, errors
-    assert "row 1 of 1: FPN; 0 finished, 0 failed" in output
+    assert output.startswith("1 of 1: FPN, seed 0; output: ")
     assert "1 finished, 0 failed" in output.splitlines()[-1]
     status, output, _ = run(*words)
-    assert status == 0 and "FPN: finished before" in output
+    assert status == 0 and "FPN, seed 0: finished before" in output
     status, output, _ = run("report", TABLE)
     assert status == 0
     folder = tmp_path / "work_dirs/reproduction" / TABLE
     text = (folder / "report.md").read_text()
     assert text.strip() in output
-    assert "**not comparable**: " in text and "not run" in text
-    report = json.loads((folder / "report.json").read_text())
-    (group,) = report["rows"][0]["measured"]
+    assert "not comparable: " in text and "not run" in text
+    measured = next(csv.DictReader((folder / "report.csv").open()))
     result = json.loads((folder / "fpn/seed0/result.json").read_text())
-    measured = group["metrics"]["AP"]["mean"]
-    assert measured == pytest.approx(100 * result["metrics"]["coco/bbox_mAP"])
-    assert (folder / "report.png").stat().st_size > 10_000
+    expected = 100 * result["metrics"]["coco/bbox_mAP"]
+    assert float(measured["ours"]) == pytest.approx(expected)
 
 
 def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     status, output, _ = run(
         "run", TABLE, "--dry-run", "--data-root", "no", "--launcher", "slurm",
-        "--gpus", 8, "--cfg-options", "train_cfg.max_epochs=3",
+        "--gpus", 8, "--images-per-second", 20,
+        "--cfg-options", "train_cfg.max_epochs=3",
     )  # fmt: skip
     assert status == 0
-    assert "for all rows: train_cfg.max_epochs=3" in output
-    assert "row 2 of 2: S-α, α = 0.5, seed 0\n" in output
+    assert "not comparable: schedule: train_cfg.max_epochs 12 -> 3" in output
+    assert "2 of 2: S-α, α = 0.5, seed 0\n" in output
+    assert "  training images: 354,861, 4.9 GPU hours of training\n" in output
     assert "  option: model.neck.fusion_factor=0.5\n" in output
     assert output.count("  command: srun ") == 2
     assert "  data: no/annotations/instances_train2017.json is missing" in output
@@ -119,6 +123,10 @@ def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
         (("run", TABLE, "--gpus", 2), "gpus=2 needs a launcher"),
         (("run", TABLE, "--seeds", "-1"), "--seeds must be at least 0, got -1"),
         (
+            ("run", TABLE, "--dry-run", "--images-per-second", "0"),
+            "--images-per-second must be above 0, got 0",
+        ),
+        (
             ("run", TABLE, "--cfg-options", "train_dataloader.dataset.pipeline.9=1"),
             "row 'FPN': option train_dataloader.dataset.pipeline.9=1 does not fit",
         ),
@@ -132,11 +140,11 @@ def test_wrong_input_is_one_line(run: Run, words: tuple, message: str) -> None:
 
 
 def test_a_failed_row_is_status_1(run: Run, options: list[str], monkeypatch) -> None:
-    monkeypatch.setattr(running, "run_all", partial(run_all, execute=lambda *_: 5))
+    monkeypatch.setattr(running, "execute_command", lambda *_: 5)
     status, output, errors = run("run", TABLE, "--cfg-options", *options)
     assert status == 1 and output.splitlines()[-1] == "0 finished, 2 failed"
     assert [line.split(": ")[1] for line in errors.splitlines()] == [
-        "FPN", "S-α, α = 0.5",
+        "FPN, seed 0", "S-α, α = 0.5, seed 0",
     ]  # fmt: skip
 
 
@@ -144,12 +152,10 @@ def test_ctrl_c_says_how_to_go_on(run: Run, options: list[str], monkeypatch) -> 
     def stop(*_) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "run_all", partial(run_all, execute=stop))
+    monkeypatch.setattr(running, "execute_command", stop)
     status, _, errors = run("run", TABLE, "--cfg-options", *options)
     assert status == 130
-    assert errors == (
-        "interrupted in 'FPN'; the same command goes on from the last checkpoint\n"
-    )
+    assert errors == "interrupted; the same command goes on from the last checkpoint\n"
 
 
 # ------------------------------------------------------------------ docs/reproduce.md
@@ -245,19 +251,17 @@ def test_all_of_a_real_table_killed_and_continued(tmp_path: Path) -> None:
     process = reproduce(words, tmp_path)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert "row 2 of 8: CS: finished before" in output
-    assert "row 3 of 8: RFA, goes on from its last checkpoint" in output
+    assert "2 of 8: CS, seed 0: finished before" in output
+    assert "3 of 8: RFA, seed 0 resumes" in output
     assert "8 finished, 0 failed" in output
     assert (third / "output.txt").read_text().count("resumed epoch: 1, iter: 1") == 1
     process = reproduce(["report", table, "--work-dir", "w"], tmp_path)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    report = json.loads((tmp_path / "w" / table / "report.json").read_text())
-    assert len(report["rows"]) == 8
-    for row in report["rows"]:
-        (group,) = row["measured"]
-        assert group["runs"][0]["iterations"] == 2
-        assert group["metrics"]["AP"]["mean"] is not None
-        assert {"data set", "image size", "schedule"} <= {
-            *re.split(": |, ", row["status"])
-        }
+    lines = csv.DictReader((tmp_path / "w" / table / "report.csv").open())
+    found = [line for line in lines if line["metric"] == "AP"]
+    assert len(found) == 8
+    for line in found:
+        assert float(line["ours"]) >= 0
+        areas = {*re.split(": |, ", line["status"])}
+        assert {"data set", "image size", "schedule"} <= areas

@@ -7,15 +7,10 @@ from mmengine.config import Config
 from torch import nn
 
 from fpn_necks.costs import count_multiply_adds, count_parameters, peak_memory
-from fpn_necks.costs.detection_load import let_boxes_through
-from fpn_necks.costs.detector import MeasuredDetector
-from fpn_necks.costs.detector_comparison import (
-    DetectorCosts,
-    compare_detectors,
-    time_summary,
-)
-from fpn_necks.costs.timing import PairedTimes, measure_in_turns
+from fpn_necks.costs.detector import MeasuredDetector, synthetic_batch
+from fpn_necks.costs.report import Cost, measure_detectors
 from tests.costs.tiny import SIZE, tiny_config
+from tests.shared_data import shared
 
 RETINANET = "retinanet_r101_fpn_auxiliary-uncertainty_1x_coco"
 FASTER_RCNN = "faster-rcnn_r101_fpn_auxiliary-uncertainty_1x_coco"
@@ -34,15 +29,9 @@ def plain_retinanet() -> MeasuredDetector:
 
 
 @pytest.fixture(scope="module")
-def costs(
-    retinanet: MeasuredDetector, plain_retinanet: MeasuredDetector
-) -> list[DetectorCosts]:
-    steps: list[str] = []
-    results = compare_detectors(
-        [plain_retinanet, retinanet], 2, time.process_time, progress=steps.append
-    )
-    assert steps[0] == "times of inference" and "times of training" in steps
-    return results
+def costs(retinanet: MeasuredDetector, plain_retinanet: MeasuredDetector) -> list[Cost]:
+    detectors = [plain_retinanet, retinanet]
+    return measure_detectors(detectors, ["plain", "auxiliary"], 2)
 
 
 def state(detector: MeasuredDetector) -> dict[str, torch.Tensor]:
@@ -98,18 +87,15 @@ def test_memory_of_stages_reaches_that_of_the_whole(
 
 
 def test_auxiliary_losses_cost_training_and_nothing_else(
-    retinanet: MeasuredDetector,
-    plain_retinanet: MeasuredDetector,
-    costs: list[DetectorCosts],
+    retinanet: MeasuredDetector, plain_retinanet: MeasuredDetector, costs: list[Cost]
 ) -> None:
     plain, auxiliary = costs
     assert auxiliary.multiply_adds == plain.multiply_adds
-    assert auxiliary.inference_memory == plain.inference_memory
-    assert auxiliary.boxes == plain.boxes
+    for stage in retinanet.stages:
+        assert auxiliary.memory[stage] == plain.memory[stage]
     found, alone = (d.infer()[0].pred_instances for d in (retinanet, plain_retinanet))
     assert torch.equal(found.scores, alone.scores)
-    assert auxiliary.training_memory > plain.training_memory
-    assert auxiliary.training_times.median_ratio > 1
+    assert auxiliary.memory["training step"] > plain.memory["training step"]
     assert "auxiliary losses" in auxiliary.parameters
     assert "auxiliary losses" not in plain.parameters
 
@@ -146,8 +132,7 @@ def test_training_really_computes_gradients() -> None:
 @pytest.mark.parametrize("name", [FASTER_RCNN, MASK_RCNN])
 def test_two_stages(name: str) -> None:
     detector = MeasuredDetector(tiny_config(name), SIZE, images=2)
-    threshold = let_boxes_through(detector.model, detector.infer, 10)
-    assert threshold is not None
+    assert detector.let_boxes_through(10) is not None
     counted = detector.multiply_adds()
     dense = count_multiply_adds(
         detector.model.rpn_head, detector.model.extract_feat(detector.inputs)
@@ -212,30 +197,90 @@ def test_configs_without_detector_or_optimiser() -> None:
     MeasuredDetector(config, SIZE, train=False)
 
 
-def test_costs_of_each_beside_the_first(costs: list[DetectorCosts]) -> None:
+def test_costs_of_each_beside_the_first(costs: list[Cost]) -> None:
     plain, ours = costs
-    assert plain.inference_times["whole"].ratios == [1, 1]
-    for stage in ("backbone", "neck", "head", "post-processing"):
-        assert len(ours.inference_times[stage].other) == 2
-    assert ours.training_times.base == plain.training_times.other
-    numbers = ours.to_json(images=2)
-    whole = numbers["inference"]["whole"]
-    assert whole["images_per_second"] == pytest.approx(2000 / whole["milliseconds"])
-    assert numbers["parameters"]["whole"] == sum(ours.parameters.values())
-    stages = list(numbers["inference_peak_bytes"].values())
-    assert stages[-1] == max(stages[:-1])
+    assert plain.times["whole"].ratios == [1, 1]
+    stages = ("backbone", "neck", "head", "post-processing")
+    assert all(len(ours.times[stage].other) == 2 for stage in stages)
+    assert ours.times["training step"].base == plain.times["training step"].other
+    parts = [n for part, n in ours.parameters.items() if part != "whole"]
+    assert ours.parameters["whole"] == sum(parts)
+    assert ours.memory["whole"] == max(ours.memory[stage] for stage in stages)
 
 
-def test_turns_rotate() -> None:
-    order: list[str] = []
-    jobs = [lambda name=name: order.append(name) or name for name in "abc"]
-    assert measure_in_turns(jobs, 3) == [["a"] * 3, ["b"] * 3, ["c"] * 3]
-    assert "".join(order) == "abc" + "bca" + "cab"
+def test_gray_images() -> None:
+    """Channels come from the detector, here one."""
+    config = Config.fromfile(shared("cases/gray_detector/gray.py"))
+    detector = MeasuredDetector(config, SIZE, train=False)
+    assert detector.inputs.shape[1] == 1
+    assert len(detector.infer()) == 1
 
 
-def test_no_ratio_to_what_takes_no_time() -> None:
-    summary = time_summary(PairedTimes((0.0, 0.0), (0.001, 0.002)))
-    assert summary == dict(milliseconds=1.5, ratio=None)
+def test_one_channel_trains() -> None:
+    config = tiny_config(RETINANET, model__backbone__in_channels=1)
+    config.model.data_preprocessor.update(mean=[1.0], std=[2.0], bgr_to_rgb=False)
+    detector = MeasuredDetector(config, SIZE)
+    assert detector.inputs.shape[1] == 1
+    detector.train_step()
+
+
+@pytest.mark.parametrize(("wanted", "about"), [(20, 20), (10_000, 90)])
+def test_as_many_boxes_as_wanted(wanted: int, about: int) -> None:
+    """At most 90 % of the 100 that the detector may return."""
+    config = tiny_config("fcos_r50_cfg-fpn_gn-head_1x_coco")
+    detector = MeasuredDetector(config, (128, 192), 2, train=False)
+    threshold = detector.let_boxes_through(wanted)
+    assert detector.model.bbox_head.test_cfg["score_thr"] == threshold
+    assert detector.count_boxes() == pytest.approx(about, rel=0.09)
+
+
+def test_a_detector_without_threshold_stays_as_it_is() -> None:
+    config = tiny_config("sparse-rcnn_r50_cfg-fpn_1x_coco")
+    detector = MeasuredDetector(config, SIZE, train=False)
+    assert detector.let_boxes_through(20) is None and detector.count_boxes() is None
+    with pytest.raises(ValueError, match="wanted must be at least 1, got 0"):
+        detector.let_boxes_through(0)
+
+
+def test_boxes_lie_in_the_image_and_have_many_sizes() -> None:
+    batch = synthetic_batch((120, 200), 3, num_classes=5, objects=40)
+    assert [x.shape for x in batch["inputs"]] == [(3, 120, 200)] * 3
+    sides = []
+    for sample in batch["data_samples"]:
+        truth = sample.gt_instances
+        assert truth.bboxes.shape == (40, 4) and "masks" not in truth
+        x1, y1, x2, y2 = truth.bboxes.unbind(1)
+        assert (x1 >= 0).all() and (y1 >= 0).all()
+        assert (x2 <= 200).all() and (y2 <= 120).all()
+        assert (x2 - x1 >= 1).all() and (y2 - y1 >= 1).all()
+        assert set(truth.labels.tolist()) <= set(range(5))
+        sides.append(x2 - x1)
+    sides = torch.cat(sides)
+    assert sides.max() > 5 * sides.min()
+    again = synthetic_batch((120, 200), 3, num_classes=5, objects=40)
+    for first, second in zip(batch["inputs"], again["inputs"], strict=True):
+        assert torch.equal(first, second)
+    assert not torch.equal(batch["inputs"][0], batch["inputs"][1])
+
+
+def test_masks_fill_their_boxes() -> None:
+    batch = synthetic_batch((64, 96), 1, num_classes=2, masks=True)
+    truth = batch["data_samples"][0].gt_instances
+    assert truth.masks.masks.shape == (8, 64, 96)
+    for mask, box in zip(truth.masks.masks, truth.bboxes, strict=True):
+        x1, y1, x2, y2 = box.tolist()
+        rows, columns = mask.nonzero()
+        assert columns.min() + 1 > x1 and columns.max() < x2
+        assert rows.min() + 1 > y1 and rows.max() < y2
+        area = (x2 - x1) * (y2 - y1)
+        assert mask.sum() == pytest.approx(0.785 * area, rel=0.2, abs=4)  # pi / 4
+
+
+@pytest.mark.parametrize("name", ["images", "num_classes", "objects"])
+def test_numbers_below_one(name: str) -> None:
+    arguments = dict(size=(32, 32), images=1, num_classes=1, objects=1) | {name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        synthetic_batch(**arguments)
 
 
 def test_a_model_without_backbone() -> None:

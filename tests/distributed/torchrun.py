@@ -10,21 +10,13 @@ from typing import Any
 
 import torch
 
-# Since 2.5 torchrun's processes share its store, from which those of a new start may
-# read addresses of the last one: they fail to connect, or wait for ever
-# (https://github.com/pytorch/pytorch/issues/135712).
-OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
-
-def torchrun(
-    processes: int, *words: str, max_restarts: int = 0, timeout: float = 900
-) -> str:
+def torchrun(processes: int, *words: str, timeout: float = 900) -> str:
     """Run a module in several processes; return what they have printed.
 
     Args:
         processes: how many.
         words: ``-m``, the module and its arguments.
-        max_restarts: how often all start again when one has failed.
         timeout: seconds; a process that waits for ever is an error.
 
     Raises:
@@ -34,14 +26,13 @@ def torchrun(
     process = subprocess.Popen(
         [
             sys.executable, "-m", "torch.distributed.run",
-            f"--nproc-per-node={processes}", f"--max-restarts={max_restarts}",
-            "--standalone", *words,
+            f"--nproc-per-node={processes}", "--standalone", *words,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1", **OWN_STORE},
+        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     try:
         output, _ = process.communicate(timeout=timeout)

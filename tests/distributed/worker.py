@@ -23,7 +23,6 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from fpn_necks.reproduction.worker import join_without_gpu, leave_group
 from tests.distributed.cases import (
     ALL_CASES,
     batch_of,
@@ -33,6 +32,7 @@ from tests.distributed.cases import (
     gradients,
     losses_of,
 )
+from tests.distributed.processes import join_without_gpu, leave_group
 from tests.tiny_detectors import detector_config
 
 STEPS = 20
@@ -136,7 +136,7 @@ def do(task: str, folder: Path, rank: int) -> Any:
 def main(folder: Path, tasks: list[str]) -> None:
     """Do the tasks in their order; write ``FOLDER/TASK.RANK.pth``."""
     logging.disable(logging.INFO)  # mmdet says for every weight how it was drawn
-    join_without_gpu(Config(), "pytorch")
+    join_without_gpu(Config())
     rank = torch.distributed.get_rank()
     for task in tasks:
         torch.save(do(task, folder, rank), folder / f"{task}.{rank}.pth")

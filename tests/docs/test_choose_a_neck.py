@@ -17,9 +17,13 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 import fpn_necks.necks
-from fpn_necks.costs import count_multiply_adds, count_parameters, peak_memory
+from fpn_necks.costs import (
+    count_costs,
+    count_multiply_adds,
+    count_parameters,
+    peak_memory,
+)
 from fpn_necks.reproduction import Table, load_tables
-from fpn_necks.reproduction.detector_costs import count_costs
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "choose_a_neck.md").read_text()

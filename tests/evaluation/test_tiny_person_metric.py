@@ -319,7 +319,7 @@ import torch.distributed
 from mmengine.dataset import DefaultSampler
 
 from fpn_necks.evaluation import TinyPersonMetric
-from fpn_necks.reproduction.worker import leave_group
+from tests.distributed.processes import leave_group
 from tests.evaluation.test_tiny_person_metric import tiled_case
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.

@@ -136,7 +136,7 @@ import torch.distributed
 from mmengine.runner import Runner
 
 import fpn_necks.hooks.fusion_factor_hook as hook
-from fpn_necks.reproduction.worker import leave_group
+from tests.distributed.processes import leave_group
 from tests.tiny_detectors import detector_config
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.

@@ -193,7 +193,7 @@ from pathlib import Path
 import torch.distributed
 from mmengine.runner import Runner
 
-from fpn_necks.reproduction.worker import leave_group
+from tests.distributed.processes import leave_group
 from tests.tiny_detectors import detector_config
 
 # mmengine's own start wants a GPU wherever torch was built with CUDA.

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fpn_necks.reproduction import find_table, load_papers, load_tables
-from fpn_necks.reproduction.records import slug_of
+from fpn_necks.reproduction.tables import slug_of
 
 GOOD = """
 paper: Neck
@@ -145,14 +145,14 @@ BAD: dict[str, tuple[Edit, str]] = {
     ),
     "null, but legible": (
         lambda p: p["tables"][0]["rows"][0]["values"].update(AP=None),
-        FIRST + "'values': AP is None, but a cell is null exactly if 'illegible'",
+        FIRST + "'values': AP is None, but a value is null exactly if 'illegible'",
     ),
     "illegible, but a number": (
         lambda p: p["tables"][0]["rows"][1]["values"].update(AP=1.0),
-        SECOND + "'values': AP is 1.0, but a cell is null exactly if 'illegible'",
+        SECOND + "'values': AP is 1.0, but a value is null exactly if 'illegible'",
     ),
     "illegible column": (
-        lambda p: p["tables"][0]["rows"][1].update(illegible=["AP50"]),
+        lambda p: p["tables"][0]["rows"][1].update(illegible=["AP", "AP50"]),
         SECOND + "'illegible': 'AP50' is not one of AP, FPS",
     ),
     "config with ending": (
@@ -225,7 +225,7 @@ def test_unknown_tables_and_rows_are_named(tmp_path: Path) -> None:
         find_table("neck-tabel-1", folder)
     with pytest.raises(ValueError, match="'xyz': neck-table-1"):
         find_table("xyz", folder)
-    with pytest.raises(ValueError, match="no row 'FPN'; its rows: fpn-alpha-1, neck"):
+    with pytest.raises(ValueError, match="no row 'FPN'; near ones: fpn-alpha-1"):
         find_table("neck-table-1", folder).find_row("FPN")
 
 

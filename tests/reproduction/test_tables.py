@@ -15,6 +15,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
+from fpn_necks.costs.configs import find_config
 from fpn_necks.reproduction import (
     Paper,
     Row,
@@ -22,7 +23,7 @@ from fpn_necks.reproduction import (
     load_papers,
     load_tables,
 )
-from fpn_necks.reproduction.configs import find_config, flatten
+from fpn_necks.reproduction.compare import flatten
 from tests.reproduction.paper_text import (
     is_row,
     lines_of_table,
@@ -250,7 +251,11 @@ def trained_by(config: Config) -> dict[str, Any]:
     if "model.auxiliary" in values and values.pop("model.auxiliary") is None:
         values["model.type"] = values["model.type"].removeprefix("Auxiliary")
     ignored = ("custom_imports", "work_dir", "default_scope", "backend_args")
-    return {k: v for k, v in values.items() if not k.startswith(ignored)}
+    return {
+        k: v
+        for k, v in values.items()
+        if not k.startswith(ignored) and not k.endswith("_scope_")
+    }
 
 
 def logged_by(evaluator: Any) -> list[str]:

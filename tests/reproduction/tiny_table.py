@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from mmdet.visualization import DetLocalVisualizer
 
-from fpn_necks.reproduction import Table, find_table, worker
+from fpn_necks.reproduction import Table, find_table
 from tests.tiny_sets import use_coco_set
 
 TEXT = """
@@ -102,8 +107,19 @@ def written(value: object) -> str:
 
 
 def in_this_process(command: Sequence[str], output: Path) -> int:
-    """Do what a run's command does, without loading torch and mmdet once more."""
-    assert command[1:3] == ["-m", "fpn_necks.reproduction.worker"]
+    """Do what the command of a run does, without loading torch and mmdet once more."""
+    script, *arguments = command[2:]  # behind python -u
     # mmengine keeps visualizers, with their folders, by name as long as Python runs.
     DetLocalVisualizer._instance_dict.clear()
-    return worker.main(list(command[3:]))
+    with (
+        output.open("a", encoding="utf-8") as file,
+        redirect_stdout(file),
+        mock.patch("sys.argv", [script, *arguments]),
+        mock.patch.dict(os.environ),
+    ):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except Exception:
+            traceback.print_exc(file=file)
+            return 1
+    return 0

@@ -28,7 +28,7 @@ from fpn_necks.datasets.tiny_person.image_sets import write_changed_images
 from fpn_necks.evaluation import TinyPersonMetric, evaluate_tiny_person
 from fpn_necks.inference.folders import ResultFolder, find_images, refuse_overwriting
 from fpn_necks.reproduction import load_papers
-from fpn_necks.reproduction.results import read_results
+from fpn_necks.reproduction.report import read_results
 from fpn_necks.visualization import load_samples
 from tests.datasets.tiny_person.conftest import small_coco, write
 from tests.datasets.tiny_person.test_image_tools import write_mat
@@ -96,9 +96,7 @@ ALLOWED = {
     "fpn_necks/io.py": "it is what the others use",
     "fpn_necks/doctor.py": "into memory, and a temporary folder",
     "fpn_necks/statistics/annotation_boxes.py": "the null device",
-    "fpn_necks/reproduction/worker.py": "an empty lock file",
-    "fpn_necks/reproduction/running.py": "a log, to which lines are appended",
-    "fpn_necks/gpu_checks/running.py": "a log, to which lines are appended",
+    "fpn_necks/reproduction/run.py": "a lock file; a log, line by line",
     "fpn_necks/checkpoints.py": "torch.save into a whole file",
     "tools/demo.py": "a log of what mmdet prints, line by line",
 }

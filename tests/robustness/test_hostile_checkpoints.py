@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import init_detector
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 from packaging.version import Version
@@ -34,8 +35,7 @@ from fpn_necks.checkpoints import (
 from fpn_necks.cli import main
 from fpn_necks.detectors import load_detector
 from fpn_necks.released.detectors import convert_checkpoint
-from fpn_necks.reproduction import running, worker
-from fpn_necks.reproduction.planning import RUN_FILE
+from fpn_necks.reproduction.run import Launch, Run, run_all
 from fpn_necks.visualization.fusion_factors import read_factors
 from fpn_necks.warm_start import load_fpn_detector, read_state_dict
 from tests.full_disk import tree
@@ -131,21 +131,27 @@ def work_dir_of(path: Path) -> Path:
     return folder
 
 
+def start_run(folder: Path, load_from: str | None = None) -> None:
+    """Start a run of `reproduce`; its weights are refused before any process."""
+
+    def must_not_start(command: object, output: Path) -> int:
+        raise AssertionError("it has started")
+
+    facts = dict(seed=0, evaluate=False, settings="", world_size=1)
+    run = Run("row", folder, Config(dict(load_from=load_from)), facts)
+    for reason in run_all([run], Launch(), lambda _: None, must_not_start).values():
+        raise ValueError(reason)
+
+
 def resume(path: Path) -> None:
     """What `fpn-necks reproduce run` does in a folder with a last checkpoint."""
     folder = work_dir_of(path)
-    (folder / "config.py").write_text("launcher = 'none'\n")
-    (folder / RUN_FILE).write_text("{}")
     (folder / "last_checkpoint").write_text(str(folder / "iter_1.pth"))
-    worker.run(folder / "config.py", "none")
+    start_run(folder)
 
 
 def start_from(path: Path) -> None:
-    folder = path.parent / "start"
-    folder.mkdir(exist_ok=True)
-    (folder / "config.py").write_text(f"load_from = {str(path)!r}\n")
-    (folder / RUN_FILE).write_text("{}")
-    worker.run(folder / "config.py", "none")
+    start_run(path.parent / "start", str(path))
 
 
 def convert(path: Path) -> None:
@@ -256,17 +262,6 @@ def test_command_lines(
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("error: ") and "files that import posix.system are" in line
     assert tree(tmp_path) == before
-
-
-def test_reproduce_names_the_reason_in_one_line(tmp_path: Path) -> None:
-    evil = write_payload(tmp_path / "evil.pth", "os.system", tmp_path / "ran", False)
-    try:
-        resume(evil)
-    except ValueError as error:
-        output = tmp_path / "output.txt"
-        output.write_text(f"Traceback\n  File x\n{type(error).__name__}: {error}\n")
-    reason = running._reason(1, output, 0)
-    assert reason.startswith("ValueError: ") and "posix.system are refused" in reason
 
 
 def test_torchscript(default: str, tmp_path: Path) -> None:

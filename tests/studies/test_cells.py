@@ -8,7 +8,7 @@ from mmdet.utils import register_all_modules
 
 import fpn_necks  # noqa: F401
 from fpn_necks.necks import CFGFPN, DRFPN, AugFPN, SAlphaFPN
-from fpn_necks.reproduction.configs import differences, flatten
+from fpn_necks.reproduction.compare import differences, flatten
 from fpn_necks.studies import recipe
 from fpn_necks.studies.cells import (
     Cell,

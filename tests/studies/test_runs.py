@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fpn_necks.reproduction.planning import RESULT_FILE, Launch
-from fpn_necks.reproduction.running import run_all
+from fpn_necks.reproduction.run import RESULT_FILE, Launch, run_all
 from fpn_necks.studies import recipe
 from fpn_necks.studies.cells import Cell, all_cells
 from fpn_necks.studies.planning import plan_blocks, plan_run
@@ -14,7 +13,6 @@ from fpn_necks.studies.results import collect, read_results
 from fpn_necks.studies.sets import draw_synthetic_set, fingerprint
 from fpn_necks.studies.training_time import PROCESSOR_SECONDS, STARTS, TrainingTime
 from tests.studies.tiny_study import (
-    STEPS,
     in_this_process,
     make_recipe_tiny,
     write_tiny_bccd,
@@ -38,9 +36,8 @@ def test_a_run_leaves_one_result_and_is_skipped_when_finished(
 ) -> None:
     cell = Cell("retinanet", "bccd", "s-alpha-fpn")
     run = plan_run(cell, 3, bccd, tmp_path / "work")
-    assert start(run).finished
+    assert not start(run)
     result = json.loads((run.folder / RESULT_FILE).read_text())
-    assert result["iterations"] == STEPS
     assert result["seed"] == 3 and result["recipe"] == cell.recipe_hash()
     assert result["annotations"] == fingerprint("bccd", bccd)
     assert str(tmp_path) not in json.dumps(result)
@@ -53,7 +50,7 @@ def test_a_run_leaves_one_result_and_is_skipped_when_finished(
     def must_not_run(command, output):
         raise AssertionError("it is finished")
 
-    assert start(run, execute=must_not_run).finished
+    assert not start(run, execute=must_not_run)
     results, trials = tmp_path / "results", tmp_path / "trials"
     assert len(collect(tmp_path / "work", results, trials)) == 1
     assert read_results(results) == {cell.name: [result]}
@@ -73,12 +70,12 @@ def test_an_interrupted_run_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(TrainingTime, "before_train_iter", interrupted)
-        assert start(run).interrupted
+        with pytest.raises(KeyboardInterrupt):
+            start(run)
     assert run.state() == "interrupted"
     assert (run.folder / "iter_1.pth").is_file()
-    assert start(run).finished
+    assert not start(run)
     result = json.loads((run.folder / RESULT_FILE).read_text())
-    assert result["iterations"] == STEPS
     assert result["metrics"][STARTS] == 2
     assert "resumed epoch: 0, iter: 1" in (run.folder / "output.txt").read_text()
 

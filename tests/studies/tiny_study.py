@@ -1,6 +1,5 @@
 """The study made small: a set like BCCD with a few drawn images, and two steps."""
 
-import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from fpn_necks.reproduction import worker
 from fpn_necks.studies import planning, recipe, sets
 from fpn_necks.studies.cells import Cell
 from fpn_necks.studies.results import file_name
 from fpn_necks.studies.training_time import PROCESSOR_SECONDS, STARTS
+from tests.reproduction.tiny_table import in_this_process
 from tests.tiny_sets import write_coco_set
+
+__all__ = ["in_this_process"]
 
 STEPS = 2
 
@@ -48,13 +49,6 @@ def make_recipe_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fpn_necks.studies.cells.runtime", saving_each_step)
     few = dict(sets.SYNTHETIC_SET, num_train=2, num_val=1)
     monkeypatch.setattr(sets, "SYNTHETIC_SET", few)
-
-
-def in_this_process(command: Sequence[str], output: Path) -> int:
-    """Run a worker's command without the seconds that a new process takes."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("a") as file, contextlib.redirect_stdout(file):
-        return worker.main([*command[3:]])
 
 
 def hand_made(cell: Cell, seed: int, **metrics: float) -> dict[str, Any]:

@@ -1,47 +1,253 @@
-"""The command line of tools/make_model_zoo.py."""
+"""docs/model_zoo.md: what is counted, what is quoted, and that the page is current."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from fpn_necks.reproduction.model_zoo import BEGIN, END
+from fpn_necks.reproduction import load_papers, load_tables
+from fpn_necks.shipped_configs import configs_folder, list_configs
+from tests.test_paper_pages import ROWS as README_ROWS
+from tests.tiny_detectors import load_config
 
-TOOL = Path(__file__).parents[2] / "tools" / "make_model_zoo.py"
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The tool, with tables that take no time; the real ones have their own test."""
-    spec = importlib.util.spec_from_file_location("make_model_zoo_tool", TOOL)
+def load_tool() -> ModuleType:
+    path = ROOT / "tools" / "make_model_zoo.py"
+    spec = importlib.util.spec_from_file_location("make_model_zoo_tool", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "make_tables", lambda papers, say: "| new |")
     return module
 
 
+zoo = load_tool()
+PAGE = ROOT / "docs" / "model_zoo.md"
+CONFIGS = list_configs()
+# One stage, two stages with Soft-RoI and auxiliary losses, YOLOv3, tiles.
+CHECKED = (
+    "asff/yolov3_d53_asff_4xb16-300e_coco.py",
+    "augfpn/mask-rcnn_r50_augfpn_1x_coco.py",
+    "drfpn/retinanet_r50_drfpn_3xb8-1x_coco.py",
+    "s_alpha_fpn/faster-rcnn_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson.py",
+)
+
+
+def rows_of_the_page() -> dict[str, tuple[str, ...]]:
+    """Return the cells of each config's row by the config's path."""
+    rows = {}
+    for line in PAGE.read_text().splitlines():
+        link = re.match(r"\| \[[^]]+\]\(\.\./configs/([^)]+)\)", line)
+        if link:
+            cells = tuple(cell.strip() for cell in line.strip("| ").split(" | "))
+            assert len(cells) == len(zoo.HEADER), line
+            assert link[1] not in rows
+            rows[link[1]] = cells
+    return rows
+
+
+ROWS = rows_of_the_page()
+
+
+# --------------------------------------------------------------------------- the page
+
+
+def test_page_has_a_row_for_every_config_and_no_other() -> None:
+    assert sorted(ROWS) == CONFIGS
+    assert all(row[-1] == "not trained here" for row in ROWS.values())
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_row_is_up_to_date(name: str) -> None:
+    kinds = zoo.read_kinds(configs_folder() / Path(name).parent / "README.md")
+    row, notes = zoo.make_row(name, kinds[Path(name).stem], load_papers())
+    assert row == ROWS[name]
+    for note in notes:
+        assert f"- {note}" in PAGE.read_text().splitlines()
+
+
+@pytest.mark.long  # counts all of them: about a minute
+def test_page_is_up_to_date() -> None:
+    page = PAGE.read_text()
+    assert zoo.replace_tables(page, zoo.make_tables(load_papers())) == page
+
+
+def test_quoted_numbers_are_those_of_the_tables() -> None:
+    """Both ways: nothing in the page that no table has, nothing left out."""
+    found = set()
+    for table in load_tables().values():
+        for row in table.rows:
+            name = f"{row.config}.py"
+            # With options that the config has already, test_row_is_up_to_date decides.
+            if name in ROWS and not row.options:
+                text = zoo.quote(table, row)
+                assert text is None or f"{text} (" in ROWS[name][8], row.name
+                found.add((name, text))
+    for name, cells in ROWS.items():
+        for text in re.findall(r"((?:mask )?[AM][PR]\w* [^;()]+ on \S+) \(", cells[8]):
+            assert (name, text) in found
+
+
+def test_every_config_has_a_kind_in_its_readme() -> None:
+    for folder in {Path(name).parent for name in CONFIGS}:
+        kinds = zoo.read_kinds(configs_folder() / folder / "README.md")
+        here = {Path(name).stem for name in CONFIGS if Path(name).parent == folder}
+        assert set(kinds) == {name for name in here if "_demo_" not in name}
+        assert set(kinds.values()) <= set(zoo.KINDS)
+        for name, kind in kinds.items():
+            assert ROWS[f"{folder}/{name}.py"][1] == kind
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as YAML has them, without those that say where files are."""
+    files = ("work_dir", "load_from")
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in options.items()
+        if key not in files
+    }
+
+
+def test_readmes_have_every_trainable_row_of_the_tables() -> None:
+    """Baselines too, and with the same options."""
+    listed = [(f"{row.folder}/{row.config}", plain(row.changes)) for row in README_ROWS]
+    for table in load_tables().values():
+        for row in table.rows:
+            is_ours = row.config is not None and "::" not in row.config
+            if is_ours and "figure" not in table.id:
+                assert (row.config, plain(row.options)) in listed, (table.id, row.name)
+
+
+def test_a_baseline_stands_above_the_rows_of_its_method() -> None:
+    """Of a config with a backbone and schedule, the row without the idea is first."""
+    removed = {
+        "asff": "model.neck._delete_",
+        "augfpn": "model.neck.type",
+        "auxiliary": "model.auxiliary",
+        "cfg_fpn": "model.neck.type",
+        "drfpn": "model.neck.type",
+    }
+    for folder, key in removed.items():
+        rows = [row for row in README_ROWS if row.folder == folder]
+        baselines: dict[tuple, int] = {}
+        for number, row in enumerate(rows):
+            if key in row.changes:
+                baselines.setdefault(_setting(row), number)
+        checked = 0
+        for number, row in enumerate(rows):
+            if key in row.changes or not re.match(r"\d", row.label):
+                continue
+            # A config of its own, for auxiliary losses without uncertainty.
+            if folder == "auxiliary" and not row.options and number > 0:
+                assert key in rows[number - 1].changes or _setting(row) in baselines
+                continue
+            assert baselines[_setting(row)] < number, row
+            checked += 1
+        assert checked >= 2 or folder == "auxiliary"
+
+
+def _setting(row: Any) -> tuple:
+    """Return what a baseline shares with its method: config, backbone and schedule."""
+    shared = ("model.backbone.", "train_cfg.", "param_scheduler.")
+    return (
+        row.config,
+        *(f"{k}={v}" for k, v in row.changes.items() if k.startswith(shared)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("asff/yolov3_d53_asff_4xb16-300e_coco", [(608, 608), (416, 416)]),
+        ("drfpn/retinanet_r50_drfpn_3xb8-1x_coco", [(800, 1344)]),
+        ("s_alpha_fpn/retinanet_r50_fpn_1xb2-1x_tinyperson", [(512, 640)]),
+        (
+            "s_alpha_fpn/retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons",
+            [(256, 512)],
+        ),
+        ("s_alpha_fpn/retinanet_r50_s-alpha-fpn_1xb2-1x_coco100", [(128, 192)]),
+        ("s_alpha_fpn/retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco", [(128, 160)]),
+    ],
+)
+def test_sizes(name: str, sizes: list[tuple[int, int]]) -> None:
+    assert zoo.image_sizes(load_config(f"{name}.py")) == sizes
+
+
+# -------------------------------------------------------------------------- the words
+
+
+def test_backbones_and_schedules() -> None:
+    config = load_config("cfg_fpn/cascade-mask-rcnn_x101-64x4d_cfg-fpn_ms-3x_coco.py")
+    assert zoo.describe_backbone(config.model.backbone) == "ResNeXt-101-64x4d"
+    assert zoo.describe_schedule(config) == "12 epochs of 3 passes, 16 images"
+    config = load_config("auxiliary/faster-rcnn_r101-caffe-dc5_auxiliary_1x_coco.py")
+    assert zoo.describe_backbone(config.model.backbone) == "ResNet-101-DC5 (caffe)"
+    config = load_config("s_alpha_fpn/retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco.py")
+    assert zoo.describe_schedule(config) == "45000 steps, 32 images"
+    with pytest.raises(ValueError, match="'VGG'"):
+        zoo.describe_backbone(dict(type="VGG"))
+
+
+def test_options_that_change_something_are_no_match() -> None:
+    table = load_tables()["asff-table-5"]
+    name = "asff/retinanet_r50_asff_1x_coco"
+    config = load_config(f"{name}.py")
+    matching = [row.name for row in table.rows if zoo.is_trained_by(row, name, config)]
+    assert matching == ["R50-FPN + ASFF"]
+    config.model.backbone.depth = 101
+    config.model.backbone.init_cfg.checkpoint = "torchvision://resnet101"
+    assert zoo.is_trained_by(table.find_row("R101-FPN + ASFF"), name, config)
+
+
+def test_readme_without_kind_is_an_error(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("| a | kind |\n|---|---|\n| [1x](my_config.py) | new |\n")
+    with pytest.raises(ValueError, match="my_config needs a cell"):
+        zoo.read_kinds(readme)
+
+
+@pytest.mark.parametrize("page", ["", "<!-- end of the tables -->"])
+def test_page_without_markers_is_an_error(page: str) -> None:
+    with pytest.raises(ValueError, match="the page needs"):
+        zoo.replace_tables(page, "")
+
+
+# ------------------------------------------------------------------------ the command
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that take no time; the real ones have their own tests."""
+    monkeypatch.setattr(zoo, "make_tables", lambda papers, say: "| new |")
+
+
 def test_writes_checks_and_keeps_the_rest(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     page = tmp_path / "zoo.md"
-    old = f"# Title\n\n{BEGIN}\n| old |\n{END}\n\nwords\n"
+    old = f"# Title\n\n{zoo.BEGIN}\n| old |\n{zoo.END}\n\nwords\n"
     page.write_text(old)
-    assert tool.main(["--check", "--page", str(page)]) == 1
+    assert zoo.main(["--check", "--page", str(page)]) == 1
     assert "out of date" in capsys.readouterr().out
     assert page.read_text() == old
-    assert tool.main(["--page", str(page)]) == 0
-    assert page.read_text() == f"# Title\n\n{BEGIN}\n\n| new |\n\n{END}\n\nwords\n"
-    assert tool.main(["--check", "--page", str(page)]) == 0
+    assert zoo.main(["--page", str(page)]) == 0
+    assert (
+        page.read_text() == f"# Title\n\n{zoo.BEGIN}\n\n| new |\n\n{zoo.END}\n\nwords\n"
+    )
+    assert zoo.main(["--check", "--page", str(page)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["zoo.md"]
 
 
 @pytest.mark.parametrize("content", [None, "no markers"])
 def test_wrong_page_is_one_line(
-    tool: ModuleType,
+    quick: None,
     content: str | None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
@@ -49,6 +255,6 @@ def test_wrong_page_is_one_line(
     page = tmp_path / "zoo.md"
     if content is not None:
         page.write_text(content)
-    assert tool.main(["--page", str(page)]) == 2
+    assert zoo.main(["--page", str(page)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and len(error.splitlines()) == 1

@@ -4,13 +4,12 @@ import importlib.util
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from fpn_necks.reproduction import running
+from fpn_necks.reproduction import run as running
 from tests.studies.tiny_study import in_this_process, make_recipe_tiny, write_tiny_bccd
 
 TOOL = Path(__file__).parents[2] / "tools" / "study.py"
@@ -34,9 +33,7 @@ def run(
     """Run the command in this process, in a folder of its own, with a tiny recipe."""
     monkeypatch.chdir(tmp_path)
     make_recipe_tiny(monkeypatch)
-    monkeypatch.setattr(
-        running, "run_all", partial(running.run_all, execute=in_this_process)
-    )
+    monkeypatch.setattr(running, "execute_command", in_this_process)
     before = signal.getsignal(signal.SIGTERM)
     # The command sets these for its processes.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):

@@ -1,0 +1,221 @@
+"""What two configs differ in, wherever the data lie, and which changes matter."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+# Images in the annotation files of the papers' data sets, by the files' names. A file
+# of another name is a row's own if it is named as the row's config names it.
+IMAGES = {
+    "instances_train2017.json": 118287,
+    "instances_val2017.json": 5000,
+    "tiny_set_train_all_erase.json": 746,
+    "tiny_set_test_all.json": 786,
+}
+# Top-level settings, or last parts of a key, that change nothing about a result.
+_IGNORED = {
+    *("work_dir", "resume", "launcher", "log_level", "env_cfg", "visualizer"),
+    *("vis_backends", "log_processor", "default_hooks", "randomness", "custom_imports"),
+    *("backend_args", "num_workers", "persistent_workers", "pin_memory"),
+    *("prefetch_factor", "serialize_data", "lazy_init", "max_refetch", "data_root"),
+    *("outfile_prefix", "collect_device", "classwise", "with_cp", "_scope_"),
+    *("val_interval", "val_begin", "default_scope"),
+}
+_AREAS = {
+    "model": "model",
+    "train_cfg": "schedule",
+    "param_scheduler": "schedule",
+    "optim_wrapper": "optimizer",
+    "auto_scale_lr": "learning rate",
+    "custom_hooks": "hooks",
+    "load_from": "initial weights",
+    "train_dataloader": "data set",
+}
+
+
+def flatten(node: Any, key: str = "") -> dict[str, Any]:
+    """Return the values of a nested config by dotted key; tuples count as lists."""
+    if isinstance(node, Config):
+        node = node.to_dict()
+    if isinstance(node, Mapping):
+        items = [(str(name), value) for name, value in node.items()]
+    elif isinstance(node, list | tuple) and any(
+        isinstance(item, Mapping | list | tuple) for item in node
+    ):
+        items = [(str(index), value) for index, value in enumerate(node)]
+    else:
+        return {key: list(node) if isinstance(node, tuple) else node}
+    flat: dict[str, Any] = {} if items else {key: {}}
+    for name, value in items:
+        flat |= flatten(value, f"{key}.{name}" if key else name)
+    return flat
+
+
+def settings(config: Config, world_size: int) -> dict[str, Any]:
+    """Return what decides a run's result, but for the seed, by dotted key.
+
+    Where data and weights lie is no part of it: files count by their names below the
+    data sets' roots, others by their own and their folder's name.
+    """
+    flat = flatten(config)
+    roots = {v for k, v in flat.items() if k.endswith("data_root") and v}
+    kept = {
+        key: _placeless(value, roots)
+        for key, value in flat.items()
+        # None is how a config unsets what it inherited.
+        if not _IGNORED & set(key.split(".")) and value is not None
+    }
+    return kept | {"world_size": world_size}
+
+
+def _placeless(value: Any, roots: set[str]) -> Any:
+    if not isinstance(value, str) or "/" not in value or "://" in value:
+        return value
+    path = Path(value)
+    for root in roots:
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    parts = [part for part in path.parts if not re.fullmatch(r"seed\d+", part)]
+    return "/".join(parts[-2:])
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """Return key, old and new value of what differs; a value not there is ``unset``."""
+    return [
+        (key, *(repr(flat[key]) if key in flat else "unset" for flat in (old, new)))
+        for key in dict.fromkeys([*old, *new])
+        if key not in old or key not in new or old[key] != new[key]
+    ]
+
+
+def deviations(
+    own: Config, run: Config, world_size: int, evaluate: bool = True
+) -> list[str]:
+    """Say in what a run is not the row's own training.
+
+    Args:
+        own: The row's config with the row's options.
+        run: The config of the run.
+        world_size: Number of processes of the run.
+        evaluate: Whether the run is evaluated.
+
+    Returns:
+        One entry per difference that matters, ``area: key old -> new``; empty if the
+        result may be compared. Another number of GPUs alone is none, since the learning
+        rate is scaled to the batch, unless the schedule counts iterations.
+    """
+    areas = dict(_AREAS)
+    splits = ["train"]
+    if evaluate:
+        splits.append(evaluated_split(run))
+        areas[f"{splits[1]}_dataloader"] = "data set"
+        areas[f"{splits[1]}_evaluator"] = "evaluation"
+    found = []
+    for key, old, new in differences(settings(own, 1), settings(run, 1)):
+        section, *parts = key.split(".")
+        if section not in areas or key.endswith("_dataloader.batch_size"):
+            continue
+        area = areas[section]
+        if "init_cfg" in parts:
+            area = "initial weights"
+        elif "batch_augments" in parts or "pipeline" in parts:
+            sized = re.search(r"scale|size|ratio_range", parts[-1] if parts else "")
+            area = "image size" if sized or "batch_augments" in parts else "pipeline"
+        elif parts[-1:] == ["lr"]:
+            area = "learning rate"
+        found.append(f"{area}: {key} {old} -> {new}")
+    for split in splits:
+        for _, dataset in datasets(run, f"{split}_dataloader"):
+            file = annotation_file(dataset)
+            if file is not None and file.name in IMAGES and file.is_file():
+                images, whole = count_images(file), IMAGES[file.name]
+                if images != whole:
+                    found.append(f"data set: {file} has {images} of {whole} images")
+    batch, _ = batch_sizes(run, world_size)
+    each, base = batch_sizes(own, 1)
+    changed = run.train_dataloader.get("batch_size") != each
+    counts_steps = "max_iters" in run.train_cfg and base is not None
+    if batch != (base or each) and (changed or counts_steps):
+        found.append(f"batch: {batch} images per step, the row has {base or each}")
+    return found
+
+
+def areas_of(found: list[str]) -> str:
+    """Return what deviates, each area once, such as ``data set, schedule``."""
+    return ", ".join(dict.fromkeys(entry.split(":")[0] for entry in found))
+
+
+def batch_sizes(config: Config, world_size: int) -> tuple[int | None, int | None]:
+    """Return the images per step of a run, and those the learning rate is meant for."""
+    each = config.train_dataloader.get("batch_size")
+    base = (config.get("auto_scale_lr") or {}).get("base_batch_size")
+    return (each * world_size if each else None), base
+
+
+def evaluated_split(config: Config) -> str:
+    """Return ``val`` if the config validates, else ``test``.
+
+    Raises:
+        ValueError: If it does neither, so that there would be no number to report.
+    """
+    for split in ("val", "test"):
+        if config.get(f"{split}_dataloader") and config.get(f"{split}_evaluator"):
+            return split
+    raise ValueError("the config has neither val_evaluator nor test_evaluator")
+
+
+def datasets(config: Config, loader: str) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys and configs of the data sets inside of wrappers."""
+    if config.get(loader):
+        yield from _unwrapped(f"{loader}.dataset", config[loader].dataset)
+
+
+def _unwrapped(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
+    inner = dataset.get("dataset") or dataset.get("datasets")
+    if inner is None:
+        yield key, dataset
+    elif isinstance(inner, list | tuple):
+        for index, item in enumerate(inner):
+            yield from _unwrapped(f"{key}.datasets.{index}", item)
+    else:
+        yield from _unwrapped(f"{key}.dataset", inner)
+
+
+def evaluators(config: Config, name: str) -> list[tuple[str, Any]]:
+    """Return the dotted keys and configs of the metrics, one or a list of them."""
+    found = config.get(name) or []
+    if isinstance(found, list | tuple):
+        return [(f"{name}.{index}", metric) for index, metric in enumerate(found)]
+    metrics = found.get("metrics")  # of an Evaluator that holds them
+    if metrics:
+        return [(f"{name}.metrics.{i}", metric) for i, metric in enumerate(metrics)]
+    return [(name, found)]
+
+
+def annotation_file(dataset: Any) -> Path | None:
+    """Return where a data set reads its annotations, None if it reads none."""
+    name = dataset.get("ann_file")
+    return Path(dataset.get("data_root") or "") / name if name else None
+
+
+def count_images(path: Path) -> int:
+    """Return the number of images of a COCO file; each file is read once."""
+    return _count_images(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _count_images(path: Path, _: int) -> int:
+    count, rest, word = 0, b"", b'"file_name"'
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            count += (rest + block).count(word)
+            rest = block[1 - len(word) :]
+    return count

@@ -1,0 +1,625 @@
+"""Plans the trainings of a table's rows and runs them by mmdet's ``tools/train.py``.
+
+Every row and seed has a folder with its whole config, its log and at the end its
+result. A finished run is skipped, an interrupted one resumes, a failed one does not
+stop the others. torchrun or srun start and watch the processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import hashlib
+import json
+import math
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import mmcv
+import mmdet
+import mmengine
+import torch
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+import fpn_necks
+
+from ..checkpoints import require_safe_checkpoint
+from ..costs.configs import load_config, merge_options
+from ..io import write_json, write_text
+from .compare import (
+    IMAGES,
+    annotation_file,
+    batch_sizes,
+    count_images,
+    datasets,
+    deviations,
+    differences,
+    evaluated_split,
+    evaluators,
+    settings,
+)
+from .tables import Row, Table
+
+LAUNCHERS = ("none", "pytorch", "slurm")
+CONFIG_FILE, RUN_FILE, RESULT_FILE = "config.py", "run.json", "result.json"
+OUTPUT_FILE = "output.txt"
+
+Execute = Callable[[Sequence[str], Path], int]
+_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception)\b.*)$")
+_PATIENCE = 30.0  # seconds that interrupted processes get to end by themselves
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the processes of a run are started.
+
+    Args:
+        launcher: ``none`` (one process), ``pytorch`` (torchrun on this machine) or
+            ``slurm`` (srun). Several processes need a GPU each.
+        gpus: Processes per node, one per GPU.
+        nodes: Number of nodes; more than one with slurm alone.
+        srun_args: Further arguments of srun, such as ``-p partition``.
+
+    Raises:
+        ValueError: If a number is below 1, or the launcher cannot start so many.
+    """
+
+    launcher: Literal["none", "pytorch", "slurm"] = "none"
+    gpus: int = 1
+    nodes: int = 1
+    srun_args: str = ""
+
+    def __post_init__(self) -> None:
+        if self.launcher not in LAUNCHERS:
+            raise ValueError(
+                f"launcher must be one of {', '.join(LAUNCHERS)}, got {self.launcher!r}"
+            )
+        able = dict(gpus=("pytorch", "slurm"), nodes=("slurm",))
+        for name, launchers in able.items():
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+            if value > 1 and self.launcher not in launchers:
+                raise ValueError(
+                    f"{name}={value} needs a launcher: {' or '.join(launchers)}, "
+                    f"not {self.launcher}"
+                )
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes of all nodes."""
+        return self.gpus * self.nodes
+
+    def command(self, script: str, arguments: Sequence[str], name: str) -> list[str]:
+        """Return the command that runs one of mmdet's tools.
+
+        Args:
+            script: Such as ``train.py``.
+            arguments: Of the script.
+            name: What slurm shows the job as.
+
+        Raises:
+            FileNotFoundError: If this mmdet comes without its tools.
+        """
+        words = [sys.executable, "-u", str(_mmdet_tool(script)), *arguments]
+        if self.launcher == "none":
+            return words
+        words += ["--launcher", self.launcher]
+        if self.launcher == "pytorch":
+            torchrun = ["-m", "torch.distributed.run", "--standalone"]
+            return [words[0], *torchrun, f"--nproc_per_node={self.gpus}", *words[2:]]
+        return [
+            "srun",
+            f"--job-name={name}",
+            f"--nodes={self.nodes}",
+            f"--gres=gpu:{self.gpus}",
+            f"--ntasks={self.world_size}",
+            f"--ntasks-per-node={self.gpus}",
+            "--cpus-per-task=5",  # as mmdet's slurm_train.sh; srun_args may differ
+            "--kill-on-bad-exit=1",
+            *shlex.split(self.srun_args),
+            *words,
+        ]
+
+
+def _mmdet_tool(name: str) -> Path:
+    package = Path(mmdet.__file__).parent
+    # A wheel carries them inside the package, a clone beside it.
+    for folder in (package / ".mim" / "tools", package.parent / "tools"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"mmdet in {package} has no tools/{name}; install it again")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of a row with one seed, or one that rows start from.
+
+    Args:
+        label: For the user.
+        folder: Where everything of it is written.
+        config: The whole config.
+        facts: What ``run.json`` and ``result.json`` say of it; json values. Needed are
+            ``seed``, ``world_size``, ``evaluate`` and ``settings``, a hash that is the
+            same where nothing but the seed differs.
+    """
+
+    label: str
+    folder: Path
+    config: Config
+    facts: dict[str, Any]
+
+    def state(self) -> Literal["finished", "interrupted", "new"]:
+        """Return how far the run is, from its folder."""
+        if (self.folder / RESULT_FILE).is_file():
+            return "finished"
+        return "interrupted" if (self.folder / RUN_FILE).is_file() else "new"
+
+    def check_folder(self) -> None:
+        """Compare with what the folder was started with.
+
+        Raises:
+            ValueError: If the folder holds a run of another configuration.
+        """
+        file = self.folder / RUN_FILE
+        if not file.is_file():
+            return
+        before = json.loads(file.read_text(encoding="utf-8"))
+        if before["settings"] == self.facts["settings"]:
+            return
+        old = settings(Config.fromfile(self.folder / CONFIG_FILE), before["world_size"])
+        new = settings(self.config, self.facts["world_size"])
+        parts = [f"{key} {a} -> {b}" for key, a, b in differences(old, new)]
+        more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+        raise ValueError(
+            f"{self.label}: {self.folder} holds a run of another configuration "
+            f"({'; '.join(parts[:3])}{more}); choose another --work-dir or remove that "
+            "folder"
+        )
+
+    def missing_data(self) -> str | None:
+        """Name the first missing file of the data, and what to set."""
+        splits = ["train"]
+        splits += [evaluated_split(self.config)] if self.facts["evaluate"] else []
+        for split in splits:
+            for key, dataset in datasets(self.config, f"{split}_dataloader"):
+                path = annotation_file(dataset)
+                if path is not None and not path.exists():
+                    return (
+                        f"{path} is missing; put the data set there or name its folder "
+                        f"with --data-root (in the config: {key}.data_root)"
+                    )
+        for key, metric in evaluators(self.config, f"{splits[-1]}_evaluator"):
+            file = metric.get("ann_file")
+            if self.facts["evaluate"] and file and not Path(file).is_file():
+                return f"{file} is missing; set it with --cfg-options {key}.ann_file="
+        return None
+
+    def training_images(self) -> int | None:
+        """Return how many images the training sees; None if the data cannot tell."""
+        loop = self.config.train_cfg
+        if "max_iters" in loop:
+            return loop.max_iters * self.facts["batch_size"]
+        number, dataset = loop.max_epochs, self.config.train_dataloader.dataset
+        while dataset.get("dataset"):
+            number, dataset = number * dataset.get("times", 1), dataset.dataset
+        file = annotation_file(dataset)
+        there = file is not None and file.is_file()
+        if there and (dataset.get("tiles") or dataset.get("indices") is not None):
+            return number * len(DATASETS.build(dataset))
+        if file is None or dataset.get("tiles"):
+            return None
+        images = count_images(file) if there else IMAGES.get(file.name)
+        return None if images is None else number * images
+
+
+# ---------------------------------------------------------------------------- planning
+
+
+def choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:
+    """Return the rows of these names or slugs, or all that can be trained.
+
+    Raises:
+        ValueError: If a row is unknown or is not trained here.
+    """
+    if names is None:
+        rows = [row for row in table.rows if row.kind == "trainable"]
+        if not rows:
+            raise ValueError(f"table '{table.id}' has no row that can be trained here")
+        return rows
+    chosen = {}
+    for name in names:
+        row = table.find_row(name)
+        if row.kind != "trainable":
+            what = "quoted" if row.kind == "quoted" else "not trained here"
+            raise ValueError(f"row '{row.name}' is {what}: {row.quoted or row.reason}")
+        chosen[row.slug] = row
+    return list(chosen.values())
+
+
+def plan_runs(
+    table: Table,
+    rows: Sequence[Row],
+    work_dir: Path,
+    seeds: Sequence[int] = (0,),
+    options: Mapping[str, Any] | None = None,
+    pretraining_options: Mapping[str, Any] | None = None,
+    data_root: str | None = None,
+    world_size: int = 1,
+) -> list[Run]:
+    """Return the runs of rows, seed by seed, each behind those it starts from.
+
+    Args:
+        table: Where the rows are from.
+        rows: Trainable ones.
+        work_dir: Folder of all runs.
+        seeds: A run each.
+        options: The user's ``--cfg-options``, for all rows.
+        pretraining_options: The same for the runs that rows start from.
+        data_root: Folder of the data in the place of the configs' own.
+        world_size: Number of processes.
+
+    Raises:
+        ValueError: If an option does not fit a row's config.
+    """
+    runs: dict[Path, Run] = {}  # rows may share a pretraining
+    for seed in seeds:
+        for row in rows:
+            facts = dict(seed=seed, world_size=world_size)
+            own, first = dict(row.options), row.pretraining
+            before: list[str] = []
+            try:
+                if first is not None:
+                    text = json.dumps([first.config, dict(first.options)])
+                    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+                    name = f"{first.config.rsplit('/', 1)[-1]}-{digest}"
+                    run = _plan(
+                        f"pretraining of '{row.name}'",
+                        work_dir / "pretraining" / name / f"seed{seed}",
+                        (first.config, first.options, pretraining_options or {}, None),
+                        facts | dict(evaluate=False),
+                    )
+                    runs.setdefault(run.folder, run)
+                    own["load_from"] = str((run.folder / _end(run.config)).resolve())
+                    changes = [
+                        entry.split(": ", 1) for entry in run.facts["deviations"]
+                    ]
+                    before = [f"{area}: pretraining {text}" for area, text in changes]
+                run = _plan(
+                    row.name,
+                    work_dir / table.id / row.slug / f"seed{seed}",
+                    (row.config, own, options or {}, data_root),
+                    facts | dict(evaluate=True, table=table.id, row=row.name),
+                )
+            except ValueError as error:
+                raise ValueError(f"row '{row.name}': {error}") from None
+            run.facts["deviations"] += before
+            runs[run.folder] = run
+    return list(runs.values())
+
+
+def _end(config: Config) -> str:
+    """Return the name of a training's last checkpoint."""
+    loop = config.train_cfg
+    if "max_iters" in loop:
+        return f"iter_{loop.max_iters}.pth"
+    return f"epoch_{loop.max_epochs}.pth"
+
+
+def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Run:
+    name, own_options, options, data_root = sources
+    own = load_config(name, own_options)
+    if (own.get("auto_scale_lr") or {}).get("base_batch_size"):
+        own.auto_scale_lr.enable = True
+    config = copy.deepcopy(own)
+    if data_root is not None:
+        set_data_root(config, data_root)
+    merge_options(config, options)
+    config.work_dir = str(folder)
+    config.randomness = dict(config.get("randomness") or {}, seed=facts["seed"])
+    batch, base = batch_sizes(config, facts["world_size"])
+    rate = (config.optim_wrapper.get("optimizer") or {}).get("lr")
+    if rate is not None and base and batch and config.auto_scale_lr.get("enable"):
+        rate *= batch / base
+    flat = settings(config, facts["world_size"])
+    content = json.dumps(flat, sort_keys=True, default=repr)
+    given = dict(options) | ({"data_root": data_root} if data_root else {})
+    facts |= dict(
+        config=name,
+        options=dict(own_options),
+        overrides=json.loads(json.dumps(given, default=repr)),
+        settings=hashlib.sha256(content.encode()).hexdigest()[:16],
+        batch_size=batch,
+        base_batch_size=base,
+        learning_rate=rate,
+        deviations=deviations(own, config, facts["world_size"], facts["evaluate"]),
+    )
+    return Run(label, folder, config, facts)
+
+
+def set_data_root(config: Config, root: str) -> None:
+    """Read the data sets from another folder, laid out as the config's own.
+
+    Args:
+        config: Changed in place: the data sets and, where their files are in the same
+            folder, the annotation files of the evaluators.
+        root: The folder in the place of ``data/coco/`` or whatever the config has.
+    """
+    old_roots = set()
+    for split in ("train", "val", "test"):
+        for _, dataset in datasets(config, f"{split}_dataloader"):
+            if dataset.get("data_root"):
+                old_roots.add(dataset.data_root)
+                dataset.data_root = root.rstrip("/") + "/"
+        for _, metric in evaluators(config, f"{split}_evaluator"):
+            file = metric.get("ann_file") or ""
+            for old in old_roots:
+                if Path(file).is_relative_to(old):
+                    metric.ann_file = str(Path(root) / Path(file).relative_to(old))
+
+
+def describe(
+    run: Run, launch: Launch, images_per_second: float | None = None
+) -> list[str]:
+    """Say what would be run, without writing anything; lines for ``--dry-run``.
+
+    Args:
+        run: The run.
+        launch: How its processes are started.
+        images_per_second: Throughput of one GPU in training, for the GPU hours.
+    """
+    facts, images = run.facts, run.training_images()
+    lines = [f"state: {run.state()}", f"config: {facts['config']}"]
+    lines += [f"option: {key}={value!r}" for key, value in facts["options"].items()]
+    lines.append(f"batch: {facts['batch_size']} on {launch.world_size} process(es)")
+    if facts["learning_rate"] is not None:
+        lines.append(f"learning rate: {facts['learning_rate']:g}")
+    seen = "unknown without the data" if images is None else f"{images:,}"
+    if images is not None and images_per_second:
+        seen += f", {images / images_per_second / 3600:.1f} GPU hours of training"
+    lines.append(f"training images: {seen}")
+    lines += [f"not comparable: {entry}" for entry in facts["deviations"]]
+    lines.append(f"command: {shlex.join(_train_command(run, launch))}")
+    return lines
+
+
+# ----------------------------------------------------------------------------- running
+
+
+def run_from_command_line(runs: Sequence[Run], launch: Launch) -> int:
+    """Train and test what is not finished, and say how it ended.
+
+    A signal to terminate, by which clusters end jobs, is taken as Ctrl-C is: the
+    running processes must not go on alone.
+
+    Returns:
+        The exit status: 0, 1 if a run failed, 130 if they were interrupted.
+
+    Raises:
+        ValueError: As ``run_all``.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        failed = run_all(runs, launch, lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        again = "interrupted; the same command goes on from the last checkpoint"
+        print(again, file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print(f"{len(runs) - len(failed)} finished, {len(failed)} failed", flush=True)
+    for label, reason in failed.items():
+        print(f"error: {label}: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run_all(
+    runs: Sequence[Run],
+    launch: Launch,
+    say: Callable[[str], None] = print,
+    execute: Execute | None = None,
+) -> dict[str, str]:
+    """Train and test what is not finished.
+
+    Args:
+        runs: In order.
+        launch: How their processes are started.
+        say: Gets one line per event.
+        execute: Runs a command with its output in a file; returns its exit status.
+
+    Returns:
+        Label and reason of the runs that failed.
+
+    Raises:
+        ValueError: If a folder holds a run of another configuration; before anything
+            is started.
+    """
+    for run in runs:
+        run.check_folder()
+    failed: dict[str, str] = {}
+    for number, run in enumerate(runs, 1):
+        label = f"{run.label}, seed {run.facts['seed']}"
+        head, state = f"{number} of {len(runs)}: {label}", run.state()
+        if state == "finished":
+            say(f"{head}: finished before")
+            continue
+        again = " resumes" if state == "interrupted" else ""
+        say(f"{head}{again}; output: {run.folder / OUTPUT_FILE}")
+        try:
+            reason = _run_one(run, launch, execute or execute_command)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+        if reason is not None:
+            failed[label] = reason
+            say(f"  failed: {reason}")
+    return failed
+
+
+def _run_one(run: Run, launch: Launch, execute: Execute) -> str | None:
+    """Train and test; return why it failed, None if there is a result."""
+    folder, output = run.folder, run.folder / OUTPUT_FILE
+    with _alone_in(folder):
+        _prepare(run)
+        begin = output.stat().st_size if output.is_file() else 0
+        status = execute(_train_command(run, launch), output)
+        metrics = _read_metrics(folder) if run.facts["evaluate"] else {}
+        if status == 0 and metrics is None:
+            # A run that was interrupted before its last evaluation.
+            words = [str(folder / CONFIG_FILE), str(last_checkpoint(folder))]
+            words += ["--work-dir", str(folder)]
+            status = execute(launch.command("test.py", words, "test"), output)
+            metrics = _read_metrics(folder)
+        if status != 0 or metrics is None:
+            return _reason(status, output, begin)
+        write_json(folder / RESULT_FILE, run.facts | _measured(metrics), indent=1)
+    return None
+
+
+def _prepare(run: Run) -> None:
+    """Write what a start needs; refuse weights that are missing or unsafe."""
+    config, folder = copy.deepcopy(run.config), run.folder
+    weights, checkpoint = config.get("load_from"), last_checkpoint(folder)
+    if checkpoint is not None:
+        require_safe_checkpoint(checkpoint)
+        # Whence mmengine resumes: the folder may have been moved, the file damaged.
+        write_text(folder / "last_checkpoint", str(checkpoint.resolve()))
+    elif weights and "://" not in weights:
+        if not Path(weights).expanduser().is_file():
+            raise FileNotFoundError(f"it starts from {weights}, which is missing")
+        require_safe_checkpoint(weights)
+    if run.facts["evaluate"] and evaluated_split(config) == "val":
+        # tools/test.py has to measure what the training measures.
+        config.test_dataloader = config.val_dataloader
+        config.test_evaluator = config.val_evaluator
+        config.test_cfg = dict(type="TestLoop")
+    write_text(folder / CONFIG_FILE, config.pretty_text)
+    # Last: a folder without this file has not been started.
+    if not (folder / RUN_FILE).is_file():
+        write_json(folder / RUN_FILE, run.facts, indent=1)
+
+
+def _train_command(run: Run, launch: Launch) -> list[str]:
+    words = [str(run.folder / CONFIG_FILE), "--work-dir", str(run.folder)]
+    if last_checkpoint(run.folder) is not None:
+        # With load_from set, mmengine would resume the weights that the run began with.
+        words += ["--resume", "--cfg-options", "load_from=None"]
+    return launch.command("train.py", words, run.folder.parent.name)
+
+
+def execute_command(command: Sequence[str], output: Path) -> int:
+    """Run a command; what it prints is appended to a file.
+
+    On an interruption the command gets time to end: launchers end their own processes.
+
+    Returns:
+        The exit status, negative if a signal ended it.
+    """
+    with output.open("a", encoding="utf-8") as file:
+        print(f"$ {shlex.join(command)}", file=file, flush=True)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder; a ``ValueError`` if another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another run is going on in {folder}") from None
+        except (ImportError, OSError):
+            pass  # not every system and network folder has locks
+        yield
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint to go on from, None if there is none that is whole.
+
+    It is the one that mmengine's ``last_checkpoint`` names; the folder may have been
+    moved. mmengine writes into the file itself, and with ``max_keep_ckpts`` removes an
+    older one before: after a crash the file named may be cut off, empty or gone. Then
+    it is the one of the most steps that is whole.
+    """
+    named = folder / "last_checkpoint"
+    if not named.is_file():
+        return None
+    # What a power failure leaves of a file may be zeros.
+    name = Path(named.read_text(errors="replace").replace("\0", "").strip()).name
+
+    def steps(path: Path) -> int:
+        number = re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem)
+        return int(number[1]) if number else -1
+
+    files = [file for file in folder.glob("*.pth") if steps(file) >= 0]
+    files = [folder / name, *sorted(files, key=steps, reverse=True)]
+    # torch writes the archive's list of contents last.
+    return next((file for file in files if zipfile.is_zipfile(file)), None)
+
+
+def _read_metrics(folder: Path) -> dict[str, float | None] | None:
+    """Return what the newest start measured at its end, None if it did not."""
+    # mmengine makes a folder per start, and names it after the time.
+    start = max(folder.glob("[0-9]*_[0-9]*"), default=None)
+    if start is None:
+        return None
+    tested, logged = start / f"{start.name}.json", start / "vis_data" / "scalars.json"
+    found = next((file for file in (tested, logged) if file.is_file()), None)
+    lines = found.read_text(encoding="utf-8").splitlines() if found else []
+    record = json.loads(lines[-1]) if lines else {}
+    if "iter" in record:  # of a step of training
+        return None
+    metrics = {
+        key: value if math.isfinite(value) else None
+        for key, value in record.items()
+        if "/" in key and isinstance(value, int | float)
+    }
+    return metrics or None
+
+
+def _measured(metrics: dict[str, float | None]) -> dict[str, Any]:
+    modules = (fpn_necks, mmdet, mmcv, mmengine, torch)
+    cuda = torch.cuda.is_available()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return dict(
+        metrics=metrics,
+        versions={module.__name__: module.__version__ for module in modules},
+        device=torch.cuda.get_device_name() if cuda else "cpu",
+        finished=now.isoformat("T", "seconds"),
+    )
+
+
+def _reason(status: int, output: Path, begin: int) -> str:
+    """Return the last error that a start printed, else how it ended."""
+    text = output.read_bytes()[begin:] if output.is_file() else b""
+    lines = text.decode(errors="replace").splitlines()
+    # torchrun reports the failure of its processes as an error of its own.
+    errors = [m[1] for line in lines if (m := _ERROR.match(line.strip()))]
+    errors = [line for line in errors if "ChildFailedError" not in line]
+    if errors:
+        return errors[-1]
+    if status < 0:
+        memory = "; the system may have run out of memory" if status == -9 else ""
+        return f"ended by signal {-status}{memory}"
+    return f"exit status {status}; the end of {output} says more"
