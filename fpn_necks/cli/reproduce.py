@@ -2,7 +2,8 @@
 
 `list` and `show` print the tables, `run` trains and tests rows with mmdet's own
 tools/train.py, and `report` writes what was measured beside what the paper printed. An
-interrupted `run` goes on when it is started again. The exit status is 1 if a row failed.
+interrupted `run` goes on when it is started again. The exit status is 1 if a row
+failed.
 docs/reproduce.md shows it from the download to the report.
 """
 

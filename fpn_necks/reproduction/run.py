@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import functools
 import hashlib
 import json
 import math
@@ -18,7 +19,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,8 @@ from mmengine.config import Config
 
 import fpn_necks
 
-from ..checkpoints import require_safe_checkpoint
-from ..costs.configs import load_config, merge_options
+from ..checkpoints import last_checkpoint, require_safe_checkpoint
+from ..config_tools import load_config, merge_options
 from ..io import write_json, write_text
 from .compare import (
     IMAGES,
@@ -316,9 +316,23 @@ def _end(config: Config) -> str:
     return f"epoch_{loop.max_epochs}.pth"
 
 
+@functools.lru_cache(maxsize=64)  # rows and seeds share configs
+def _own_config(name: str) -> Config:
+    config = load_config(name)
+    # mmdet's own configs need it too: to resume under torch's safe loading.
+    imports = config.get("custom_imports") or dict(allow_failed_imports=False)
+    modules = imports.get("imports") or []
+    modules = [modules] if isinstance(modules, str) else [*modules]
+    config.custom_imports = dict(
+        imports, imports=list(dict.fromkeys([*modules, "fpn_necks"]))
+    )
+    return config
+
+
 def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Run:
     name, own_options, options, data_root = sources
-    own = load_config(name, own_options)
+    own = copy.deepcopy(_own_config(name))
+    merge_options(own, own_options)
     if (own.get("auto_scale_lr") or {}).get("base_batch_size"):
         own.auto_scale_lr.enable = True
     config = copy.deepcopy(own)
@@ -552,30 +566,6 @@ def _alone_in(folder: Path) -> Iterator[None]:
         except (ImportError, OSError):
             pass  # not every system and network folder has locks
         yield
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint to go on from, None if there is none that is whole.
-
-    It is the one that mmengine's ``last_checkpoint`` names; the folder may have been
-    moved. mmengine writes into the file itself, and with ``max_keep_ckpts`` removes an
-    older one before: after a crash the file named may be cut off, empty or gone. Then
-    it is the one of the most steps that is whole.
-    """
-    named = folder / "last_checkpoint"
-    if not named.is_file():
-        return None
-    # What a power failure leaves of a file may be zeros.
-    name = Path(named.read_text(errors="replace").replace("\0", "").strip()).name
-
-    def steps(path: Path) -> int:
-        number = re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem)
-        return int(number[1]) if number else -1
-
-    files = [file for file in folder.glob("*.pth") if steps(file) >= 0]
-    files = [folder / name, *sorted(files, key=steps, reverse=True)]
-    # torch writes the archive's list of contents last.
-    return next((file for file in files if zipfile.is_zipfile(file)), None)
 
 
 def _read_metrics(folder: Path) -> dict[str, float | None] | None:

@@ -15,7 +15,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from fpn_necks.costs.configs import find_config
+from fpn_necks.config_tools import find_config
 from fpn_necks.reproduction import (
     Paper,
     Row,
