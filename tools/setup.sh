@@ -494,7 +494,7 @@ if [[ ! -e $folder/tried ]]; then
 fi
 flock -u 9
 if [[ -e $folder/pytorch_cpp_helper.hpp.gch ]]; then
-  "$real" -include "$folder/pytorch_cpp_helper.hpp" "${arguments[@]}" 2>"$folder/log.$$" && exit 0
+  "$real" -include "$folder/pytorch_cpp_helper.hpp" "${arguments[@]}" 2>/dev/null && exit 0
 fi
 exec "$real" "${arguments[@]}"
 WRAPPER

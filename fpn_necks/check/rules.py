@@ -244,7 +244,9 @@ def _fusion_factors(detector: Detector) -> Problems:
             (
                 name
                 for name in ("factor.factor", "factor.init", "factor")
-                if isinstance(value_at(stage, f"fusion_{name}"), list | tuple | float)
+                if isinstance(
+                    value_at(stage, f"fusion_{name}"), list | tuple | float | int
+                )
             ),
             None,
         )
@@ -255,13 +257,14 @@ def _fusion_factors(detector: Detector) -> Problems:
         if _is_list(values) and detector.failed_key == "model.neck":
             yield from _number_of_factors(detector, name, stage, values)
         fixed = values if _is_list(values) else [values]
-        if not name.endswith(".init") and max(fixed, default=0) > 1:
+        raised = max(fixed, default=0) >= 1 and set(fixed) != {1}  # 1: plain FPN
+        if raised and not name.endswith(".init"):
             yield Problem(
-                "note",
+                "warning",
                 name,
                 f"α = {max(fixed)}: S-α FPN lowers what comes from coarser levels, for "
-                "data sets whose objects lie on the finest ones; this raises it",
-                "`fpn-necks alpha` computes α; 1 is plain FPN",
+                "data sets whose objects lie on the finest ones; this does not",
+                "`fpn-necks alpha` counts α in your data; 1 everywhere is plain FPN",
             )
     counted = [
         name

@@ -20,7 +20,7 @@ from fpn_necks.reproduction.compare import (
     flatten,
     settings,
 )
-from fpn_necks.reproduction.run import set_data_root
+from fpn_necks.reproduction.plan import set_data_root
 
 NAME = "mmdet::retinanet/retinanet_r50_fpn_1x_coco"
 

@@ -18,17 +18,14 @@ from mmengine.config import Config
 
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.reproduction import Table, find_table
-from fpn_necks.reproduction.run import (
+from fpn_necks.reproduction.plan import (
     CONFIG_FILE,
     RESULT_FILE,
-    Launch,
     Run,
     choose_rows,
-    describe,
-    execute_command,
     plan_runs,
-    run_all,
 )
+from fpn_necks.reproduction.run import Launch, describe, execute_command, run_all
 from tests.reproduction.tiny_table import in_this_process, small_options, tiny_table
 from tests.tiny_sets import write_coco_set
 
