@@ -83,7 +83,7 @@ def _answer(words: Sequence[str]) -> int:
     except Exception as error:
         if options.traceback:
             raise
-        print(f"error: {one_line(error, _config_of(options))}", file=sys.stderr)
+        print(f"error: {one_line(error, _parts_of(options))}", file=sys.stderr)
         return 2
 
 
@@ -132,11 +132,12 @@ def add_commands(
                 command.set_defaults(run=module.run)
 
 
-def _config_of(options: argparse.Namespace) -> Any:
-    """Return the config of a command that failed, if it is one that can be read."""
-    from ..config_tools import load_config
+def _parts_of(options: argparse.Namespace) -> list[Any]:
+    """Return the dicts of the config of a command that failed; none if unreadable."""
+    from ..config_tools import load_config, walk
 
     try:
-        return load_config(options.config, getattr(options, "cfg_options", ()))
+        config = load_config(options.config, getattr(options, "cfg_options", ()))
+        return [node for _, node in walk(config)]
     except Exception:
-        return None
+        return []
