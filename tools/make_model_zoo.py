@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 from fpn_necks.costs import count_costs
-from fpn_necks.costs.report import markdown_rows
+from fpn_necks.costs.tables import markdown_rows
 from fpn_necks.io import write_text
 from fpn_necks.reproduction import Paper, Row, Table, load_papers
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
