@@ -25,7 +25,7 @@ def second_stage(detector: Detector) -> Problems:
     neck = value_at(detector.config, "model.neck")
     if type_name(neck) != "ASFF" or not set(FPN_ARGUMENTS) & set(neck):
         return
-    known = arguments_of(FPN) or ()
+    known, width = arguments_of(FPN) or (), neck.get("out_channels", 256)
     first = {name: value for name, value in neck.items() if name in known}
     yield Problem(
         "error",
@@ -35,7 +35,7 @@ def second_stage(detector: Detector) -> Problems:
         {
             "model.neck": [
                 dict(type="FPN", **first),
-                dict(type="ASFF", in_channels=neck.get("out_channels", 256)),
+                dict(type="ASFF", in_channels=width, out_channels=width),
             ]
         },
     )
@@ -145,7 +145,7 @@ def fusion_factors(detector: Detector) -> Problems:
         raised = max(fixed, default=0) >= 1 and set(fixed) != {1}  # 1: plain FPN
         if raised and not name.endswith(".init"):
             yield Problem(
-                "warning",
+                "note",
                 name,
                 f"α = {max(fixed)}: S-α FPN lowers what comes from coarser levels, for "
                 "data sets whose objects lie on the finest ones; this does not",

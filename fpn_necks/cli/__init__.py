@@ -93,7 +93,7 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
         prog="fpn-necks",
         description="Feature-pyramid necks for MMDetection 3.",
         epilog="Configs are paths or names of shipped configs.",
-        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=16),
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=20),
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(

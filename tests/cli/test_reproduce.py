@@ -168,7 +168,7 @@ def test_commands_of_the_page(
     words: list[str], tmp_path: Path, monkeypatch, capsys
 ) -> None:
     """Everything but the training itself is done."""
-    assert words[:2] == ["python", "fpn-necks reproduce"]
+    assert words[:2] == ["fpn-necks", "reproduce"]
     monkeypatch.chdir(tmp_path)
     tables = tables_folder(tmp_path)
     tables.rename(tmp_path / "my_tables")

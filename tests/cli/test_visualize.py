@@ -141,7 +141,7 @@ def test_detections(folder: Path, tmp_path: Path) -> None:
         ),
         ("no.py none images/a.png --what features", "there is no config"),
         ("broken.py none images/a.png --what features", "NoSuchDetector"),
-        ("empty.py none images/a.png --what features", "has no model with a backbone"),
+        ("empty.py none images/a.png --what features", "no config of a detector"),
         ("plain.py none a.png --what detections --levels p3", "--levels says nothing"),
         ("plain.py none a.png --what grouping --channel 3", "--channel says nothing"),
         ("plain.py none a.png --what detections --score-thr 2", "--score-thr must be"),
