@@ -91,9 +91,9 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser, with the arguments of the command that is chosen."""
     parser = _Parser(
         prog="fpn-necks",
-        description="Feature-pyramid necks for MMDetection 3.",
-        epilog="Configs are paths or names of shipped configs.",
-        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=20),
+        description="Feature-pyramid necks for MMDetection 3. Configs are paths or "
+        "names of shipped configs.",
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=16),
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
