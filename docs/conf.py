@@ -39,7 +39,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "small_data/**"]
+exclude_patterns = ["_build"]
 default_role = "code"  # a few docstrings have Markdown's single backquotes
 
 myst_heading_anchors = 4

@@ -304,7 +304,8 @@ def _start(words: Sequence[str]) -> None:
     if words[0] == "fpn-necks":
         raise SystemExit(main(list(words[1:])))
     script = _script(words[0])
-    with mock.patch.object(sys, "argv", [str(script), *words[1:]]):
+    path = [str(script.parent), *sys.path]  # as Python starts a script
+    with mock.patch.multiple(sys, argv=[str(script), *words[1:]], path=path):
         runpy.run_path(str(script), run_name="__main__")
 
 

@@ -125,7 +125,7 @@ def test_commands_are_understood(
     ("line", "reason"),
     [
         ("python tools/no_such_tool.py", "no tools/no_such_tool.py"),
-        ("python tools/study.py run --sedes 0", "unrecognized arguments"),
+        ("python tools/study/study.py run --sedes 0", "unrecognized arguments"),
         ("fpn-necks visualize a.py b.pth c.jpg --what dreams", "is unknown"),
         ("fpn-necks warm-start a.py", "required"),
         ("fpn-necks reproduce show no-such-table", "status 2"),
