@@ -41,7 +41,9 @@ DETECTORS = {
     "mask-rcnn": "Mask R-CNN",
     "retinanet": "RetinaNet",
     "sparse-rcnn": "Sparse R-CNN",
+    "rtmdet": "RTMDet",
     "yolov3": "YOLOv3",
+    "yolox": "YOLOX",
 }
 DATA = {
     "cityscapes": "Cityscapes",
@@ -81,6 +83,9 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
     kind = backbone["type"]
     if kind == "Darknet":
         return f"DarkNet-{backbone['depth']}"
+    if kind in ("CSPDarknet", "CSPNeXt"):
+        sizes = {0.375: "tiny", 0.5: "s", 0.75: "m", 1.0: "l"}
+        return f"{kind}-{sizes[backbone['widen_factor']]}"
     if kind == "SwinTransformer":
         names = {(96, (2, 2, 6, 2)): "Swin-T"}
         return names[backbone["embed_dims"], tuple(backbone["depths"])]
