@@ -71,7 +71,7 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
 
 
 def describe_schedule(config: Config) -> str:
-    """Return length and images per step, such as ``12 x 16`` or ``45000 steps x 32``."""
+    """Return length and images per step: ``12 x 16``, or ``45000 steps x 32``."""
     loop, dataset = config.train_cfg, config.train_dataloader.dataset
     if "max_iters" in loop:
         length = f"{loop.max_iters} steps"
