@@ -27,6 +27,7 @@ PACKAGES = [
     *("hooks", "inference", "layers", "necks", "reproduction", "roi_extractors"),
     *("statistics", "visualization"),
 ]
+GENERATED = ("genindex.html", "py-modindex.html", "search.html")
 MODULES = ["checkpoints", "released", "shipped_configs", "warm_start"]
 
 needs_sphinx = pytest.mark.skipif(
@@ -106,28 +107,10 @@ def test_pages_list_everything_registered() -> None:
     assert names - documented == set()
 
 
-def test_methods_are_pages() -> None:
-    readmes = {path.parent.name for path in (ROOT / "configs").glob("*/README.md")}
-    pages = {path.stem: path.read_text() for path in (DOCS / "methods").glob("*.md")}
-    assert readmes == set(pages)
-    for name, text in pages.items():
-        assert f"configs/{name}/README.md" in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status"), [(["--help"], 0), (["--fast"], 2), (["html", "x"], 2)]
-)
-def test_command_line(arguments: list[str], status: int) -> None:
-    result = subprocess.run(
-        ["bash", ROOT / "tools/docs.sh", *arguments], capture_output=True, text=True
-    )
-    assert result.returncode == status
-    if status:
-        assert result.stdout == ""
-        assert len(result.stderr.splitlines()) == 1
-        assert arguments[0] in result.stderr
-    else:
-        assert result.stdout.startswith("usage:")
+def test_wrong_arguments() -> None:
+    command = ["bash", ROOT / "tools/docs.sh", "--fast"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2 and "--fast" in result.stderr
 
 
 class Page(HTMLParser):
@@ -175,9 +158,6 @@ def pages(site: Path) -> dict[Path, Page]:
 def test_every_page_is_in_the_table_of_contents(
     site: Path, pages: dict[Path, Page]
 ) -> None:
-    texts = DOCS.rglob("*.md")
-    sources = [p for p in texts if "_build" not in p.relative_to(DOCS).parts]
-    assert len(sources) > 30
     front = (site / "index.html").resolve()
     tree = (site / "index.html").read_text().split('class="sidebar-tree"')[1]
     tree = tree.split('class="content"')[0]
@@ -185,10 +165,8 @@ def test_every_page_is_in_the_table_of_contents(
         (front.parent / href).resolve()
         for href in re.findall(r'<a class="reference internal" href="([^"#]+)"', tree)
     }
-    for source in sources:
-        page = (site / source.relative_to(DOCS)).with_suffix(".html").resolve()
-        assert page in pages, source
-        assert page == front or page in listed, source
+    built = set(pages) - {front, *(site.resolve() / n for n in GENERATED)}
+    assert {page for page in built if "_modules" not in page.parts} <= listed
 
 
 @pytest.mark.long
@@ -211,14 +189,8 @@ def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page]) -> None:
                 dead.append(f"{path.name}: {link}")
     assert count > 1000
     assert dead == []
-
-
-@pytest.mark.long
-@needs_sphinx
-def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
-        outside = {file for file in page.loaded if urlsplit(file).netloc}
-        assert outside == set(), path
+        assert not any(urlsplit(file).netloc for file in page.loaded), path
 
 
 @pytest.mark.long
@@ -235,24 +207,19 @@ def test_reference_holds_every_name(site: Path) -> None:
         if name.startswith("fpn_necks.")
     }
     assert written_entries() <= entries
-    last = {name.rpartition(".")[2] for name in entries}
-    assert set(registered()) - last == set()
-    assert "AuxiliaryRetinaNet" in last
+    assert set(registered()) <= {name.rpartition(".")[2] for name in entries}
 
 
 @pytest.mark.long
 @needs_sphinx
-def test_names_of_code_lead_to_the_reference(site: Path) -> None:
-    for page in (site / "papers").glob("*.html"):
-        assert 'href="../api/necks.html#fpn_necks.necks.' in page.read_text(), page
-
-
-@needs_sphinx
-@pytest.mark.long
-def test_page_options(site: Path) -> None:
-    translation = (site / "README_zh-CN.html").read_text()
-    original = (site / "overview.html").read_text()
-    assert re.search('<html[^>]* lang="zh-CN"', translation)
-    assert re.search('<html[^>]* lang="en"', original)
-    assert 'class="toc-drawer no-toc"' in (site / "model_zoo.html").read_text()
-    assert 'class="toc-drawer"' in original
+def test_what_conf_adds(site: Path) -> None:
+    for page in (site / "methods").glob("*.html"):
+        assert 'href="../api/' in page.read_text(), page  # names of code are links
+    necks = (site / "api" / "necks.html").read_text()
+    assert "kwargs" not in necks and "num_outs" in necks  # arguments that are passed on
+    zoo = (site / "model_zoo.html").read_text()
+    assert re.search(r'href="_downloads/\w+/retinanet_r50_asff_1x_coco.py"', zoo)
+    assert 'class="toc-drawer no-toc"' in zoo
+    assert re.search(
+        '<html[^>]* lang="zh-CN"', (site / "README_zh-CN.html").read_text()
+    )

@@ -3,17 +3,13 @@
 import functools
 import importlib
 import itertools
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -30,11 +26,6 @@ PAGE = (ROOT / "docs" / "write_a_neck.md").read_text()
 CONFIG = "configs/retinanet_r50_softmax-fpn_1x_coco.py"
 FILES = dict(re.findall(r"^`(\S+\.py)`:\n\n```python\n(.*?)```", PAGE, re.M | re.S))
 OF_THE_PROJECT = ("my_necks", "test_softmax_fpn", "test_generic")
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of the page's commands."""
-    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +73,6 @@ def calls(module: ModuleType) -> Iterator[tuple[str, Callable[[], None]]]:
 def test_the_page_shows_every_file_of_the_project() -> None:
     tree = PAGE.split("## The project")[1].split("```")[1]
     assert set(re.findall(r"^  (\S+)", tree, re.M)) == set(FILES)
-    assert len(FILES) == 5
     # The idea must not be one that the package has.
     assert not hasattr(fpn_necks.necks, "SoftmaxFPN")
 
@@ -97,28 +87,6 @@ def test_its_tests_pass(registered: Path) -> None:
         if "compiles" not in label:
             call()
     assert f"these {len(found)} tests took" in PAGE
-
-
-@pytest.mark.long
-def test_its_tests_pass_as_the_page_runs_them(project: Path) -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "test_softmax_fpn.py",
-            "test_generic.py",
-        ],
-        cwd=project,
-        env=environment(project),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-3000:]
-    passed = re.search(r"(\d+) passed", result.stdout)[1]
-    assert f"these {passed} tests took" in PAGE
-    assert "skipped" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -166,11 +134,9 @@ def test_check_says_what_the_page_says(
 
 
 def test_forgotten_import_is_named(
-    project: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
+    MODELS.module_dict.pop("SoftmaxFPN", None)
     path = tmp_path / "forgotten.py"
     path.write_text(FILES[CONFIG].replace(', "my_necks"', ""))
     assert main(["check", str(path)]) == 1
@@ -216,42 +182,3 @@ def test_detector_trains_and_tests(
         numbers = [float(number) for number in re.findall(r"\d\.\d{3}", line)]
         expected = (2 * scores.detach().softmax(dim=0)).tolist()
         assert numbers == pytest.approx(expected, abs=1e-3)
-
-
-@pytest.mark.long
-def test_costs_and_picture(project: Path, tmp_path: Path) -> None:
-    """The page's commands on the command line; a small size, random weights."""
-    picture = tmp_path / "street.jpg"
-    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    cv2.imwrite(str(picture), image)
-    joined = PAGE.replace("\\\n", " ").replace("path/to/clone", str(ROOT))
-    commands = re.findall(r"^PYTHONPATH=\. python (\S+/tools/\S+.*)$", joined, re.M)
-    assert len(commands) == 2
-    for command in commands:
-        words = command.replace("street.jpg", str(picture)).split()
-        if "benchmark_detector" in command:
-            words += ["--size", "64", "64", "--pairs", "1", "--no-train"]
-        else:
-            words = ["none" if word.endswith(".pth") else word for word in words]
-            words += ["--out", str(tmp_path / "pictures")]
-        result = subprocess.run(
-            [sys.executable, *words],
-            cwd=project,
-            env=environment(project),
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, result.stderr[-3000:]
-    assert (tmp_path / "pictures/street_features.png").is_file()
-
-
-def test_every_named_test_and_table_exists() -> None:
-    """What a contributor is sent to."""
-    for name, marker in {
-        "tests/neck_cases.py": "CASES = [",
-        "fpn_necks/costs/report.py": "NECKS: dict",
-        "fpn_necks/necks/__init__.py": "__all__",
-        "docs/design.md": "## Adding a neck",
-    }.items():
-        assert marker in (ROOT / name).read_text()
-        assert f"(../{name})" in PAGE or f"({Path(name).name})" in PAGE
