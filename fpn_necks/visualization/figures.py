@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -241,7 +240,6 @@ def new_figure(
     lines = textwrap.wrap(title, int(width * 11))
     height = margins[1] + shape[0] * panel[1] + 0.26 * len(lines)
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle("\n".join(lines), fontsize=11, fontweight="bold")
     return figure, figure.subplots(*shape, squeeze=False)
 
