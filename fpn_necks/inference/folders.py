@@ -78,13 +78,13 @@ def detect_folder(
 
     Raises:
         OSError: a file is not there, or the output cannot be written.
-        ValueError: an option is out of range, safe loading refuses the checkpoint, or
-            the output would overwrite something, see `ResultFolder`; or the config's
-            detector cannot be built.
+        ValueError: an option is out of range, safe loading refuses the checkpoint, the
+            config's detector cannot be built, or see `ResultFolder`.
     """
     check_settings(batch_size=batch_size, **options)
     root = Path(output).expanduser()
     found = find_images(images, root)
+    refuse_overwriting(found, root)
     weights = find_checkpoint(checkpoint)
     model = load_detector(config, weights, device)
     detector = dict(model=model.cfg.model, pipeline=get_test_pipeline_cfg(model.cfg))
@@ -94,21 +94,16 @@ def detect_folder(
         **options,
     )
     results = ResultFolder(root, settings, force)
-    results.refuse_overwriting(found)
     options = dict(options, batch_size=batch_size)
     failures = {}
     # Where the output is a file every refresh is a line: make them few.
     is_terminal = sys.stderr.isatty()
-    bar = tqdm(
-        found.items(),
-        unit="image",
-        mininterval=0.1 if is_terminal else 15,
-        disable=not progress,
-    )
+    pause = 0.1 if is_terminal else 15
+    bar = tqdm(found.items(), unit="image", mininterval=pause, disable=not progress)
     for name, path in bar:
         try:
             record = None if force else results.load(name, path)
-            if record is None or (draw and not results.picture_file(name).exists()):
+            if record is None or (draw and not _picture_file(root, name).exists()):
                 image = read_image(path, model)
                 if record is None:
                     sample = detect_sliced(
@@ -180,13 +175,23 @@ def _files_in(folder: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
                 yield path
 
 
+def refuse_overwriting(images: Mapping[str, Path], root: Path) -> None:
+    """Raise a ValueError if a result of an image would be written over it."""
+    for name, path in images.items():
+        for written in (_record_file(root, name), _picture_file(root, name)):
+            if is_same_file(written, path):
+                raise ValueError(
+                    f"the results of {path} would overwrite it: give another output "
+                    f"folder than {root}"
+                )
+
+
 class ResultFolder:
     """Detections of images, one file each, their pictures, and COCO files of all.
 
     ``detections/NAME.json`` and ``drawn/NAME`` belong to the image NAME,
-    ``images.json`` and ``detections.json`` to all. Files appear whole or not at all, so
-    that what is there after an interruption is done. Each file of detections says which
-    settings and which image file it is of.
+    ``images.json`` and ``detections.json`` to all. Files appear whole or not at all:
+    what is there after an interruption is done.
 
     Args:
         root: the folder; it is made if needed.
@@ -225,23 +230,13 @@ class ResultFolder:
             )
         write_json(file, self.settings)
 
-    def refuse_overwriting(self, images: Mapping[str, Path]) -> None:
-        """Raise a ValueError if a result of an image would be written over it."""
-        for name, path in images.items():
-            for written in (self._record_file(name), self.picture_file(name)):
-                if is_same_file(written, path):
-                    raise ValueError(
-                        f"the results of {path} would overwrite it: give another "
-                        f"output folder than {self.root}"
-                    )
-
     def load(self, name: str, path: Path) -> dict[str, Any] | None:
         """Return what `save` returned in this or an earlier run, or None.
 
         A damaged record counts as none, as do those of other settings and of a file
         that has changed.
         """
-        record = _read_object(self._record_file(name))
+        record = _read_object(_record_file(self.root, name))
         return record if record.get("key") == self._key(path) else None
 
     def save(self, name: str, path: Path, sample: DetDataSample) -> dict[str, Any]:
@@ -267,8 +262,8 @@ class ResultFolder:
             ],
         )
         # One of other detections must not stay.
-        self.picture_file(name).unlink(missing_ok=True)
-        write_json(self._record_file(name), record)
+        _picture_file(self.root, name).unlink(missing_ok=True)
+        write_json(_record_file(self.root, name), record)
         return record
 
     def save_picture(self, name: str, picture: np.ndarray) -> None:
@@ -277,7 +272,7 @@ class ResultFolder:
         Raises:
             ValueError: the format cannot hold it.
         """
-        path = self.picture_file(name)
+        path = _picture_file(self.root, name)
         done, content = cv2.imencode(path.suffix, picture)
         if not done:
             raise ValueError(f"{path.suffix} cannot hold {picture.shape[:2]} pixels")
@@ -301,18 +296,10 @@ class ResultFolder:
                     category = dict(category_id=found.pop("label") + 1)
                     results.append(dict(image_id=image_id, **category, **found))
         categories = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
-        annotations = dict(images=images, annotations=[], categories=categories)
-        write_json(self.root / "images.json", annotations)
+        truth = dict(images=images, annotations=[], categories=categories)
+        write_json(self.root / "images.json", truth)
         write_json(self.root / "detections.json", results)
         return len(images), len(results)
-
-    def picture_file(self, name: str) -> Path:
-        """Return the file of an image's picture."""
-        path = self.root / "drawn" / name
-        return path if path.suffix.lower() in SUFFIXES else Path(f"{path}.png")
-
-    def _record_file(self, name: str) -> Path:
-        return self.root / "detections" / f"{name}.json"
 
     def _key(self, path: Path) -> str:
         status = path.stat()
@@ -332,6 +319,15 @@ def to_sample(record: Mapping[str, Any]) -> DetDataSample:
             labels=torch.tensor([found["label"] for found in detections]).long(),
         ),
     )
+
+
+def _record_file(root: Path, name: str) -> Path:
+    return root / "detections" / f"{name}.json"
+
+
+def _picture_file(root: Path, name: str) -> Path:
+    path = root / "drawn" / name
+    return path if path.suffix.lower() in SUFFIXES else Path(f"{path}.png")
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -72,12 +72,12 @@ def load_samples(
             leads out of `image_dir`.
     """
     check_int("count", count)
-    coco = read_coco(annotation_file, sized=False)
-    annotations = annotations_by_image(coco)
     found: dict[int, list] = defaultdict(list)
     for result in sorted(read_json(results_file), key=lambda r: -r["score"]):
         if result["score"] >= score_threshold:
             found[result["image_id"]].append(result)
+    coco = read_coco(annotation_file, sized=False)
+    annotations = annotations_by_image(coco)
     images = coco["images"]
     chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round()
     samples = []

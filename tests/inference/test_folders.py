@@ -137,7 +137,7 @@ class TestResultFolder:
             assert (tmp_path / "drawn" / file).read_bytes().startswith(b"\x89PNG")
         # A picture of other detections must not stay.
         folder.save("a.png", paths["a.png"], sample_of())
-        assert not folder.picture_file("a.png").exists()
+        assert not (tmp_path / "drawn" / "a.png").exists()
 
     def test_what_decides_the_result_decides_what_is_done(
         self, tmp_path: Path, paths: dict[str, Path]

@@ -41,13 +41,13 @@ CASES = [
     (
         "drfpn-sampling",
         DRFPN,
-        {"P4 → P3", "weight ω of what is \nsampled", "resized, as FPN adds it"},
+        {"P4 → P3", "P5 → P4", "ω", "length in pixels of the\ninput"},
     ),
     ("grouping", CFG, {"stage 2", "to P3", "M of P4, by its channels", "entry of M"}),
     ("detections", "plain", {"100 found"}),
     ("uncertainty", DENSE, {"C3: boxes", "uncertainty α"}),
     ("uncertainty", ROIS, {"classification", "boxes", "uncertainty α"}),
-    ("soft-roi-ratios", SOFT_ROI, {"RoIs of P2 (0)", "P5"}),
+    ("soft-roi-ratios", SOFT_ROI, {"P2", "P5", "roi_head.bbox_roi_\nextractor\nshare"}),
 ]
 IN_CORE = ("asff-weights", "soft-roi-ratios", "detections")
 
