@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from fpn_necks.cli import main as command_line
 from fpn_necks.detectors import load_detector
-from fpn_necks.visualization.pictures import NAMES
+from fpn_necks.visualization.pictures import PICTURES
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     check_picture,
@@ -167,4 +167,4 @@ def test_an_unknown_kind_lists_all(capsys) -> None:
         main(["a.py", "none", "a.png", "--what", "everything"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert all(name in error for name in NAMES)
+    assert all(name in error for name in PICTURES)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
-Look = Callable[[str, tuple, Any], None]
 
 
 @contextmanager
-def observe(modules: Mapping[str, nn.Module], look: Look) -> Iterator[None]:
+def observe(
+    modules: Mapping[str, nn.Module], look: Callable[[str, tuple, Any], None]
+) -> Iterator[None]:
     """Call a function with what modules get and return inside the ``with`` block.
 
     It is called at once, before a later step can change the tensors in place. Models
@@ -25,15 +27,12 @@ def observe(modules: Mapping[str, nn.Module], look: Look) -> Iterator[None]:
         look: gets the name, the positional inputs and the output of every call.
     """
 
-    def hook_for(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, inputs: tuple, output: Any) -> None:
-            look(name, inputs, output)
-
-        return hook
+    def hook(name: str, _module: nn.Module, inputs: tuple, output: Any) -> None:
+        look(name, inputs, output)
 
     with ExitStack() as stack:
         for name, module in modules.items():
-            handle = module.register_forward_hook(hook_for(name))
+            handle = module.register_forward_hook(partial(hook, name))
             stack.callback(handle.remove)
         yield
 
@@ -48,17 +47,12 @@ def level_number(image_size: tuple[int, int], map_size: tuple[int, int]) -> int:
 
     Args:
         image_size: height and width in pixels of what the network sees.
-        map_size: height and width of the map.
-
-    Raises:
-        ValueError: the map has no cells.
+        map_size: height and width of the map, at least 1.
 
     Example:
         >>> level_number((800, 1344), (100, 168))
         3
     """
-    if min(map_size) < 1:
-        raise ValueError(f"map_size must be at least 1, got {map_size}")
 
     def mismatch(number: int) -> int:
         # Sides are rounded up on the way: 160 pixels are two cells of 128.
@@ -79,10 +73,6 @@ def level_numbers(
     have one stride; the second is counted on, as C5 of a backbone that ends at stride
     16.
 
-    Args:
-        image_size: as for ``level_number``.
-        map_sizes: height and width of each map, in any order.
-
     Example:
         >>> level_numbers((800, 1344), [(100, 168), (50, 84), (50, 84)])
         [3, 4, 5]
@@ -91,6 +81,5 @@ def level_numbers(
     numbers = [0] * len(map_sizes)
     last = -1
     for i in order:
-        last = max(level_number(image_size, map_sizes[i]), last + 1)
-        numbers[i] = last
+        last = numbers[i] = max(level_number(image_size, map_sizes[i]), last + 1)
     return numbers
