@@ -20,7 +20,7 @@ import yaml
 from mmengine.config import Config
 
 from fpn_necks.costs import count_costs
-from fpn_necks.costs.report import markdown_rows
+from fpn_necks.costs.tables import markdown_rows
 from fpn_necks.io import write_text
 from fpn_necks.reproduction import Paper, Row, Table, load_papers
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
@@ -57,6 +57,9 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
     kind = backbone["type"]
     if kind == "Darknet":
         return f"DarkNet-{backbone['depth']}"
+    if kind in ("CSPDarknet", "CSPNeXt"):
+        sizes = {0.375: "tiny", 0.5: "s", 0.75: "m", 1.0: "l"}
+        return f"{kind}-{sizes[backbone['widen_factor']]}"
     if kind == "SwinTransformer":
         names = {(96, (2, 2, 6, 2)): "Swin-T"}
         return names[backbone["embed_dims"], tuple(backbone["depths"])]
