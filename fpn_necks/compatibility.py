@@ -118,8 +118,8 @@ def require_compatible_stack() -> None:
             place = next(filter(None, places), "nowhere")
             failures.append(
                 f"{package} was imported from {place}, which is not the library: it "
-                "has no __version__. Remedy: rename that folder, or leave the directory "
-                "that holds it."
+                "has no __version__. Remedy: rename that folder, or leave the "
+                "directory that holds it."
             )
     problems = check_versions(found) + failures
     if problems:

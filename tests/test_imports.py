@@ -26,7 +26,8 @@ ARROWS = {
     "evaluation": "coco_files datasets io",
     "detectors": "checkpoints messages",
     "released": "checkpoints io layers necks roi_extractors",
-    "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks roi_extractors",
+    "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks "
+    "roi_extractors",
     "inference": "datasets detectors io layers messages visualization",
     "check": "config_tools layers messages necks version",
     "doctor": "compatibility version",
