@@ -40,6 +40,7 @@ from .pyramid import (
     top_down,
     weighted_top_down,
 )
+from .recomputing import recompute
 from .residual_features import ResidualFeatures, SumFusion
 from .spatial_refinement import SpatialRefinement
 
@@ -82,6 +83,7 @@ __all__ = [
     "check_number",
     "conv_block",
     "fit_to",
+    "recompute",
     "resize_to",
     "softmax_over_levels",
     "top_down",

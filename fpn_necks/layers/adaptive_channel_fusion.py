@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .level_fusion import weighted_sum
 from .levels import check_channels
 
 
@@ -70,8 +71,4 @@ class AdaptiveChannelFusion(nn.Module):
         Raises:
             ValueError: the number of maps differs from ``num_maps``.
         """
-        weights = self.weights(maps)[..., None, None]
-        fused = maps[0] * weights[:, 0]
-        for i, x in enumerate(maps[1:], start=1):
-            fused = fused + x * weights[:, i]
-        return fused
+        return weighted_sum(maps, self.weights(maps)[..., None, None])

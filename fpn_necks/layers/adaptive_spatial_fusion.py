@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .level_fusion import weighted_sum
 from .levels import check_channels
 
 
@@ -72,8 +73,4 @@ class AdaptiveSpatialFusion(nn.Module):
         Raises:
             ValueError: the number of maps differs from ``num_maps``.
         """
-        weights = self.weights(maps)
-        fused = maps[0] * weights[:, :1]
-        for i, x in enumerate(maps[1:], start=1):
-            fused = fused + x * weights[:, i : i + 1]
-        return fused
+        return weighted_sum(maps, self.weights(maps))

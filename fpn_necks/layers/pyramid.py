@@ -213,18 +213,27 @@ def top_down(
 
 def weighted_top_down(
     laterals: Sequence[Tensor],
-    factor: Callable[[int, Tensor], Tensor],
+    factor: Sequence[float] | Callable[[int, Tensor], Tensor],
     upsample_cfg: Mapping[str, Any],
 ) -> list[Tensor]:
     """Add to each lateral the resized level above it, times a fusion factor.
 
     Args:
         laterals: one ``(N, C, H_i, W_i)`` map per level, high to low resolution.
-        factor: ``factor(i, upper)`` scales what connection ``i`` passes down.
+        factor: one number per connection, or ``factor(i, upper)``, which scales what
+            connection ``i`` passes down.
         upsample_cfg: see ``resize_to``.
     """
 
     def merge(connection: int, lateral: Tensor, upper: Tensor) -> Tensor:
-        return lateral + resize_to(factor(connection, upper), lateral, upsample_cfg)
+        if callable(factor):
+            upper = factor(connection, upper)
+        elif factor[connection] != 1 and torch.is_grad_enabled():
+            # The gradient of the smaller map is the one to be scaled.
+            upper = upper * factor[connection]
+        else:
+            resized = resize_to(upper, lateral, upsample_cfg)
+            return torch.add(lateral, resized, alpha=factor[connection])
+        return lateral + resize_to(upper, lateral, upsample_cfg)
 
     return top_down(laterals, merge)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from fpn_necks.layers import (
     LevelFusion,
+    check_bool,
     check_channels,
     check_level_order,
     check_maps,
     conv_block,
+    recompute,
 )
 
 Settings = Mapping[str, Any]
@@ -63,6 +66,8 @@ class ASFF(BaseModule):
         norm_cfg: normalisation behind each conv.
         act_cfg: activation behind each conv.
         init_cfg: initialisation; Kaiming's by default, as in the paper's Sec. 3.4.
+        with_cp: in training, compute the stage anew in the backward pass instead of
+            keeping its maps.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -92,6 +97,7 @@ class ASFF(BaseModule):
         norm_cfg: Settings | None = BATCH_NORM,
         act_cfg: Settings | None = LEAKY_RELU,
         init_cfg: Settings | Sequence[Settings] | None = KAIMING_LEAKY,
+        with_cp: bool = False,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if isinstance(num_fused, bool) or not isinstance(num_fused, int):
@@ -103,6 +109,7 @@ class ASFF(BaseModule):
         self.in_channels = _per_level("in_channels", in_channels, num_fused)
         self.out_channels = _per_level("out_channels", out_channels, num_fused)
         check_channels("compress_channels", compress_channels)
+        self.with_cp = check_bool("with_cp", with_cp)
 
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         leads = _check_lead_channels(lead_channels, num_fused)
@@ -146,11 +153,17 @@ class ASFF(BaseModule):
                 the sizes contradict ``order``.
         """
         fused, others = self._split(inputs)
-        maps = self._lead(fused)
-        results = [fusion(maps) for fusion in self.fusions]
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            results = recompute(self, self._fuse, fused)
+        else:
+            results = self._fuse(fused)
         if self.order == "coarse_to_fine":
             return (*others, *results)
         return (*results, *others)
+
+    def _fuse(self, maps: list[Tensor]) -> list[Tensor]:
+        maps = self._lead(maps)
+        return [fusion(maps) for fusion in self.fusions]
 
     def weight_maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the weights that ``forward`` uses (the paper's Fig. 3 and 4).

@@ -105,7 +105,8 @@ class AugFPN(PyramidNeck):
 
     def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
         """Run the top-down path; the highest lateral holds the residual already."""
-        return weighted_top_down(laterals, self.fusion_factor, self.upsample_cfg)
+        factor = self.fusion_factor.numbers or self.fusion_factor
+        return weighted_top_down(laterals, factor, self.upsample_cfg)
 
     def augment(
         self, laterals: list[Tensor], backbone_map: Tensor

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from fpn_necks.layers import (
     check_bool,
     check_channels,
     check_maps,
+    recompute,
 )
 
 Settings = Mapping[str, Any]
@@ -51,6 +53,8 @@ class PyramidNeck(BaseModule):
         act_cfg: activation behind each conv; none by default.
         upsample_cfg: ``mode`` and ``align_corners`` of ``F.interpolate``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
+        with_cp: in training, compute the neck anew in the backward pass instead of
+            keeping its maps.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -72,6 +76,7 @@ class PyramidNeck(BaseModule):
         act_cfg: Settings | None = None,
         upsample_cfg: Settings | None = None,
         init_cfg: Settings | Sequence[Settings] | None = XAVIER_UNIFORM,
+        with_cp: bool = False,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if isinstance(in_channels, str | bytes) or not isinstance(
@@ -85,6 +90,7 @@ class PyramidNeck(BaseModule):
         )
         self.upsample_cfg = _check_upsample_cfg(upsample_cfg)
         check_bool("no_norm_on_lateral", no_norm_on_lateral)
+        self.with_cp = check_bool("with_cp", with_cp)
         used_channels = self.levels.select(self.in_channels)
         self.extra_levels = ExtraLevels(
             self.levels.num_extra, add_extra_convs, relu_before_extra_convs
@@ -159,6 +165,11 @@ class PyramidNeck(BaseModule):
                 have different numbers of images.
         """
         used = self._select(inputs)
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return recompute(self, self._run_steps, used)
+        return self._run_steps(used)
+
+    def _run_steps(self, used: list[Tensor]) -> tuple[Tensor, ...]:
         laterals, context = self.augment(self.lateral_convs(used), used[-1])
         fused = self.fuse(laterals)
         outputs = self.refine(self.fpn_convs(fused))

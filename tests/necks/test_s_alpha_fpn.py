@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.necks import SAlphaFPN
+from tests.stack import needs_whole_graphs
 
 CHANNELS = [8, 16, 24, 32]
 PYRAMIDS = {
@@ -183,7 +184,7 @@ def test_statistic_factor_lives_in_the_checkpoint() -> None:
     trained = build(num_outs=5, fusion_factor="statistic")
     trained.fusion_factor.set([0.1, 0.2, 0.3])
     neck = build(num_outs=5, fusion_factor="statistic")
-    with pytest.raises(RuntimeError, match="FusionFactorHook.*estimate_fusion_factors"):
+    with pytest.raises(RuntimeError, match="FusionFactorHook.*fpn-necks alpha"):
         neck(maps())
     neck.load_state_dict(trained.state_dict())
     for a, b in zip(neck(maps()), trained(maps()), strict=True):
@@ -191,6 +192,17 @@ def test_statistic_factor_lives_in_the_checkpoint() -> None:
     fixed = build(num_outs=5, fusion_factor=[0.1, 0.2, 0.3])
     for a, b in zip(neck(maps()), fixed(maps()), strict=True):
         assert torch.equal(a, b)
+
+
+@needs_whole_graphs
+def test_loaded_statistic_compiles_as_one_graph() -> None:
+    trained = build(num_outs=5, fusion_factor="statistic")
+    trained.fusion_factor.set([0.1, 0.2, 0.3])
+    neck = build(num_outs=5, fusion_factor="statistic")
+    neck.load_state_dict(trained.state_dict())
+    compiled = torch.compile(neck, backend="eager", fullgraph=True)
+    for a, b in zip(compiled(maps()), trained(maps()), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_unset_statistic_stays_unset_through_a_checkpoint() -> None:
