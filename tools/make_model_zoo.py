@@ -132,7 +132,7 @@ def _plain(config: Any, key: str) -> Any:
 
 
 def quote(table: Table, row: Row) -> str | None:
-    """Return a row's main numbers with their names and data; None if it has none."""
+    """Return a row's main numbers with their names; None if it has none."""
     for names in (_HEADLINES, _FALLBACKS):
         parts = []
         for metric in table.metrics:
@@ -147,7 +147,8 @@ def quote(table: Table, row: Row) -> str | None:
             number = "illegible" if value is None else str(value)
             parts.append(f"{label} {number}")
         if parts:
-            return f"{', '.join(parts)} on {table.dataset.removeprefix('coco-')}"
+            where = " on test-dev" if table.dataset == "coco-test-dev" else ""
+            return f"{', '.join(parts)}{where}"
     return None
 
 

@@ -85,7 +85,7 @@ def test_quoted_numbers_are_those_of_the_tables() -> None:
                 assert text is None or f"{text} (" in ROWS[name][-1], row.name
                 found.add((name, text))
     for name, cells in ROWS.items():
-        for text in re.findall(r"((?:mask )?[AM][PR]\w* [^;()]+ on \S+) \(", cells[-1]):
+        for text in re.findall(r"((?:mask )?[AM][PR]\w* [^;()]+) \(", cells[-1]):
             assert (name, text) in found
 
 
