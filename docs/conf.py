@@ -151,7 +151,7 @@ def name_shared_arguments(
         if line.strip() == "**kwargs: see ``*args``.":
             lines[index] = ""
         else:
-            line = line.replace("*args: the", "in_channels, out_channels, ...: the")
+            line = line.replace("*args: the", "in_channels to init_cfg: the")
             lines[index] = line.replace("**kwargs: see ``*args``.", "upsample_cfg:")
 
 

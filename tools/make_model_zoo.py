@@ -33,7 +33,7 @@ HEADER = (
     "config",
     "recipe",
     "backbone",
-    "epochs x images",
+    "epochs",
     "parameters (M)",
     "multiply-adds (G)",
     "the paper's AP, quoted",
@@ -74,14 +74,14 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
 
 
 def describe_schedule(config: Config) -> str:
-    """Return length and images per step: ``12 x 16``, or ``45000 steps x 32``."""
+    """Return epochs and images per step, such as ``12x16``; or steps: ``45000sx32``."""
     loop, dataset = config.train_cfg, config.train_dataloader.dataset
     if "max_iters" in loop:
-        length = f"{loop.max_iters} steps"
+        length = f"{loop.max_iters}s"
     else:
         repeats = dataset.times if dataset.type == "RepeatDataset" else 1
         length = str(loop.max_epochs * repeats)
-    return f"{length} x {config.auto_scale_lr.base_batch_size}"
+    return f"{length}x{config.auto_scale_lr.base_batch_size}"
 
 
 def read_recipes(metafile: Path) -> dict[str, str]:
@@ -135,7 +135,7 @@ def _plain(config: Any, key: str) -> Any:
 
 
 def quote(table: Table, row: Row) -> str | None:
-    """Return a row's main numbers with their names and data; None if it has none."""
+    """Return a row's main numbers with their names; None if it has none."""
     for names in (_HEADLINES, _FALLBACKS):
         parts = []
         for metric in table.metrics:
@@ -150,12 +150,13 @@ def quote(table: Table, row: Row) -> str | None:
             number = "illegible" if value is None else str(value)
             parts.append(f"{label} {number}")
         if parts:
-            return f"{', '.join(parts)} on {table.dataset.removeprefix('coco-')}"
+            where = " on test-dev" if table.dataset == "coco-test-dev" else ""
+            return f"{', '.join(parts)}{where}"
     return None
 
 
-def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, list[str]]:
-    """Return what the papers printed for the training of a config, and the rows' notes.
+def quotes(name: str, config: Config, papers: Sequence[Paper]) -> str:
+    """Return what the papers printed for the training of a config.
 
     Args:
         name: ``folder/name`` of the config, without ``.py``.
@@ -163,7 +164,6 @@ def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, lis
         papers: The papers' tables.
     """
     numbers: dict[str, list[str]] = {}
-    notes: dict[str, list[str]] = {}
     starts, with_options = [], []
     for table in (table for paper in papers for table in paper.tables):
         for row in table.rows:
@@ -176,26 +176,20 @@ def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, lis
             text = quote(table, row)
             if text is not None:
                 numbers.setdefault(text, []).append(table.id)
-            if row.note:
-                notes.setdefault(row.note, []).append(f"{table.id}, {row.name}")
     cells = [f"{text} ({_joined(tables)})" for text, tables in numbers.items()]
     if starts:
         cells.append(f"none: pre-training for {_joined(starts)}")
     if not cells and with_options:
         cells.append(f"with options: {_joined(with_options)}")
-    return "; ".join(cells) or "none", [
-        f"{note} ({'; '.join(rows)})" for note, rows in notes.items()
-    ]
+    return "; ".join(cells) or "none"
 
 
 def _joined(tables: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(tables))
 
 
-def make_row(
-    name: str, recipe: str, papers: Sequence[Paper]
-) -> tuple[tuple[str, ...], list[str]]:
-    """Make a config's row, whose columns are ``HEADER``, and the notes of its quotes.
+def make_row(name: str, recipe: str, papers: Sequence[Paper]) -> tuple[str, ...]:
+    """Make a config's row, whose columns are ``HEADER``.
 
     Args:
         name: Of a shipped config, ``folder/name.py``.
@@ -217,17 +211,15 @@ def make_row(
         else f"{count / 1e9:.1f} at {size[0]}x{size[1]}"
         for size, count in cost.multiply_adds.items()
     ]
-    quoted, notes = quotes(name.removesuffix(".py"), config, papers)
-    cells = (
+    return (
         f"[{Path(name).stem}](../configs/{name})",
         recipe,
         describe_backbone(config.model.backbone),
         describe_schedule(config),
         parameters,
         ", ".join(multiply_adds),
-        quoted,
+        quotes(name.removesuffix(".py"), config, papers),
     )
-    return cells, notes
 
 
 def make_tables(
@@ -250,17 +242,9 @@ def make_tables(
         recipes = read_recipes(configs_folder() / folder / "metafile.yml")
         readme = (configs_folder() / folder / "README.md").read_text(encoding="utf-8")
         title = readme.splitlines()[0].lstrip("# ")
-        lines = []
-        notes: dict[str, None] = {}
-        for name in here:
-            row, found = make_row(name, recipes[Path(name).stem], papers)
-            lines.append(row)
-            notes |= dict.fromkeys(found)
-        block = [f"## {title}", "", f"The method: [{title}](methods/{folder}.md).", ""]
+        lines = [make_row(name, recipes[Path(name).stem], papers) for name in here]
+        block = [f"## [{title}](methods/{folder}.md)", ""]
         block += markdown_rows(HEADER, lines)
-        if notes:
-            block += ["", "Of the trainings behind the quoted numbers:", ""]
-            block += [f"- {note}" for note in notes]
         blocks.append("\n".join(block))
     return "\n\n".join(blocks)
 

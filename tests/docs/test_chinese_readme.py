@@ -43,6 +43,6 @@ def test_every_paragraph_has_the_same_facts() -> None:
 def test_it_is_chinese() -> None:
     for text in paragraphs(CHINESE)[2:]:
         if not text.startswith(("```", "|---")):
-            assert re.search(r"[\u4e00-\u9fff]", text), text
+            assert re.search("[\u4e00-\u9fff：·]", text), text
             prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)
             assert not re.search("[\u4e00-\u9fff][,;:()]|[,;:()][\u4e00-\u9fff]", prose)

@@ -86,7 +86,7 @@ def test_its_tests_pass(registered: Path) -> None:
     for label, call in found:
         if "compiles" not in label:
             call()
-    assert f"these {len(found)} tests took" in PAGE
+    assert f"These {len(found)} tests take" in PAGE
 
 
 @pytest.mark.parametrize(
