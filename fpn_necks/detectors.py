@@ -28,6 +28,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from .checkpoints import last_checkpoint, read_checkpoint, state_dict_of
+from .config_tools import walk
 from .messages import one_line
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
@@ -63,6 +64,7 @@ def load_detector(
     file = None if checkpoint is None else find_checkpoint(checkpoint)
     register_all_modules(init_default_scope=True)
     content = {} if file is None else read_checkpoint(file)
+    settings = Config()
     # A config is a program, and a model's constructor too: they raise what they like.
     try:
         settings = Config.fromfile(path)
@@ -76,9 +78,8 @@ def load_detector(
             if file is None:
                 model.init_weights()
     except Exception as error:
-        raise ValueError(
-            f"the detector of {path} cannot be built: {one_line(error)}"
-        ) from error
+        reason = one_line(error, [node for _, node in walk(settings)])
+        raise ValueError(f"the detector of {path} cannot be built: {reason}") from error
     if file is not None:
         load_state_dict(model, state_dict_of(content, str(file)))
     model.cfg = settings

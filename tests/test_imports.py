@@ -24,7 +24,7 @@ ARROWS = {
     "hooks": "layers necks roi_extractors statistics",
     "datasets": "coco_files io",
     "evaluation": "coco_files datasets io",
-    "detectors": "checkpoints messages",
+    "detectors": "checkpoints config_tools messages",
     "released": "checkpoints io layers necks roi_extractors",
     "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks "
     "roi_extractors",

@@ -57,6 +57,7 @@ def detect_folder(
     device: str | None = None,
     batch_size: int = 4,
     progress: bool = False,
+    config_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> FolderResult:
     """Detect on the tiles of all images of a folder; write detections and pictures.
@@ -74,6 +75,7 @@ def detect_folder(
         device: where the detector runs; ``None`` for ``cuda:0`` if there is one.
         batch_size: tiles at a time.
         progress: show bars on the standard error output.
+        config_options: overrides of config values by dotted key.
         **options: of `detect_sliced`, but for those above.
 
     Raises:
@@ -86,7 +88,7 @@ def detect_folder(
     found = find_images(images, root)
     refuse_overwriting(found, root)
     weights = find_checkpoint(checkpoint)
-    model = load_detector(config, weights, device)
+    model = load_detector(config, weights, device, config_options)
     detector = dict(model=model.cfg.model, pipeline=get_test_pipeline_cfg(model.cfg))
     settings = dict(
         config=_digest(str(detector).encode()),
