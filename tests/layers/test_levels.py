@@ -1,6 +1,6 @@
 import pytest
 
-from fpn_necks.layers import LevelRange, check_channels
+from fpn_necks.layers import LevelRange, check_int
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_refused_types(value: object) -> None:
     with pytest.raises(TypeError, match="start_level must be an integer"):
         LevelRange(4, 5, value)
     with pytest.raises(TypeError, match="width must be an integer"):
-        check_channels("width", value)
+        check_int("width", value)
 
 
 def test_select_wants_one_entry_per_backbone_level() -> None:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fpn_necks.layers import AdaptiveSpatialFusion, ResidualFeatures
+from fpn_necks.layers import AdaptiveSpatialFusion, ResidualFeatureAugmentation
 
 # Every row of Table 4, the baseline aside.
 TABLE_4 = [
@@ -22,9 +22,11 @@ TABLE_4 = [
 every_row = pytest.mark.parametrize(("pooling", "ratios", "fusion"), TABLE_4)
 
 
-def build(*arguments, in_channels: int = 5, out_channels: int = 4) -> ResidualFeatures:
+def build(
+    *arguments, in_channels: int = 5, out_channels: int = 4
+) -> ResidualFeatureAugmentation:
     torch.manual_seed(0)
-    return ResidualFeatures(in_channels, out_channels, *arguments).double()
+    return ResidualFeatureAugmentation(in_channels, out_channels, *arguments).double()
 
 
 def last_map(height: int = 25, width: int = 42) -> Tensor:
@@ -32,7 +34,7 @@ def last_map(height: int = 25, width: int = 42) -> Tensor:
     return torch.randn(2, 5, height, width, generator=random, dtype=torch.double)
 
 
-def branches_by_torch(module: ResidualFeatures, x: Tensor) -> list[Tensor]:
+def branches_by_torch(module: ResidualFeatureAugmentation, x: Tensor) -> list[Tensor]:
     """The branches with torch's own pooling."""
     height, width = x.shape[2:]
     sizes = {
@@ -114,4 +116,4 @@ def test_float64_gradient(pooling: str, ratios, fusion: str) -> None:
 )
 def test_wrong_arguments(arguments: dict, error, message: str) -> None:
     with pytest.raises(error, match=message):
-        ResidualFeatures(**(dict(in_channels=5, out_channels=4) | arguments))
+        ResidualFeatureAugmentation(**(dict(in_channels=5, out_channels=4) | arguments))
