@@ -136,18 +136,3 @@ def test_gradcheck(path: str, guide: str) -> None:
         return torch.func.functional_call(block, state, (low, high))
 
     assert torch.autograd.gradcheck(run, (*levels(2), *block.parameters()))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(channels=0), ValueError, "channels must be at least 1, got 0"),
-        (dict(path="sideways"), ValueError, "path must be one of .*got 'sideways'"),
-        (dict(guide="both"), ValueError, "guide must be one of .*'low'.*got 'both'"),
-        (dict(norm_cfg="BN"), TypeError, "norm_cfg must be a dict or None, got 'BN'"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        ChannelRefinement(**{"channels": 8, **arguments})

@@ -95,25 +95,3 @@ def test_float64_gradient(pooling: str, ratios, fusion: str) -> None:
     x = last_map(5, 4)[:1, :2].requires_grad_()
     parameters = list(module.parameters())
     assert torch.autograd.gradcheck(lambda x, *_: module(x), (x, *parameters))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(pooling="max"), ValueError, "pooling must be one of .*'gmp'.*got 'max'"),
-        (dict(fusion="cat"), ValueError, "fusion must be one of .*'asf'.*got 'cat'"),
-        (dict(pooling="gap", fusion="asf"), ValueError, "fusion must be 'sum' or None"),
-        (dict(pooling="gmp", fusion="psp"), ValueError, "with pooling='gmp'.*'psp'"),
-        (dict(ratios=()), ValueError, "ratios must be at least one number"),
-        (dict(ratios=[0.1, 0.0]), ValueError, r"numbers? in \(0, 1\], got \[0.1, 0.0"),
-        (dict(ratios=[1.5]), ValueError, "ratios must be"),
-        (dict(ratios=[float("nan")]), ValueError, "ratios must be"),
-        (dict(ratios=0.1), TypeError, "ratios must be a list of numbers, got 0.1"),
-        (dict(ratios=["a"]), TypeError, "ratios must be a list of numbers"),
-        (dict(ratios=[True]), TypeError, "ratios must be a list of numbers"),
-        (dict(in_channels=0), ValueError, "in_channels must be at least 1"),
-    ],
-)
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        ResidualFeatureAugmentation(**(dict(in_channels=5, out_channels=4) | arguments))

@@ -259,28 +259,3 @@ def test_memory_stays_below_the_plain_operations(batch: int) -> None:
     plain = peak_bytes(lambda *maps: plain_spatial_refinement(block, *maps), low, high)
     # The result, the samples and their gradients alone take more than this.
     assert 3 * low.nbytes < ours < 0.8 * plain
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(channels=1), ValueError, "channels must be at least 2, got 1"),
-        (dict(channels="8"), TypeError, "channels must be an integer, got '8'"),
-        (dict(path="up"), ValueError, "path must be one of .*'top-down'.*got 'up'"),
-        (dict(inputs="both"), ValueError, "inputs must be one of .*'cat'.*got 'both'"),
-        (dict(offset_scale="area"), ValueError, "offset_scale must be one of"),
-        (dict(base_grid="none"), ValueError, "base_grid must be one of .*'identity'"),
-        (dict(zero_init=0), TypeError, "zero_init must be True or False, got 0"),
-        (dict(sampling_offset=1), TypeError, "sampling_offset must be True or False"),
-        (dict(sampling_weight="no"), TypeError, "sampling_weight must be True or"),
-        (
-            dict(sampling_offset=False, sampling_weight=False),
-            ValueError,
-            "sampling_offset or sampling_weight must be True",
-        ),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        SpatialRefinement(**{"channels": 8, **arguments})
