@@ -123,16 +123,3 @@ def test_frozen_statistics_need_one_image() -> None:
 def test_two_images_of_one_cell_train() -> None:
     maps = [torch.randn(2, 6, 1, 1, dtype=torch.double) for _ in range(2)]
     assert build()(*maps).shape == (2, 6, 1, 1)
-
-
-@pytest.mark.parametrize("path", ["bottom-up", "top-down"])
-@pytest.mark.parametrize("guide", ["low", "high", "add", "cat"])
-def test_gradcheck(path: str, guide: str) -> None:
-    block = build(2, path=path, guide=guide, norm_cfg=dict(type="GN", num_groups=1))
-    names = [name for name, _ in block.named_parameters()]
-
-    def run(low: Tensor, high: Tensor, *parameters: Tensor) -> Tensor:
-        state = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(block, state, (low, high))
-
-    assert torch.autograd.gradcheck(run, (*levels(2), *block.parameters()))

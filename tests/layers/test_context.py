@@ -95,17 +95,3 @@ def test_keeps_the_size(kind: type[nn.Module], size: tuple[int, int]) -> None:
     result = build(kind)(backbone_map(*size))
     assert result.shape == (2, 3, *size)
     assert result.isfinite().all()
-
-
-@pytest.mark.parametrize("kind", MODULES)
-def test_gradcheck(kind: type[nn.Module]) -> None:
-    arguments = dict(dilations=(1, 2)) if kind is DenseASPPContext else {}
-    module = build(kind, 8, **arguments)
-    names = [name for name, _ in module.named_parameters()]
-
-    def run(x: Tensor, *parameters: Tensor) -> Tensor:
-        state = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(module, state, (x,))
-
-    x = backbone_map(3, 4, channels=8)
-    assert torch.autograd.gradcheck(run, (x, *module.parameters()))

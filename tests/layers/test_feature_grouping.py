@@ -186,27 +186,6 @@ def test_flat_and_tiny_maps_stay_finite(fill: float, autocast: bool) -> None:
         assert tensor.isfinite().all()
 
 
-@pytest.mark.parametrize("rank", [None, 2])
-def test_gradients_of_the_matrix(rank: int | None) -> None:
-    matrix = randomise(GroupingMatrix(4, 5, rank).double())
-    (x,) = random_maps(1, 4, sizes=[(2, 3)])
-    parameters = dict(matrix.named_parameters())
-
-    def run(x: Tensor, *values: Tensor) -> Tensor:
-        named = dict(zip(parameters, values, strict=True))
-        return torch.func.functional_call(matrix, named, x)
-
-    assert torch.autograd.gradcheck(run, (x, *parameters.values()))
-
-
-@pytest.mark.parametrize("cascade_times", [1, 2])
-def test_gradients_of_the_cascade(cascade_times: int) -> None:
-    torch.manual_seed(0)
-    grouping = CascadeFeatureGrouping(2, 4, 4, cascade_times, noise=0.3).double()
-    maps = random_maps(2, 4, sizes=[(5, 3), (3, 2)], batch=1)
-    assert torch.autograd.gradcheck(lambda *x: tuple(grouping(x)), maps)
-
-
 def saved_bytes(function) -> int:
     storages = {}
 

@@ -227,20 +227,6 @@ def test_upsample_cfg() -> None:
     torch.testing.assert_close(difference, expected, **EXACT)
 
 
-@pytest.mark.parametrize("path", ["top-down", "bottom-up"])
-@pytest.mark.parametrize("inputs", ["cat", "low", "high", "add"])
-def test_gradcheck(path: str, inputs: str) -> None:
-    block = build(2, path=path, inputs=inputs)
-    low, high = levels((5, 6), (3, 3), channels=2)
-    names = [name for name, _ in block.named_parameters()]
-
-    def run(low: Tensor, high: Tensor, *parameters: Tensor) -> Tensor:
-        state = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(block, state, (low, high))
-
-    assert torch.autograd.gradcheck(run, (low, high, *block.parameters()))
-
-
 def test_traced_block_follows_the_offsets() -> None:
     for path in ("top-down", "bottom-up"):
         block, (low, high) = build(path=path), levels()

@@ -87,11 +87,3 @@ def test_fusion_follows_the_pooling_by_default() -> None:
 
     assert is_asf() and is_asf("psp") and is_asf("ratio-invariant", (0.1,))
     assert not is_asf("gap") and not is_asf("gmp")
-
-
-@every_row
-def test_float64_gradient(pooling: str, ratios, fusion: str) -> None:
-    module = build(pooling, ratios, fusion, in_channels=2, out_channels=2)
-    x = last_map(5, 4)[:1, :2].requires_grad_()
-    parameters = list(module.parameters())
-    assert torch.autograd.gradcheck(lambda x, *_: module(x), (x, *parameters))
