@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .arguments import check_choice
 from .conv_block import ConvSettings, conv_block
 from .level_resizing import LevelResizing
+from .map_fusion import weighted_sum
 from .pyramid import fit_to
 
 FUSIONS = ("asff", "sum", "concat")
@@ -171,44 +171,3 @@ def softmax_over_levels(scores: Tensor) -> Tensor:
     """Turn scores ``(N, n, H, W)`` into weights, at least in float32 (Eq. 2)."""
     double = scores.dtype == torch.float64
     return scores.softmax(dim=1, dtype=torch.float64 if double else torch.float32)
-
-
-def weighted_sum(maps: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Add n maps ``(N, C, H, W)`` with weights ``(N, n, H, W)`` (Eq. 1).
-
-    One map after the other: no tensor of all maps is made. A coarser map counts as if
-    it were enlarged (nearest); where its rows divide H, only its columns are.
-
-    Args:
-        maps: ``(N, C, H, W)``, or of fewer rows and columns.
-        weights: ``(N, n, H, W)``; or ``(N, n, C, 1, 1)``, one per channel.
-    """
-    total: Tensor | None = None
-    per_channel = weights.dim() == 5
-    for x, weight in zip(maps, weights.unbind(1), strict=True):
-        weight = (weight if per_channel else weight[:, None]).to(x.dtype)
-        repeats = 1
-        if not per_channel:
-            x, repeats = _enlarge_columns(x, weight)
-        if repeats > 1:
-            x, weight = x.unsqueeze(3), weight.unflatten(2, (-1, repeats))
-            total = total if total is None else total.unflatten(2, (-1, repeats))
-        total = x * weight if total is None else _add_product(total, x, weight)
-        total = total.flatten(2, 3) if repeats > 1 else total
-    return total
-
-
-def _enlarge_columns(x: Tensor, target: Tensor) -> tuple[Tensor, int]:
-    """Return ``x`` as wide as the target, and how often its rows must be repeated."""
-    if torch.jit.is_tracing() or target.shape[2] % x.shape[2]:
-        return fit_to(x, target), 1
-    repeats = target.shape[2] // x.shape[2]
-    if x.shape[3] != target.shape[3]:
-        x = F.interpolate(x, size=(x.shape[2], target.shape[3]), mode="nearest")
-    return x, repeats
-
-
-def _add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    if torch.is_grad_enabled():  # the gradients of addcmul take more memory
-        return total + x * weight
-    return total.addcmul_(x, weight)

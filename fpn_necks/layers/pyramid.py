@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .arguments import check_bool
 from .conv_block import ConvSettings, conv_block
 
 EXTRA_LEVEL_SOURCES = ("on_input", "on_lateral", "on_output")
@@ -119,11 +120,7 @@ class ExtraLevels:
                 "add_extra_convs must be True, False or one of "
                 f"{', '.join(map(repr, EXTRA_LEVEL_SOURCES))}, got {self.source!r}"
             )
-        if not isinstance(self.relu_before_convs, bool):
-            raise TypeError(
-                "relu_before_extra_convs must be True or False, "
-                f"got {self.relu_before_convs!r}"
-            )
+        check_bool("relu_before_extra_convs", self.relu_before_convs)
 
     def conv_in_channels(
         self, backbone_channels: int, lateral_channels: int, out_channels: int

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from fpn_necks.layers import (
     LevelFusion,
     check_bool,
-    check_channels,
+    check_int,
     check_level_order,
+    check_list,
     check_maps,
     conv_block,
     recompute,
@@ -100,15 +101,11 @@ class ASFF(BaseModule):
         with_cp: bool = False,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if isinstance(num_fused, bool) or not isinstance(num_fused, int):
-            raise TypeError(f"num_fused must be an integer, got {num_fused!r}")
-        if num_fused < 2:
-            raise ValueError(f"num_fused must be at least 2, got {num_fused}")
-        self.num_fused = num_fused
+        self.num_fused = check_int("num_fused", num_fused, minimum=2)
         self.order = order
         self.in_channels = _per_level("in_channels", in_channels, num_fused)
         self.out_channels = _per_level("out_channels", out_channels, num_fused)
-        check_channels("compress_channels", compress_channels)
+        check_int("compress_channels", compress_channels)
         self.with_cp = check_bool("with_cp", with_cp)
 
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -119,10 +116,8 @@ class ASFF(BaseModule):
             else conv_block(c, c_out, 3, padding=1, **settings)
             for c, c_out in zip(self.in_channels, leads, strict=True)
         )
-        widths = [
-            lead or channels
-            for lead, channels in zip(leads, self.in_channels, strict=True)
-        ]
+        pairs = zip(leads, self.in_channels, strict=True)
+        widths = [lead or channels for lead, channels in pairs]
         self.fusions = nn.ModuleList(
             LevelFusion(
                 widths,
@@ -205,13 +200,8 @@ class ASFF(BaseModule):
 def _per_level(name: str, channels: int | Sequence[int], num_fused: int) -> list[int]:
     """Return one valid width per fused level."""
     if isinstance(channels, str | bytes) or not isinstance(channels, Sequence):
-        return [check_channels(name, channels)] * num_fused
-    if len(channels) != num_fused:
-        raise ValueError(
-            f"{name} must be one number or have {num_fused} entries, one per fused "
-            f"level (num_fused), got {channels!r}"
-        )
-    return [check_channels(name, c) for c in channels]
+        return [check_int(name, channels)] * num_fused
+    return [check_int(name, c) for c in check_list(name, channels, num_fused)]
 
 
 def _check_lead_channels(
@@ -219,15 +209,7 @@ def _check_lead_channels(
 ) -> list[int | None]:
     if lead_channels is None:
         return [None] * num_fused
-    if isinstance(lead_channels, str | bytes) or not isinstance(
-        lead_channels, Sequence
-    ):
-        raise TypeError(f"lead_channels must be a list or None, got {lead_channels!r}")
-    if len(lead_channels) != num_fused:
-        raise ValueError(
-            f"lead_channels must have {num_fused} entries, one per fused level "
-            f"(num_fused), got {lead_channels!r}"
-        )
     return [
-        None if c is None else check_channels("lead_channels", c) for c in lead_channels
+        None if c is None else check_int("lead_channels", c)
+        for c in check_list("lead_channels", lead_channels, num_fused)
     ]

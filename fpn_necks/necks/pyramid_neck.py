@@ -16,7 +16,9 @@ from fpn_necks.layers import (
     LevelRange,
     OutputConvs,
     check_bool,
-    check_channels,
+    check_choice,
+    check_int,
+    check_list,
     check_maps,
     recompute,
 )
@@ -79,12 +81,10 @@ class PyramidNeck(BaseModule):
         with_cp: bool = False,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if isinstance(in_channels, str | bytes) or not isinstance(
-            in_channels, Sequence
-        ):
-            raise TypeError(f"in_channels must be a list, got {in_channels!r}")
-        self.in_channels = [check_channels("in_channels", c) for c in in_channels]
-        self.out_channels = check_channels("out_channels", out_channels)
+        self.in_channels = [
+            check_int("in_channels", c) for c in check_list("in_channels", in_channels)
+        ]
+        self.out_channels = check_int("out_channels", out_channels)
         self.levels = LevelRange(
             len(self.in_channels), num_outs, start_level, end_level
         )
@@ -184,10 +184,7 @@ def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
         raise TypeError(f"upsample_cfg must be a dict, got {upsample_cfg!r}")
     settings = dict(upsample_cfg or {})
     modes = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
-    if settings.setdefault("mode", "nearest") not in modes:
-        raise ValueError(
-            f"upsample_cfg mode must be one of {modes}, got {settings['mode']!r}"
-        )
+    check_choice("upsample_cfg mode", settings.setdefault("mode", "nearest"), modes)
     allowed = {"mode", "align_corners", "antialias", "scale_factor"}
     if unknown := sorted(set(settings) - allowed):
         raise ValueError(
@@ -196,10 +193,8 @@ def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
     interpolates = settings["mode"] in ("bilinear", "bicubic")
     for name in ("align_corners", "antialias"):
         value = settings.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise TypeError(
-                f"upsample_cfg's {name} must be True or False, got {value!r}"
-            )
+        if value is not None:
+            check_bool(f"upsample_cfg's {name}", value)
         # PyTorch refuses even align_corners=False with the other modes.
         given = value is not None if name == "align_corners" else value
         if given and not interpolates:

@@ -127,6 +127,22 @@ def losses_of(
     return auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
 
 
+def box_losses(
+    auxiliary: RoIAuxiliary,
+    pooled: list[Tensor],
+    rois: Tensor,
+    targets: tuple[Tensor, ...],
+    rows: list[Tensor | slice],
+) -> dict[str, Tensor]:
+    """The losses of RoIs that are pooled already, ``(K_l, C, h, w)`` per level."""
+    losses: dict[str, Tensor] = {}
+    weighted = (targets[1] > 0).sum().clamp(min=1)
+    for i, (x, chosen) in enumerate(zip(pooled, rows, strict=True)):
+        own = [target[chosen] for target in targets]
+        losses |= auxiliary._level_losses(i, x, rois[chosen], own, weighted, len(rois))
+    return losses
+
+
 def encode(box: Tensor, truth: Tensor) -> Tensor:
     """The deltas of a box to an object, divided by their scale."""
     width, height = box[2] - box[0], box[3] - box[1]
@@ -273,9 +289,11 @@ def test_assigned_losses_are_parts_of_the_whole() -> None:
     assert all(row.any() for row in rows[:3])
     pool = RoIAlign(7, 0.25)
     pooled = [pool(x, rois[row]) for x, row in zip(same.values(), rows, strict=True)]
-    parts = auxiliary.box_losses(pooled, rois, targets, rows)
+    parts = box_losses(auxiliary, pooled, rois, targets, rows)
     auxiliary = form(levels=["m2"])
-    whole = auxiliary.box_losses([pool(maps["m2"], rois)], rois, targets, [slice(None)])
+    whole = box_losses(
+        auxiliary, [pool(maps["m2"], rois)], rois, targets, [slice(None)]
+    )
     for kind in ("cls", "bbox"):
         total = sum(parts[f"aux.loss_{kind}.{name}"] for name in LEVELS)
         torch.testing.assert_close(total, whole[f"aux.loss_{kind}.m2"])
@@ -341,7 +359,7 @@ def test_parity_of_head_and_losses() -> None:
     targets = golden_targets(case)
     pooled = by_level(case.inputs["bbox_feats"])
     rois = torch.zeros(len(targets[0]), 5)
-    losses = auxiliary.box_losses(pooled, rois, targets, [slice(None)] * 4)
+    losses = box_losses(auxiliary, pooled, rois, targets, [slice(None)] * 4)
     assert len(outputs) == 4, "RoIs of all levels are not concatenated"
     score, boxes = (interleaved(torch.cat(x)) for x in zip(*outputs, strict=True))
     case.check_outputs({"cls_score": score[:, TO_RELEASED]})
@@ -387,7 +405,7 @@ def test_parity_of_the_loss_gradients() -> None:
     auxiliary.bbox_heads[0].forward = lambda _: next(predicted)
     pooled = by_level(case.inputs["bbox_feats"])
     rois = torch.zeros(len(targets[0]), 5)
-    losses = auxiliary.box_losses(pooled, rois, targets, [slice(None)] * 4)
+    losses = box_losses(auxiliary, pooled, rois, targets, [slice(None)] * 4)
     total = sum(losses.values())
     torch.testing.assert_close(total, case.others["lossgrad/total"])
     total.backward()
@@ -472,7 +490,9 @@ def test_rois_without_weight() -> None:
     nothing = torch.zeros(5, 4).double()
     targets = (labels, torch.zeros(5).double(), nothing, nothing)
     pooled = [torch.rand(5, CHANNELS, 7, 7).double() for _ in LEVELS]
-    losses = auxiliary.box_losses(pooled, torch.zeros(5, 5), targets, [slice(None)] * 4)
+    losses = box_losses(
+        auxiliary, pooled, torch.zeros(5, 5), targets, [slice(None)] * 4
+    )
     backward(auxiliary, losses)
     assert all(loss == 0 for loss in losses.values())
 

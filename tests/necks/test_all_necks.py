@@ -95,12 +95,6 @@ def every_type(function):
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.type)(function)
 
 
-def every_pyramid_neck(function):
-    return pytest.mark.parametrize("case", PYRAMID_CASES, ids=lambda case: case.name)(
-        function
-    )
-
-
 def test_every_neck_has_a_case() -> None:
     covered = {case.type for case in CASES}
     assert covered == set(fpn_necks.necks.__all__) - {"PyramidNeck"}
@@ -434,37 +428,6 @@ def test_has_the_attributes_of_fpn(case: NeckCase, pyramid: str) -> None:
     own |= {"upsample_cfg"} if case.type == "CFGFPN" else set()
     for name in names - own:
         assert getattr(ours, name) == getattr(fpn, name), name
-
-
-@every_pyramid_neck
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        (dict(in_channels=8), TypeError, "in_channels must be a list"),
-        (dict(in_channels=[8, 0, 1, 1]), ValueError, "in_channels must be at least 1"),
-        (dict(in_channels=[8, "x", 1, 1]), TypeError, "in_channels must be an integer"),
-        (dict(out_channels=-1), ValueError, "out_channels must be at least 1, got -1"),
-        (dict(num_outs=0), ValueError, "num_outs must be at least"),
-        (dict(num_outs=2.0), TypeError, "num_outs must be an integer, got 2.0"),
-        (dict(start_level=4, end_level=-1), ValueError, r"start_level must lie in"),
-        (dict(end_level=7), ValueError, "end_level must be -1 or lie in"),
-        (dict(add_extra_convs="on_top"), ValueError, "add_extra_convs must be True"),
-        (dict(upsample_cfg=dict(mode="near")), ValueError, "upsample_cfg mode must be"),
-        (dict(upsample_cfg="nearest"), TypeError, "upsample_cfg must be a dict"),
-        (dict(upsample_cfg=dict(size=3)), ValueError, "upsample_cfg may hold"),
-        (dict(levels=3), TypeError, "unexpected keyword argument 'levels'"),
-    ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",
-)
-def test_wrong_arguments(case: NeckCase, changes: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        MODELS.build(case.config(**changes))
-
-
-@every_pyramid_neck
-def test_wrong_number_of_maps(case: NeckCase) -> None:
-    with pytest.raises(ValueError, match="expected 4 feature maps.*got 3"):
-        build(case)(backbone_maps((64, 96))[:3])
 
 
 def test_constructors_do_not_restate_the_shared_arguments() -> None:

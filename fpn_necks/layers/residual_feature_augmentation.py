@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaptive_pooling import adaptive_average_pool, share_of
-from .adaptive_spatial_fusion import AdaptiveSpatialFusion
-from .arguments import check_choice
-from .levels import check_channels
+from .arguments import check_choice, check_int, check_list, check_number
+from .map_fusion import AdaptiveSpatialFusion, ConcatenationFusion, SumFusion
 
 POOLINGS = ("ratio-invariant", "gap", "gmp", "psp")
 FUSIONS = ("asf", "sum", "psp")
@@ -20,32 +17,7 @@ PSP_SIZES = (1, 2, 3, 6)
 """Cells per side of the pools of PSPNet (Zhao et al., CVPR 2017)."""
 
 
-class SumFusion(nn.Module):
-    """The sum of maps of one size, ``(N, C, H, W)`` each."""
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return ``(N, C, H, W)``."""
-        return sum(maps[1:], maps[0])
-
-
-class ConcatenationFusion(nn.Module):
-    """A 3x3 convolution of the concatenated maps, as PSPNet fuses its pools.
-
-    Args:
-        num_maps: number of maps.
-        channels: width of each map and of the result.
-    """
-
-    def __init__(self, num_maps: int, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(num_maps * channels, channels, 3, padding=1)
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return ``(N, C, H, W)``."""
-        return self.conv(torch.cat(list(maps), dim=1))
-
-
-class ResidualFeatures(nn.Module):
+class ResidualFeatureAugmentation(nn.Module):
     """Pool the last backbone map in several ways and fuse what remains of it.
 
     Guo et al., "AugFPN", CVPR 2020 (arXiv 1912.05384), Sec. 3.2 and Table 4::
@@ -89,10 +61,17 @@ class ResidualFeatures(nn.Module):
         fusion: str | None = None,
     ) -> None:
         super().__init__()
-        check_channels("in_channels", in_channels)
-        check_channels("out_channels", out_channels)
+        check_int("in_channels", in_channels)
+        check_int("out_channels", out_channels)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
-        self.ratios = _check_ratios(ratios)
+        self.ratios = tuple(
+            check_number("ratios", ratio, above=0)
+            for ratio in check_list("ratios", ratios)
+        )
+        if not self.ratios or max(self.ratios) > 1:
+            raise ValueError(
+                f"ratios must be at least one number in (0, 1], got {ratios!r}"
+            )
         is_global = pooling in ("gap", "gmp")
         if fusion is None:
             fusion = "sum" if is_global else "asf"
@@ -138,20 +117,3 @@ class ResidualFeatures(nn.Module):
             sides = PSP_SIZES if self.pooling == "psp" else (1,)
             sizes = [(side, side) for side in sides]
         return [adaptive_average_pool(x, size) for size in sizes]
-
-
-def _check_ratios(ratios: Sequence[float]) -> tuple[float, ...]:
-    if (
-        isinstance(ratios, str)
-        or not isinstance(ratios, Sequence)
-        or any(
-            isinstance(ratio, bool) or not isinstance(ratio, numbers.Real)
-            for ratio in ratios
-        )
-    ):
-        raise TypeError(f"ratios must be a list of numbers, got {ratios!r}")
-    if not ratios or not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(
-            f"ratios must be at least one number in (0, 1], got {ratios!r}"
-        )
-    return tuple(float(ratio) for ratio in ratios)
