@@ -39,7 +39,6 @@ CLONE = "path/to/clone/"
 PLAIN = {"cp", "export", "source"}
 # They print what is there and end: they are run.
 CHEAP = {"configs", "check", "list", "show", "--help", "-h", "--version"}
-SLOW_SCRIPTS = {"test.sh", "demo.sh", "setup.sh"}
 
 
 class WrongCommand(Exception):
@@ -191,14 +190,11 @@ def _check_pip(words: list[str]) -> None:
 
 def _check_shell_script(words: list[str]) -> None:
     script = _script(words[0])
-    if script.name not in SLOW_SCRIPTS | {"docs.sh"}:
-        raise WrongCommand(f"nothing is known here of {script.name}")
-    else:
-        known = script.read_text()
-        for word in words[1:]:
-            is_option = word.startswith("-") and script.name != "test.sh"
-            if is_option and not re.search(rf"(?<!\S){re.escape(word)}\b", known):
-                raise WrongCommand(f"{script.name} has no option {word}")
+    known = script.read_text()
+    for word in words[1:]:
+        is_option = word.startswith("-") and script.name != "test.sh"
+        if is_option and not re.search(rf"(?<!\S){re.escape(word)}\b", known):
+            raise WrongCommand(f"{script.name} has no option {word}")
 
 
 def _script(word: str) -> Path:
@@ -293,8 +289,8 @@ def _shipped(path: str) -> Config | None:
     if absolute.is_file():
         return Config.fromfile(absolute)
     name = Path(path).name
-    if path.startswith("work_dirs/") and CONFIG_NAME.fullmatch(name):
-        return Config.fromfile(config_path(name))  # a training has written it there
+    if CONFIG_NAME.fullmatch(name):  # by its name, or written by a training
+        return Config.fromfile(config_path(name))
     if name.startswith("my_") or name in READERS_FILES:
         return None
     raise WrongCommand(f"there is no config {path}")
