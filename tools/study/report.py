@@ -51,7 +51,6 @@ def page(results: Results) -> str:
         ),
         tinyperson=necks_table(results, "tinyperson"),
         bccd=necks_table(results, "bccd"),
-        trials=trials_table(results),
         done=f"{len(runs)} runs are done; {len(planned)} were planned, or a few more "
         "where S-α FPN chooses another rate than FPN",
         minutes=f"{sum(r['training_minutes'] for r in results.values()):.0f}",
@@ -146,11 +145,10 @@ def curve_label(results: Results, neck: str) -> str:
 
 def necks_table(results: Results, data: str) -> str:
     """Return the comparison of necks with their costs."""
-    head = ["neck", "rate", *_head(data), "params (M)", "MACs (G)", "training (min)"]
+    head = ["neck", "trials", *_head(data), "params (M)", "MACs (G)", "training (min)"]
     rows = []
     for neck, name in NECKS.items():
         entry = Entry(data, neck, 0, neck)
-        rate = chosen_rate(results, entry)
         found = [result_of(results, Entry(data, neck, k, neck)) for k in SEEDS]
         found = [r for r in found if r]
         costs = ["–"] * 3
@@ -159,26 +157,23 @@ def necks_table(results: Results, data: str) -> str:
             first = found[0]
             costs = [f"{first['parameters']:.2f}", f"{first['multiply_adds']:.2f}"]
             costs.append(f"{minutes:.1f}")
-        rate = "–" if rate is None else f"{rate:g}"
-        rows.append([name, rate, *_row(results, entry), *costs])
+        rows.append([name, _trials(results, entry), *_row(results, entry), *costs])
     return _table(head, rows)
 
 
-def trials_table(results: Results) -> str:
-    """Return what chose the learning rates."""
-    rows = []
-    for data in METRICS:
-        for neck, name in NECKS.items():
-            trials = Entry(data, neck, 0, neck).trials()
-            cells = [_trial(results.get(trial.name), METRICS[data]) for trial in trials]
-            rows.append([f"{name}, {data}", *cells])
-    return _table(["neck, data", *(f"{rate:g}" for rate in recipe.RATES)], rows)
-
-
-def _trial(result: dict[str, Any] | None, key: str) -> str:
-    if result is None:
-        return "not run yet"
-    return f"{100 * result['metrics'][key]:.1f}" if result["metrics"] else "diverged"
+def _trials(results: Results, entry: Entry) -> str:
+    """Return the scores of the trials, the chosen one in bold."""
+    best, cells = chosen_rate(results, entry), []
+    for trial in entry.trials():
+        result = results.get(trial.name)
+        cell = "not run yet"
+        if result:
+            metrics = result["metrics"]
+            cell = (
+                f"{100 * metrics[METRICS[entry.data]]:.1f}" if metrics else "diverged"
+            )
+        cells.append(f"**{cell}**" if trial.rate == best else cell)
+    return ", ".join(cells)
 
 
 def _head(data: str) -> list[str]:
@@ -234,22 +229,21 @@ def draw_curve(results: Results, path: Path) -> None:
     FigureCanvasAgg(figure)
     ours, paper = figure.subplots(1, 2, width_ratios=(3, 2))
     key = METRICS["tinyperson"]
-    points = {}
+    points = []
     for neck, alpha in CURVE.items():
-        found = scores(results, curve_entry(neck), key)
-        if not found:
-            continue
-        mean = statistics.fmean(found.values())
-        if alpha is None:
-            ours.axhline(mean, color="#aa3377", label=f"S-α, mean of {len(found)}")
-        else:
-            points[alpha] = mean
-            ours.plot([alpha] * len(found), list(found.values()), ".", color="#4477aa")
-    ours.plot(
-        *zip(*points.items(), strict=True), color="#4477aa", label="fixed α, mean"
-    )
+        found = [*scores(results, curve_entry(neck), key).values()]
+        if found and alpha is None:
+            label = f"S-α, released statistic ({len(found)} seeds)"
+            ours.axhline(statistics.fmean(found), color="#aa3377", label=label)
+        elif found:
+            points.append((alpha, statistics.fmean(found)))
+            ours.plot([alpha] * len(found), found, ".", color="#4477aa")
+    if points:
+        ours.plot(*zip(*points, strict=True), color="#4477aa", label="fixed α, mean")
+        ours.legend()
+    else:
+        ours.text(0.5, 0.5, "not run yet", ha="center", transform=ours.transAxes)
     ours.set(xlabel="α of all connections", ylabel="AP50 tiny", title="Here")
-    ours.legend()
     rows = {row.name: row.values for row in find_table("s-alpha-table-1").rows}
     values = [rows[name]["AP50_tiny"] for name in rows]
     bars = paper.barh(list(rows), values, color="#bbbbbb")

@@ -1,6 +1,5 @@
 """Compare seven necks on real TinyPerson images and on BCCD, from ImageNet weights.
 
-    python tools/study/study.py list
     python tools/study/study.py run --tinyperson FOLDER --bccd FOLDER
     python tools/study/study.py report
 
@@ -14,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fnmatch
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipe import METRICS, PREPARATION, Run, entries
+from recipe import PREPARATION, Run, entries
 from results import chosen_rate, read_results, write_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,18 +41,15 @@ def claimed(work_dir: Path) -> Iterator[bool]:
             yield True
 
 
-def next_runs(pattern: str = "*") -> Iterator[Run]:
+def next_runs() -> Iterator[Run]:
     """Yield what has no result, as long as there is something; reads results anew."""
     for entry in entries():
         for trial in entry.trials():
             if trial.name not in read_results(RESULTS):
                 yield trial
         rate = chosen_rate(read_results(RESULTS), entry)
-        if rate is not None:
-            run = entry.run(rate)
-            wanted = fnmatch.fnmatch(run.name, pattern)
-            if wanted and run.name not in read_results(RESULTS):
-                yield run
+        if rate is not None and entry.run(rate).name not in read_results(RESULTS):
+            yield entry.run(rate)
 
 
 def run_all(options: argparse.Namespace) -> int:
@@ -68,7 +63,7 @@ def run_all(options: argparse.Namespace) -> int:
         if source is not None:
             prepare(name, source, folders[name])
     failed = set()
-    for run in next_runs(options.only):
+    for run in next_runs():
         if run in failed:
             continue
         if sources[run.data] is None:
@@ -90,29 +85,6 @@ def run_all(options: argparse.Namespace) -> int:
     return len(failed)
 
 
-def list_all() -> None:
-    """Print all runs, with their results."""
-    results = read_results(RESULTS)
-    seen = set()
-    for entry in entries():
-        rate = chosen_rate(results, entry)
-        runs = entry.trials() + ([] if rate is None else [entry.run(rate)])
-        for run in runs:
-            if run.name not in seen:
-                seen.add(run.name)
-                print(f"{run.name:42} {_in_words(results.get(run.name))}")
-        if rate is None:
-            print(f"{entry.data}_{entry.neck}, seed {entry.seed}: waits for its rate")
-
-
-def _in_words(result: dict | None) -> str:
-    if result is None:
-        return "not run"
-    if result["diverged"]:
-        return f"diverged: {result['diverged']}"
-    return f"{100 * result['metrics'][METRICS[result['data']]]:.1f}"
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -122,20 +94,15 @@ def main(arguments: list[str] | None = None) -> int:
     add = commands.add_parser("run", help="do what is not done").add_argument
     for name in PREPARATION:
         add(f"--{name}", type=Path, metavar="FOLDER", help=f"images of {name}")
-    add("--only", default="*", metavar="PATTERN", help="such as 'tinyperson_*_seed0'")
     add("--work-dir", type=Path, default=WORK_DIR, help="(default: %(default)s)")
-    commands.add_parser("list", help="print all runs and what they gave")
     commands.add_parser("report", help="write docs/results.md")
     options = parser.parse_args(arguments)
     try:
         if options.command == "run":
             return min(1, run_all(options))
-        if options.command == "list":
-            list_all()
-        else:
-            from report import write_page
+        from report import write_page
 
-            write_page(RESULTS, ROOT / "docs")
+        write_page(RESULTS, ROOT / "docs")
     except (FileNotFoundError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.utils import get_git_hash
 from recipe import METRICS, PREPARATION, Run, config, recipe_hash
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -65,7 +65,7 @@ def train_and_test(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
         resumed=earlier > 0,
         versions=dict(
             fpn_necks=fpn_necks.__version__,
-            commit=commit(),
+            commit=get_git_hash(digits=7),
             torch=torch.__version__,
             mmdet=mmdet.__version__,
             mmengine=mmengine.__version__,
@@ -89,12 +89,3 @@ def costs(model: Any, size: tuple[int, int]) -> dict[str, float]:
         parameters=round(count / 1e6, 3),
         multiply_adds=round(counter.get_total_flops() / 2e9, 3),
     )
-
-
-def commit() -> str:
-    """Return the commit of the clone, with a plus sign where files differ."""
-    words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(
-        words, cwd=Path(__file__).parent, capture_output=True, text=True
-    )
-    return done.stdout.strip() or "unknown"
