@@ -162,7 +162,7 @@ def test_videos_that_choose_are_not_fitted(tmp_path: Path) -> None:
 # --------------------------------------------------------------- the training
 
 
-@pytest.mark.parametrize("neck", {*NECKS, *CURVE})
+@pytest.mark.parametrize("neck", dict.fromkeys([*NECKS, *CURVE]))
 def test_detector_of_every_neck(neck: str) -> None:
     import torch
     from mmdet.registry import MODELS
