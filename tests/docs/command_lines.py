@@ -36,7 +36,7 @@ CONFIG_NAME = re.compile(rf"(?!my_)[a-z0-9-]+_[\w.-]+_({DATA_SETS})(\.py)?")
 # What a page calls the clone where the reader is in another folder.
 CLONE = "path/to/clone/"
 # Programs that need no more than to be named.
-PLAIN = {"cp", "export", "source"}
+PLAIN = {"cp", "export", "ruff", "source"}
 # They print what is there and end: they are run.
 CHEAP = {"configs", "check", "list", "show", "--help", "-h", "--version"}
 
