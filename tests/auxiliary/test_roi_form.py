@@ -620,20 +620,6 @@ def test_gradients_reach_alpha_and_maps_at_initialisation() -> None:
     assert all(x.grad.abs().sum() > 0 for x in maps.values())
 
 
-def test_mixed_precision() -> None:
-    auxiliary = form(
-        with_masks("masks"), uncertainty_weight=0.5, mask_loss=True
-    ).float()
-    sampled, samples = sampled_rois(OBJECTS, [])
-    for result in sampled:
-        for name in ("pos_priors", "neg_priors", "pos_gt_bboxes"):
-            setattr(result, name, getattr(result, name).float())
-    maps = {k: x.detach().bfloat16() for k, x in some_maps().items()}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
-    backward(auxiliary, losses)
-
-
 @pytest.mark.parametrize("stages", [1, 2])
 @pytest.mark.parametrize("beside", [False, True], ids=["result", "with-weights"])
 def test_recorded_samples(stages: int, beside: bool) -> None:
@@ -671,80 +657,6 @@ def test_checkpointed_losses_have_the_same_gradients(
     assert results[0][0] == results[1][0]
     for a, b in zip(results[0][1], results[1][1], strict=True):
         assert torch.equal(a, b)
-
-
-WRONG_SETTINGS = {
-    "neither head": (dict(backbone={}), "needs a detector with a roi_head or a bbox"),
-    "no train_cfg": (dict(roi_head={}, train_cfg=None), "train_cfg.rcnn.sampler"),
-    "no rcnn": (dict(roi_head={}, train_cfg=dict(rpn={})), "train_cfg.rcnn.sampler"),
-    "no sampler": (
-        dict(roi_head={}, train_cfg=dict(rcnn=dict(assigner={}))),
-        "needs a detector that samples RoIs",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_SETTINGS)
-def test_detectors_without_rois(name: str) -> None:
-    settings, message = WRONG_SETTINGS[name]
-    with pytest.raises(ValueError, match=message):
-        RoIAuxiliary.check_settings(settings)
-
-
-WRONG_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "assignment": (dict(assignment="some"), ValueError, "assignment.*'some'"),
-    "negative weight": (dict(loss_weight=-1), ValueError, "loss_weight.*-1"),
-    "no number": (dict(loss_weight="1"), TypeError, "loss_weight.*'1'"),
-    "infinite": (dict(loss_weight=float("inf")), ValueError, "loss_weight.*inf"),
-    "nan": (dict(uncertainty_weight=float("nan")), ValueError, "uncertainty_weight"),
-    "truth": (dict(uncertainty_weight=True), TypeError, "uncertainty_weight.*True"),
-    "channels": (dict(feature_channels=0), ValueError, "feature_channels.*0"),
-    "no channels": (dict(feature_channels="9"), TypeError, "feature_channels.*'9'"),
-    "widths": (
-        dict(levels=["c2", "c3"]),
-        ValueError,
-        r"shared_head=True needs levels of one width, got \[4, 5\]",
-    ),
-    "level": (dict(levels=["c7"]), ValueError, "levels names 'c7'"),
-    "no mask head": (dict(mask_loss=True), ValueError, "mask_loss=True needs a dete"),
-    **{
-        name: (
-            {name: dict(type="x")},
-            ValueError,
-            "proposals, assigner and sampler are for detectors without RoI head",
-        )
-        for name in ("proposals", "assigner", "sampler")
-    },
-    "head without fc_cls": (
-        dict(
-            uncertainty_weight=0.5,
-            bbox_head=dict(type="Shared2FCBBoxHead", with_reg=False),
-        ),
-        ValueError,
-        "uncertainty_weight needs a box head with fc_cls and fc_reg, got Shared2FC",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
-def test_wrong_arguments(name: str) -> None:
-    arguments, error, message = WRONG_ARGUMENTS[name]
-    with pytest.raises(error, match=message):
-        RoIAuxiliary(StubDetector(), copy.deepcopy(SETTINGS), **arguments)
-
-
-def test_one_stage_head_without_classes() -> None:
-    detector = StubDetector()
-    detector.bbox_head = MODELS.build(
-        dict(type="RetinaHead", num_classes=3, in_channels=4)
-    )
-    with pytest.raises(ValueError, match="bbox_head does not say num_classes"):
-        RoIAuxiliary(detector, dict(bbox_head=dict(type="RetinaHead")))
-    settings = dict(bbox_head=dict(type="RetinaHead", num_classes=3))
-    auxiliary = RoIAuxiliary(detector, settings, bbox_head=SMALL)
-    assert auxiliary.bbox_heads[0].num_classes == 3 and not auxiliary.is_two_stage
-    with pytest.raises(ValueError, match="mask_loss=True needs a detector with a mask"):
-        RoIAuxiliary(detector, settings, mask_loss=True)
 
 
 def test_a_level_of_another_stride() -> None:
