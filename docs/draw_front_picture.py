@@ -19,6 +19,7 @@ from torch import Tensor
 from fpn_necks.datasets import Scene, SceneSettings, draw_scene
 from fpn_necks.datasets.tiny_person import tile_corners
 from fpn_necks.statistics import best_anchors, count_best_levels, fusion_factors
+from fpn_necks.statistics.ratios import RELEASED_LIMITS
 
 PICTURE = Path(__file__).parent / "_static" / "front.png"
 SIZE = (592, 464)  # (width, height), with the tiles of tools/demo.sh
@@ -69,7 +70,7 @@ def draw_factors(axes: Axes, scenes: list[Scene]) -> None:
     axes.set_xlim(0, max(counts) * 1.5)
     for level, count in enumerate(counts):
         axes.text(count + max(counts) * 0.02, level, f"{count}", va="center")
-    for lower, factor in enumerate(fusion_factors(counts, 3)):
+    for lower, factor in enumerate(fusion_factors(counts, 3, limits=RELEASED_LIMITS)):
         x = max(counts) * 1.25
         axes.annotate(
             "", (x, lower + 0.1), (x, lower + 0.9), arrowprops=dict(arrowstyle="->")
