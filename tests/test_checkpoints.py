@@ -55,7 +55,7 @@ class AsksFor:
 )
 def test_getattr_is_not_opened(owner: object, name: str, tmp_path: Path) -> None:
     torch.save({"x": AsksFor(owner, name)}, tmp_path / "x.pth")
-    with pytest.raises(pickle.UnpicklingError, match="only statistics"):
+    with pytest.raises(pickle.UnpicklingError, match="only statistics|not an allowed"):
         torch.load(tmp_path / "x.pth", weights_only=True)
 
 

@@ -22,7 +22,8 @@ def made_once(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def get(like: Tensor, *arguments: int) -> Tensor:
         # Before 2.3 torch cannot be asked; there compiling ends the graph here.
         is_compiling = getattr(torch.compiler, "is_compiling", bool)
-        if type(like) is Tensor and not is_compiling():
+        in_graph = is_compiling() or torch.jit.is_tracing()
+        if type(like) is Tensor and not in_graph:
             return kept(*arguments, like.dtype, like.device)
         return make(*arguments, like.dtype, like.device)
 

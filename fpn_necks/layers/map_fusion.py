@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .arguments import check_int
 from .pyramid import fit_to
+from .recomputing import keeps_gradients
 
 
 class SumFusion(nn.Module):
@@ -191,7 +192,7 @@ def _enlarge_columns(x: Tensor, target: Tensor) -> tuple[Tensor, int]:
 
 
 def _add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    if torch.is_grad_enabled():  # the gradients of addcmul take more memory
+    if keeps_gradients():  # those of addcmul take more memory
         return total + x * weight
     return total.addcmul_(x, weight)
 

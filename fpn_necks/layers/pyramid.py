@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .arguments import check_bool
 from .conv_block import ConvSettings, conv_block
+from .recomputing import keeps_gradients
 
 EXTRA_LEVEL_SOURCES = ("on_input", "on_lateral", "on_output")
 
@@ -225,7 +226,7 @@ def weighted_top_down(
     def merge(connection: int, lateral: Tensor, upper: Tensor) -> Tensor:
         if callable(factor):
             upper = factor(connection, upper)
-        elif factor[connection] != 1 and torch.is_grad_enabled():
+        elif factor[connection] != 1 and keeps_gradients():
             # The gradient of the smaller map is the one to be scaled.
             upper = upper * factor[connection]
         else:

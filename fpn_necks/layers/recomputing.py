@@ -1,4 +1,4 @@
-"""Activation checkpointing that leaves batch statistics as a single pass does."""
+"""What is kept for the gradients, and what is computed again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -42,3 +43,8 @@ def recompute(module: nn.Module, function: Callable[..., Any], *inputs: Any) -> 
         use_reentrant=False,
         context_fn=lambda: (nullcontext(), keeping_statistics()),
     )
+
+
+def keeps_gradients() -> bool:
+    """Tell whether maps are kept; a trace must not depend on the gradient mode."""
+    return torch.is_grad_enabled() or torch.jit.is_tracing()

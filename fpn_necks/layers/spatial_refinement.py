@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .arguments import check_bool, check_choice, check_int
 from .narrow_conv import NarrowConv
 from .pyramid import fit_to, resize_to
+from .recomputing import keeps_gradients
 
 PATHS = ("top-down", "bottom-up")
 INPUTS = ("cat", "low", "high", "add")
@@ -162,7 +163,7 @@ class SpatialRefinement(nn.Module):
         # In place: most of the time of adding large maps goes into new memory.
         if weight is None:
             return sampled.add_(resized)
-        if torch.is_grad_enabled():  # the gradients of addcmul take more memory
+        if keeps_gradients():  # those of addcmul take more memory
             return (sampled * weight).add_(resized)
         return resized.addcmul_(sampled, weight)
 

@@ -208,6 +208,6 @@ class TestOtherResults:
         model = self.answering(lambda x: x.pred_instances.set_field(rotated, "bboxes"))
         with pytest.raises(ValueError, match="4 numbers, got 5"):
             detect_sliced(model, self.image)
-        model = self.answering(lambda sample: sample.pop("pred_instances"))
+        model = self.answering(lambda sample: delattr(sample, "pred_instances"))
         with pytest.raises(ValueError, match="the ColourDetector gives no boxes"):
             detect_sliced(model, self.image)

@@ -70,6 +70,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "map",
     ),
     "SpatialRefinement": (lambda: layers.SpatialRefinement(4), "pair"),
+    "MaxFusion": (lambda: layers.MaxFusion(), "same"),
     "SumFusion": (lambda: layers.SumFusion(), "same"),
     "StatisticFusionFactor": (statistic_factor, "factor"),
 }
