@@ -347,7 +347,7 @@ if command -v flock >/dev/null 2>&1; then
     flock 9
   fi
 fi
-pins="torch $TORCH_VERSION torchvision $TORCHVISION_VERSION mmengine $MMENGINE_VERSION mmcv $MMCV_VERSION mmdet $MMDET_VERSION numpy ${NUMPY_VERSION:-any} clone $clone layout 2"
+pins="torch $TORCH_VERSION torchvision $TORCHVISION_VERSION mmengine $MMENGINE_VERSION mmcv $MMCV_VERSION mmdet $MMDET_VERSION numpy ${NUMPY_VERSION:-any} clone $clone layout 3"
 
 if [[ -f $stamp && ! -e $half_done && $(cat "$stamp") == "$pins" ]]; then
   if versions=$(check_all); then
