@@ -12,6 +12,7 @@ import pytest
 from mmdet.utils import register_all_modules
 
 from fpn_necks.check import Problem, check_config, run_check
+from fpn_necks.config_tools import ConfigError
 from fpn_necks.config_tools import load_config as load_any_config
 from fpn_necks.shipped_configs import list_configs
 from tests.tiny_detectors import load_config
@@ -112,7 +113,12 @@ def problems_of_mmdet(names: Iterable[str]) -> dict[str, list[Problem]]:
     """Return the errors of mmdet's own configs, but for what is not here."""
     found = {}
     for name in names:
-        problems = check_config(load_any_config(MMDET / name, import_modules=False))
+        try:
+            config = load_any_config(MMDET / name, import_modules=False)
+        except ConfigError as error:  # mmengine cannot read it either
+            assert "mmpretrain is not installed" in str(error), name
+            continue
+        problems = check_config(config)
         errors = [problem for problem in problems if problem.level == "error"]
         found[name] = [
             problem
