@@ -246,7 +246,8 @@ def _find_the_part(detector: Detector, settings: Any, error: Exception) -> None:
 
 def _measure(detector: Detector) -> Maps:
     """Pass an image through backbone and neck, of 3 channels or what the stem takes."""
-    model = detector.model.eval()
+    model = detector.model
+    model.eval()  # not every model of mmdet returns itself here
     convs = (m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
     channels = {3: None, getattr(next(convs, None), "in_channels", 3): None}
     for device in ("meta", "cpu"):
