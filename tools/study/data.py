@@ -36,6 +36,8 @@ def prepare(data: str, source: Path, target: Path) -> None:
     for split, written in (("train", "train"), (settings["test"], "test")):
         coco = json.loads((source / "annotations" / f"{split}.json").read_text())
         coco = without_dense_images(coco, settings["most_boxes"])
+        if written == "test":
+            coco = every_nth_image(coco, settings["test_every"])
         coco = resized(coco, settings["size"], prefix=f"{written}_")
         for image in coco["images"]:
             file = source / split / image["file_name"].removeprefix(f"{written}_")
@@ -65,6 +67,12 @@ def without_dense_images(coco: Coco, most: int | None) -> Coco:
     if most is None:
         return coco
     return _of_images(coco, [i for i in coco["images"] if counts[i["id"]] <= most])
+
+
+def every_nth_image(coco: Coco, step: int) -> Coco:
+    """Keep every n-th image by name; neighbours are frames of one video."""
+    images = sorted(coco["images"], key=lambda image: image["file_name"])
+    return _of_images(coco, images[::step])
 
 
 def resized(coco: Coco, size: tuple[int, int], prefix: str) -> Coco:

