@@ -1,11 +1,13 @@
 """Feature-pyramid necks for MMDetection 3.
 
 Importing the package registers its modules in ``mmdet.registry``, so that a config
-needs no more than ``custom_imports = dict(imports=["fpn_necks"])``.
+needs no more than ``custom_imports = dict(imports=["fpn_necks"])``. Where mmdet is not
+installed nothing is registered, and ``fpn_necks.layers`` alone works.
 """
 
 import re
 import sys
+from importlib.util import find_spec
 
 from .version import __version__
 
@@ -66,5 +68,5 @@ def _is_command_line() -> bool:
     return name in ("fpn-necks", "fpn-necks.exe", "fpn-necks-script.py")
 
 
-if not _is_command_line():
+if not _is_command_line() and find_spec("mmdet") is not None:
     register_modules()
