@@ -13,6 +13,8 @@ import report
 import results
 from recipe import CURVE, NECKS, RATES, Entry, Run
 
+import configs
+
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = Run("tinyperson", "fpn", RATES[0])
 
@@ -22,7 +24,7 @@ def made_up(run: Run, score: float | None) -> dict:
     columns = report.COLUMNS[run.data].values()
     return dict(
         **dataclasses.asdict(run),
-        recipe=recipe.recipe_hash(run),
+        recipe=configs.recipe_hash(run),
         diverged="the loss is not finite" if score is None else None,
         metrics=None if score is None else dict.fromkeys(columns, score),
         alpha=[0.2, 0.3, 0.7] if run.neck == "s-alpha-fpn" else None,
@@ -56,17 +58,17 @@ def test_plan_has_every_neck_and_seed_and_one_rate_for_the_curve() -> None:
 def test_trials_see_no_image_that_results_are_measured_on(tmp_path: Path) -> None:
     for data in recipe.PREPARATION:
         for trial in Entry(data, "fpn", 0, "fpn").trials():
-            text = json.dumps(recipe.config(trial, tmp_path, tmp_path))
+            text = json.dumps(configs.config(trial, tmp_path, tmp_path))
             assert "annotations/choose.json" in text and "annotations/fit.json" in text
             assert "test.json" not in text and "annotations/train.json" not in text
 
 
 def test_hash_is_that_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = recipe.recipe_hash(RUN)
-    assert recipe.recipe_hash(dataclasses.replace(RUN, rate=0.1, seed=7)) == first
-    assert recipe.recipe_hash(dataclasses.replace(RUN, trial=True)) != first
-    assert recipe.recipe_hash(dataclasses.replace(RUN, neck="asff")) != first
-    config = recipe.config
+    first = configs.recipe_hash(RUN)
+    assert configs.recipe_hash(dataclasses.replace(RUN, rate=0.1, seed=7)) == first
+    assert configs.recipe_hash(dataclasses.replace(RUN, trial=True)) != first
+    assert configs.recipe_hash(dataclasses.replace(RUN, neck="asff")) != first
+    config = configs.config
 
     def changed(change: Callable[[dict], object]) -> str:
         def build(*arguments: object) -> dict:
@@ -75,8 +77,8 @@ def test_hash_is_that_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
             return settings
 
         with monkeypatch.context() as patch:
-            patch.setattr(recipe, "config", build)
-            return recipe.recipe_hash(RUN)
+            patch.setattr(configs, "config", build)
+            return configs.recipe_hash(RUN)
 
     assert changed(lambda x: x.update(custom_imports=dict(imports=["else"]))) == first
     optimizer = dict(weight_decay=0.1)
@@ -169,7 +171,7 @@ def test_detector_of_every_neck(neck: str) -> None:
     from mmdet.utils import register_all_modules
 
     register_all_modules()
-    model, _ = recipe._detector(Run("bccd", neck, RATES[0]))
+    model, _ = configs._detector(Run("bccd", neck, RATES[0]))
     model["backbone"] = dict(
         type="ResNet", depth=18, base_channels=8, norm_cfg=dict(type="BN")
     )

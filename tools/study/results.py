@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recipe import METRICS, Entry, Run, recipe_hash
+from recipe import METRICS, Entry, Run
+
+from configs import recipe_hash
 
 Results = Mapping[str, dict[str, Any]]  # by the name of the run
 

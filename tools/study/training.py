@@ -17,10 +17,11 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.utils import get_git_hash
-from recipe import METRICS, PREPARATION, Run, config, recipe_hash
+from recipe import METRICS, PREPARATION, Run
 from torch.utils.flop_counter import FlopCounterMode
 
 import fpn_necks
+from configs import config, recipe_hash
 
 
 def train_and_test(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
