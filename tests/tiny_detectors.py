@@ -244,6 +244,8 @@ def _shrink_pyramid(model: ConfigDict) -> None:
     changes = {name: WIDTHS for name in names}
     # Grid R-CNN has 9 times as many channels there, in 36 groups.
     _replace(model, changes | {"point_feat_channels": {64: 4}})
+    # DRFPN's pooled maps need two channels per group at least.
+    _replace(model.get("neck") or {}, {"num_groups": {32: 4}})
     _use_resnet18(model, BACKBONE_WIDTH)
 
 

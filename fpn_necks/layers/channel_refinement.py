@@ -49,7 +49,8 @@ class ChannelRefinement(nn.Module):
 
     Raises:
         TypeError: ``channels`` is not an integer or ``norm_cfg`` not a dict.
-        ValueError: ``path`` or ``guide`` is unknown.
+        ValueError: ``path`` or ``guide`` is unknown, or ``norm_cfg`` is a group norm of
+            one channel per group.
     """
 
     def __init__(
@@ -64,6 +65,13 @@ class ChannelRefinement(nn.Module):
         self.path = check_choice("path", path, PATHS)
         self.guide = check_choice("guide", guide, GUIDES)
         self.weight_conv = conv_block(channels, channels, 1, norm_cfg=norm_cfg)
+        norm = getattr(self.weight_conv, "norm", None)
+        if isinstance(norm, nn.GroupNorm) and norm.num_groups == channels:
+            raise ValueError(
+                f"norm_cfg: num_groups={norm.num_groups} leaves one channel to each "
+                "group, and its pooled map has a single value, which a norm turns into "
+                f"0; take fewer groups than the {channels} channels"
+            )
         self.feature_conv = conv_block(
             channels, channels, 3, padding=1, norm_cfg=norm_cfg
         )
