@@ -134,50 +134,58 @@ def _survivors(
 ) -> np.ndarray:
     """Return the indices of the boxes that greedy NMS keeps, rising."""
     by_score = np.argsort(-scores, kind="stable")
-    place = np.empty(len(scores), dtype=np.int64)
-    place[by_score] = np.arange(len(scores))
-    pairs = np.sort(place[_doubles(x1y1, x2y2, sets, threshold)], axis=1)
-    # A box that no undecided one of a higher score suppresses is kept; what it
-    # suppresses is decided too. The same survivors as one by one.
+    rank = np.empty(len(scores), dtype=np.int32)
+    rank[by_score] = np.arange(len(scores), dtype=np.int32)
+    one, other = (rank[rows] for rows in _doubles(x1y1, x2y2, sets, threshold))
+    better, worse = np.minimum(one, other), np.maximum(one, other)
+    # A box that no undecided better one suppresses is kept; what it suppresses is
+    # decided too. The same survivors as one by one.
     alive = np.ones(len(scores), dtype=bool)
-    while len(pairs):
+    while len(better):
         waiting = np.zeros(len(scores), dtype=bool)
-        waiting[pairs[:, 1]] = True
-        alive[pairs[~waiting[pairs[:, 0]], 1]] = False
-        pairs = pairs[waiting[pairs[:, 0]] & alive[pairs].all(1)]
-    return np.sort(by_score[alive])
+        waiting[worse] = True
+        waits = waiting[better]
+        alive[worse[~waits]] = False
+        left = waits & alive[better] & alive[worse]
+        better, worse = better[left], worse[left]
+    return np.flatnonzero(alive[rank])
 
 
 def _doubles(
     x1y1: np.ndarray, x2y2: np.ndarray, sets: np.ndarray, threshold: float
-) -> np.ndarray:
-    """Return ``(n, 2)`` the pairs of a set whose IoU, widths x2 - x1 + 1, is so high.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of a set whose IoU, widths x2 - x1 + 1, is so high.
 
-    Sorted by their left sides, only neighbours can overlap: the pairs of every box with
-    the next one are compared, then those with the one after that, as far as it reaches.
+    Sorted by their left sides, only neighbours can overlap so much: the pairs of every
+    box with the next one are compared, then those with the one after that, as far as
+    it reaches. The IoU is at most the share of a box's side that both have in common,
+    so a box reaches no further than 1 - threshold of its width.
     """
     order = np.lexsort((x1y1[:, 0], sets))
     (x1, y1), (x2, y2) = x1y1[order].T.copy(), x2y2[order].T.copy()
     one = np.float32(1)
-    areas = (x2 - x1 + one) * (y2 - y1 + one)
-    found = [np.zeros((0, 2), dtype=np.int64)]
-    if len(x1):
-        # One rising number for set and side, with room between the sets.
-        low = x1.min().astype(np.float64)
-        start = sets[order] * (np.maximum(x1, x2).max() - low + 3)
-        ends = np.searchsorted(start + (x1 - low), start + (x2 - low) + 1, "right")
-        reach = ends - np.arange(len(x1))
-        rows = np.flatnonzero(reach > 1)
-    step = 0
-    while len(x1) and len(rows):
+    widths, heights = x2 - x1 + one, y2 - y1 + one
+    areas = widths * heights
+    # One rising number for set and side, with room between the sets; what is far from
+    # the threshold is left out, with a margin for rounding.
+    left = x1.astype(np.float64)
+    left += sets[order] * (np.abs(x1y1).max(initial=0) + widths.max(initial=0) + 1) * 2
+    ends = np.searchsorted(left, left + (1.001 - threshold) * widths + 0.01, "right")
+    least = heights * np.float32(0.999 * threshold)
+    reach = ends - np.arange(len(order))
+    rows, step = np.flatnonzero(reach > 1), 0
+    found = [(rows[:0], rows[:0])]
+    while len(rows):
         step += 1
         j = rows + step
         height = np.minimum(y2[rows], y2[j]) - np.maximum(y1[rows], y1[j]) + one
-        meets = height > 0
-        i, j, height = rows[meets], j[meets], height[meets]
+        meets = height >= least[rows]
+        i, height = rows[meets], height[meets]
+        j = i + step
         width = np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]) + one
         shared = np.maximum(width, 0) * height
         double = shared / (areas[i] + areas[j] - shared) >= threshold
-        found.append(order[np.stack([i[double], j[double]], 1)])
+        found.append((order[i[double]], order[j[double]]))
         rows = rows[reach[rows] > step + 1]
-    return np.concatenate(found)
+    one, other = map(np.concatenate, zip(*found, strict=True))
+    return one, other
