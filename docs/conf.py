@@ -4,15 +4,16 @@
 repository has no address that the site could link to. Hence what is here beyond
 Sphinx's own settings:
 
-- Links out of this folder. The READMEs are pages of the site (``overview.md`` and
-  ``methods/`` include them), so links to them go there; any other file of the
-  repository becomes its path as text.
+- Links out of this folder. Those to a README lead to its page of the site, those to
+  a config or another file to a copy of the file.
 - Names of code, such as ``fpn_necks.necks.AugFPN``, and of pages lead to their place.
-- Two corrections of what autodoc and napoleon read out of docstrings and signatures.
+- Corrections of what autodoc and napoleon read out of docstrings and signatures; the
+  necks' signatures name the arguments that they pass on.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +25,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import make_refnode
 
 from fpn_necks import __version__
+from fpn_necks.necks import PyramidNeck
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -39,7 +41,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "small_data/**"]
+exclude_patterns = ["_build", "results/**"]
 default_role = "code"  # a few docstrings have Markdown's single backquotes
 
 myst_heading_anchors = 4
@@ -70,15 +72,6 @@ html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
-# Pages whose text is elsewhere. MyST resolves links of an included text from the page;
-# that finds the docs/ of a method's links all the same: the folders are equally deep.
-SOURCES = {
-    "overview": ROOT / "README.md",
-    **{
-        f"methods/{path.stem}": ROOT / "configs" / path.stem / "README.md"
-        for path in (DOCS / "methods").glob("*.md")
-    },
-}
 # File of the repository -> page of the site.
 PAGES = {
     f"docs/{path.relative_to(DOCS).as_posix()}": (
@@ -87,11 +80,15 @@ PAGES = {
     for path in DOCS.rglob("*.md")
     if "_build" not in path.parts
 }
-PAGES |= {path.relative_to(ROOT).as_posix(): page for page, path in SOURCES.items()}
+PAGES["README.md"] = "index"
+PAGES |= {
+    f"configs/{path.stem}/README.md": f"methods/{path.stem}"
+    for path in (DOCS / "methods").glob("*.md")
+}
 
 
 class RepositoryLinks(SphinxTransform):
-    """Turns links out of ``docs/`` into links to pages, or into text."""
+    """Turns links to READMEs into links to pages."""
 
     default_priority = 5  # before Sphinx collects downloads
 
@@ -108,15 +105,14 @@ class RepositoryLinks(SphinxTransform):
             # MyST gives the name of a document, which is relative to docs/.
             path = os.path.normpath(DOCS / f"{target}.md")
         else:
-            here = SOURCES.get(self.env.docname, DOCS / f"{self.env.docname}.md")
+            here = DOCS / f"{self.env.docname}.md"
             path = os.path.normpath(here.parent / target.split("#")[0])
         if not (os.path.exists(path) and Path(path).is_relative_to(ROOT)):
             return  # Sphinx warns
         name = Path(path).relative_to(ROOT).as_posix()
         page = PAGES.get(name)
         if page is None:
-            node.replace_self(_as_text(node, name))
-            return
+            return  # Sphinx copies the file
         reference = addnodes.pending_xref(
             refdomain="doc",
             reftype="myst",
@@ -128,24 +124,6 @@ class RepositoryLinks(SphinxTransform):
         # A link whose text is the name of the file gets the page's title instead.
         reference += node.children if reference["refexplicit"] else nodes.inline()
         node.replace_self(reference)
-
-
-def _as_text(node: nodes.Element, path: str) -> list[nodes.Node]:
-    """Return the link's text, and behind it what the link said, if that differs.
-
-    That is a path in the repository, or the name of a config, as `configs` takes it.
-    """
-    text = node.astext()
-    if text in (path, PurePosixPath(path).name, PurePosixPath(path).stem):
-        return [nodes.literal(text, text)]
-    is_config = path.startswith("configs/") and path.endswith(".py")
-    name = PurePosixPath(path).stem if is_config else path
-    return [
-        *node.children,
-        nodes.Text(" ("),
-        nodes.literal(name, name),
-        nodes.Text(")"),
-    ]
 
 
 def keep_returns_whole(
@@ -163,7 +141,21 @@ def keep_returns_whole(
             return
 
 
-def shorten_signature(
+def name_shared_arguments(
+    app: Sphinx, what: str, name: str, item: Any, options: Any, lines: list[str]
+) -> None:
+    """Give what a neck passes on to ``PyramidNeck`` a name in its list of arguments."""
+    if not (inspect.isclass(item) and issubclass(item, PyramidNeck)):
+        return
+    for index, line in enumerate(lines):
+        if line.strip() == "**kwargs: see ``*args``.":
+            lines[index] = ""
+        else:
+            line = line.replace("*args: the", "in_channels to init_cfg: the")
+            lines[index] = line.replace("**kwargs: see ``*args``.", "upsample_cfg:")
+
+
+def improve_signature(
     app: Sphinx,
     what: str,
     name: str,
@@ -172,7 +164,15 @@ def shorten_signature(
     arguments: str,
     returns: str,
 ) -> tuple[str, str] | None:
-    """Write the unnamed default of a dataclass's field so that it can be parsed."""
+    """Name the arguments that a neck passes on; make dataclasses' defaults readable."""
+    if inspect.isclass(item) and issubclass(item, PyramidNeck):
+        own = inspect.signature(item).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            shared = inspect.signature(PyramidNeck).parameters
+            named = [p for p in own.values() if p.kind is p.KEYWORD_ONLY]
+            merged = [p.replace(annotation=p.empty) for p in (*shared.values(), *named)]
+            text = str(inspect.Signature(merged))
+            return text.replace(repr(shared["init_cfg"].default), "..."), returns
     if not arguments or "<factory>" not in arguments:
         return None
     return arguments.replace("<factory>", "..."), returns
@@ -248,7 +248,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Add the above; Sphinx calls this."""
     app.add_transform(RepositoryLinks)
     app.connect("autodoc-process-docstring", keep_returns_whole, priority=100)
-    app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("autodoc-process-docstring", name_shared_arguments, priority=90)
+    app.connect("autodoc-process-signature", improve_signature)
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", set_page_options, priority=900)  # after furo
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -94,38 +94,33 @@ def require_compatible_stack() -> None:
     """
     found: dict[str, str | None] = {}
     failures = []
-    cause: BaseException | None = None
+    cause: Exception | None = None
     for package in WANTED:
         try:
             module = importlib.import_module(package)
-        except ModuleNotFoundError as error:
+        # A broken installation lacks a library (OSError, ImportError), has ops of
+        # another torch (RuntimeError, AttributeError), or mmdet refuses mmcv's version.
+        except Exception as error:
             cause = error
-            if error.name == package:
+            if isinstance(error, ModuleNotFoundError) and error.name == package:
                 found[package] = None
             else:
                 failures.append(_failure(package, error))
-        # What a broken installation raises: a missing library (OSError, ImportError),
-        # ops of another torch (RuntimeError, AttributeError), and mmdet's own check of
-        # mmcv's version (AssertionError).
-        except (
-            ImportError,
-            OSError,
-            RuntimeError,
-            AttributeError,
-            AssertionError,
-        ) as error:
-            cause = error
-            failures.append(_failure(package, error))
+            continue
+        if hasattr(module, "__version__"):
+            found[package] = str(module.__version__)
         else:
-            version = getattr(module, "__version__", None)
-            if version is None:
-                failures.append(
-                    f"{package} was imported from {_location(module)}, which is not "
-                    f"the library: it has no __version__. Remedy: rename that folder, "
-                    f"or leave the directory that holds it."
-                )
-            else:
-                found[package] = str(version)
+            # A folder without __init__.py has no __file__, only a __path__.
+            places = [
+                getattr(module, "__file__", None),
+                *getattr(module, "__path__", []),
+            ]
+            place = next(filter(None, places), "nowhere")
+            failures.append(
+                f"{package} was imported from {place}, which is not the library: it "
+                "has no __version__. Remedy: rename that folder, or leave the "
+                "directory that holds it."
+            )
     problems = check_versions(found) + failures
     if problems:
         lines = "".join(f"\n  - {problem}" for problem in problems)
@@ -140,7 +135,7 @@ def _padded(version: str) -> tuple[int, ...]:
     return (*release(version), 0, 0, 0, 0)[:4]
 
 
-def _failure(package: str, error: BaseException) -> str:
+def _failure(package: str, error: Exception) -> str:
     text = " ".join(str(error).split())
     if package == "mmdet" and isinstance(error, AssertionError):
         return f"mmdet refuses the libraries beside it: {text} Remedy: install those."
@@ -148,9 +143,3 @@ def _failure(package: str, error: BaseException) -> str:
         f"{package} is installed but cannot be imported "
         f"({type(error).__name__}: {text}). Remedy: see the doctor."
     )
-
-
-def _location(module: object) -> str:
-    # A folder without __init__.py has no __file__, only a __path__.
-    paths = list(getattr(module, "__path__", []))
-    return getattr(module, "__file__", None) or (paths[0] if paths else "nowhere")

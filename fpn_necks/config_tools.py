@@ -89,17 +89,28 @@ def load_config(
         raise ConfigError(f"{path} cannot be read: {one_line(error)}") from error
     if not isinstance(options, Mapping):
         options = read_options(options)
+    merge_options(config, options)
+    return config
+
+
+def merge_options(config: Config, options: Mapping[str, Any]) -> None:
+    """Merge values by dotted key; a list in the place of a tuple becomes one.
+
+    YAML and command lines have no tuples, and mmdet's ``Resize`` takes nothing else.
+
+    Raises:
+        ConfigError: an option does not fit the config.
+    """
     for key, value in options.items():
-        # A command line writes lists where mmdet's transforms insist on tuples.
         if isinstance(value, list) and isinstance(value_at(config, key), tuple):
             value = tuple(value)
         try:
             config.merge_from_dict({key: value})
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"--cfg-options {key}={value!r} does not fit {path}: {one_line(error)}"
+                f"option {key}={value!r} does not fit {config.filename or 'it'}: "
+                f"{one_line(error)}"
             ) from error
-    return config
 
 
 def load_detector_config(name: str | Path, options: Sequence[str] = ()) -> Config:

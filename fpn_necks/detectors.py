@@ -18,13 +18,18 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import get_test_pipeline_cfg, register_all_modules
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import load_state_dict
+from mmengine.structures import InstanceData
 from torch import nn
 
 from .checkpoints import last_checkpoint, read_checkpoint, state_dict_of
+from .config_tools import walk
+from .messages import one_line
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
 """Number types of images that can be resized."""
@@ -59,6 +64,7 @@ def load_detector(
     file = None if checkpoint is None else find_checkpoint(checkpoint)
     register_all_modules(init_default_scope=True)
     content = {} if file is None else read_checkpoint(file)
+    settings = Config()
     # A config is a program, and a model's constructor too: they raise what they like.
     try:
         settings = Config.fromfile(path)
@@ -72,7 +78,7 @@ def load_detector(
             if file is None:
                 model.init_weights()
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error, [node for _, node in walk(settings)])
         raise ValueError(f"the detector of {path} cannot be built: {reason}") from error
     if file is not None:
         load_state_dict(model, state_dict_of(content, str(file)))
@@ -93,17 +99,17 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         FileNotFoundError: there is none.
     """
     file = Path(path).expanduser()
-    if file.is_dir():
-        last = last_checkpoint(file)
-        if last is None:
-            raise FileNotFoundError(
-                f"no training has saved a checkpoint in {file}: there is no "
-                "last_checkpoint; name the file"
-            )
-        return last
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {file}")
-    return file
+    if not file.is_dir():
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no checkpoint {file}")
+        return file
+    last = last_checkpoint(file)
+    if last is None:
+        raise FileNotFoundError(
+            f"no training has saved a checkpoint in {file}: there is no "
+            "last_checkpoint; name the file"
+        )
+    return last
 
 
 def class_names(
@@ -140,18 +146,32 @@ def _dataset_meta(model: nn.Module, config: Config, content: Any) -> dict[str, A
     names, offered = known.get("classes"), tuple(own.get("classes") or ())
     if names is None and "classes" in (dataset.get("metainfo") or {}):
         names = own["classes"]
-    number = max(
-        (
-            module.num_classes
-            for path, module in model.named_modules()
-            if "head" in path and isinstance(getattr(module, "num_classes", None), int)
-        ),
-        default=0,
-    )
-    known["classes"] = class_names(names, number, offered)
+    numbers = [
+        module.num_classes
+        for path, module in model.named_modules()
+        if "head" in path and isinstance(getattr(module, "num_classes", None), int)
+    ]
+    known["classes"] = class_names(names, max(numbers, default=0), offered)
     # As in mmdet, the config's colours come first.
     palette = own.get("palette") or known.get("palette")
     return dict(known, palette=palette) if palette else known
+
+
+def horizontal_boxes(sample: DetDataSample, model: nn.Module) -> InstanceData:
+    """Return the boxes, scores and labels of a detection, without masks.
+
+    Raises:
+        ValueError: the model gives no boxes, or rotated ones.
+    """
+    if "pred_instances" not in sample or "bboxes" not in sample.pred_instances:
+        raise ValueError(f"the {type(model).__name__} gives no boxes")
+    found = sample.pred_instances
+    boxes = get_box_tensor(found.bboxes)
+    if boxes.shape[1] != 4:
+        raise ValueError(f"boxes must be of 4 numbers, got {boxes.shape[1]}")
+    return InstanceData(
+        bboxes=boxes.float(), scores=found.scores.float(), labels=found.labels
+    )
 
 
 def read_image(
@@ -175,23 +195,22 @@ def read_image(
     loader = dict(type="LoadImageFromFile") if model is None else _steps(model)[0]
     if _name(loader) == "LoadImageFromNDArray":  # what inference_detector leaves behind
         loader["type"] = "LoadImageFromFile"
+    reason: object = "it is empty, damaged, too large or of an unknown format"
     try:
+        # None by ignore_empty of the loader.
         loaded = TRANSFORMS.build(loader)(dict(img_path=os.fspath(path)))
+        cause = None
     except OSError as error:
-        if error.errno is None:  # Pillow's: it was opened, and cannot be decoded
-            raise ValueError(f"cannot read the image {path}: {error}") from error
-        raise
+        if error.errno is not None:
+            raise
+        # Pillow's: it was opened, and cannot be decoded.
+        loaded, reason, cause = None, error, error
     # An assertion of mmcv's, or OpenCV's own error where the file is empty.
     except (AssertionError, cv2.error) as error:
-        raise ValueError(_UNREADABLE.format(path)) from error
-    if loaded is None:  # by ignore_empty of the loader
-        raise ValueError(_UNREADABLE.format(path))
+        loaded, cause = None, error
+    if loaded is None:
+        raise ValueError(f"cannot read the image {path}: {reason}") from cause
     return loaded["img"]
-
-
-_UNREADABLE = (
-    "cannot read the image {}: it is empty, damaged, too large or of an unknown format"
-)
 
 
 def as_loaded(image: np.ndarray, model: nn.Module) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 OTHER_NAMES = {"highfpn": "augfpn", "alphafpn": "salphafpn", "srfpn": "drfpn"}
@@ -23,13 +23,13 @@ _WRONG_ARGUMENT = re.compile(
 )
 
 
-def one_line(error: BaseException, config: Any = None) -> str:
+def one_line(error: BaseException, parts: Iterable[Mapping[str, Any]] = ()) -> str:
     """Return what an error says, in one line.
 
     Args:
         error: anything that was raised.
-        config: what was built when it was raised, if known: then a wrong argument is
-            told of the type that the config names, and not of its base class.
+        parts: the dicts of the config that was built (``config_tools.walk``): a wrong
+            argument is told of the type that they name, and not of its base class.
     """
     is_key = isinstance(error, KeyError) and len(error.args) == 1
     text = str(error.args[0] if is_key else error)
@@ -43,7 +43,7 @@ def one_line(error: BaseException, config: Any = None) -> str:
     if wrong := _WRONG_ARGUMENT.search(text):
         names = re.findall(r"'(\w+)'", wrong[3])
         is_missing = wrong[2].startswith("missing")
-        kind = _failed_type(config, wrong[1], names[0], is_missing)
+        kind = _failed_type(parts, wrong[1], names[0], is_missing)
         owner = kind.__name__ if kind else wrong[1]
         if owner == "ASFF" and not is_missing and names[0] in FPN_ARGUMENTS:
             return f"ASFF takes no {names[0]!r}: {SECOND_STAGE}"
@@ -94,13 +94,13 @@ def arguments_of(kind: type) -> set[str] | None:
     return None
 
 
-def _failed_type(config: Any, base: str, name: str, missing: bool) -> type | None:
+def _failed_type(
+    parts: Iterable[Mapping[str, Any]], base: str, name: str, missing: bool
+) -> type | None:
     """Return the type that a config names and whose base class refused an argument."""
     from mmdet.registry import MODELS
 
-    from .config_tools import walk
-
-    for _, node in walk(config):
+    for node in parts:
         kind = node.get("type")
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         if inspect.isclass(kind) and base in {c.__name__ for c in kind.__mro__}:

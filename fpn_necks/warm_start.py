@@ -48,10 +48,10 @@ class Mismatch:
 
 @dataclass
 class WarmStartReport:
-    """What became of the entries of a model and of a checkpoint.
+    """What became of the entries (parameters and buffers) of a model and a checkpoint.
 
     Every entry of the model is loaded, new or mismatched; every entry of the checkpoint
-    is loaded, left over or mismatched. Entries are parameters and buffers.
+    is loaded, left over or mismatched.
 
     Args:
         loaded: name in the model -> name in the checkpoint.
@@ -76,14 +76,16 @@ class WarmStartReport:
             ``mismatched``; the backbone and the neck come first.
         """
         names = {
-            "loaded": list(self.loaded),
+            "loaded": self.loaded,
             "new": self.new,
-            "left over": list(self.left_over.values()),
+            "left over": self.left_over.values(),
             "mismatched": [mismatch.name for mismatch in self.mismatched],
         }
         found = {key: Counter(map(component_of, names[key])) for key in names}
-        components = sorted(set().union(*found.values()))
-        components.sort(key=lambda x: (x != "backbone", not x.startswith("neck")))
+        components = sorted(
+            set().union(*found.values()),
+            key=lambda x: (x != "backbone", not x.startswith("neck"), x),
+        )
         return {x: {key: found[key][x] for key in names} for x in components}
 
     def table(self) -> str:
@@ -178,15 +180,7 @@ def component_of(name: str) -> str:
 
 
 def read_state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint, without a wrapper's ``module.``.
-
-    Args:
-        checkpoint: a file, or what ``torch.load`` returned of it.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no weights, or something that safe loading refuses.
-    """
+    """Return the weights of a file or of its content, see ``state_dict_of``."""
     if isinstance(checkpoint, Mapping):
         return state_dict_of(checkpoint, "the checkpoint")
     return state_dict_of(read_checkpoint(checkpoint), str(checkpoint))

@@ -1,4 +1,4 @@
-"""What some supported stacks cannot do; docs/versions.md lists what was run."""
+"""What some supported stacks cannot do; docs/compatibility.md lists what was run."""
 
 from importlib import metadata
 

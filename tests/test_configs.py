@@ -31,8 +31,8 @@ CONFIGS = list_configs()
 # {detector}_{backbone}_{neck}[_{losses}][_{head}]_{batch and schedule}_{data}.py
 NAME = re.compile(
     r"(retinanet|faster-rcnn|mask-rcnn|cascade-rcnn|cascade-mask-rcnn|sparse-rcnn|fcos"
-    r"|atss|freeanchor|fsaf|yolov3|libra-faster-rcnn|grid-rcnn)"
-    r"_((r18|r50|r50-caffe|r101|x101-64x4d|swin-t-p4-w7|d53)_[a-z0-9-]+|r101-caffe-dc5)"
+    r"|atss|freeanchor|fsaf|yolov3|yolox|rtmdet|libra-faster-rcnn|grid-rcnn)"
+    r"_((r18|r50|r50-caffe|r101|x101-64x4d|swin-t-p4-w7|d53|s)_[a-z0-9-]+|r101-caffe-dc5)"
     r"(_auxiliary(-uncertainty)?)?(_gn-head)?"
     r"_((\d+xb\d+-)?((ms|autoaug|sm|msm)-)?((320|416|608)-)?\d+[xek]|demo)"
     r"_(coco|coco100|cityscapes|tinyperson|tinycitypersons|synthetic-tiny-person)"

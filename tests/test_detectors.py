@@ -60,7 +60,10 @@ def test_home_and_the_last_checkpoint_of_a_work_dir(
     [
         ("model = (", "never closed"),
         ("lr = 1", "it has no model with a backbone"),
-        ("model = dict(type='NoSuch', backbone=dict())", "NoSuch is not in the"),
+        (
+            "model = dict(type='NoSuch', backbone=dict())",
+            "there is no type .NoSuch. in the",
+        ),
         ("1 / 0", "division by zero"),
     ],
 )

@@ -96,13 +96,14 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
 
 
 def test_folders_and_devices_are_no_targets(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="is a folder, not a file"):
-        write_bytes(tmp_path, b"1")
-    with pytest.raises(OSError, match="is a device, not a file"):
-        write_bytes(os.devnull, b"1")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError):
-        write_bytes(tmp_path / "file" / "a", b"1")
+    for path, message in (
+        (tmp_path, "is a folder, not a file"),
+        (Path(os.devnull), "is a device, not a file"),
+        (tmp_path / "file" / "a", ""),
+    ):
+        with pytest.raises(OSError, match=message):
+            write_bytes(path, b"1")
     assert tree(tmp_path) == {"file": b""}
 
 
@@ -121,16 +122,6 @@ def test_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PermissionError, match=r"write-protected: '.*/a'"):
         write_bytes(tmp_path / "a", b"3")
     assert tree(tmp_path) == {"a": b"2"}
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
-)
-def test_folder_without_the_right_to_write(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(PermissionError, match="/a'"):
-        write_bytes(tmp_path / "a", b"1")
-    tmp_path.chmod(0o700)
 
 
 def test_long_names(tmp_path: Path) -> None:
@@ -213,28 +204,20 @@ HARMLESS = (
 )
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_refused(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*HOSTILE, None, 3, b"a.jpg", ["a.jpg"]])
+def test_refused(name: object, tmp_path: Path) -> None:
     for function in (image_path, image_path_without_leaving):
         with pytest.raises(
-            ValueError, match=r"the file name '.*' (leads out|has char)"
+            ValueError, match="file name .* (leads out|has char|is no t)"
         ):
             function(tmp_path, name)
-
-
-@pytest.mark.parametrize("name", [None, 3, b"a.jpg", ["a.jpg"]])
-def test_no_text(name: object, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no text"):
-        image_path(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_taken(name: str, tmp_path: Path) -> None:
     assert check_image_name(name) == name
     for function in (image_path, image_path_without_leaving):
-        path = function(tmp_path, name)
-        assert path == tmp_path / name
-        assert path.resolve().is_relative_to(tmp_path)
+        assert function(tmp_path, name) == tmp_path / name
 
 
 def test_links(tmp_path: Path) -> None:

@@ -415,10 +415,10 @@ def test_config_has_the_released_values(name: str) -> None:
     assert {key: value_at(config, key) for key in recipe} == recipe
 
 
-def test_the_table_has_what_the_readmes_call_a_reproduction() -> None:
-    text = "".join(path.read_text() for path in configs_folder().glob("*/README.md"))
-    rows = re.findall(r"^\|.*\| reproduction \|$", text, re.MULTILINE)
-    assert set(re.findall(r"\]\((\S+)\.py\)", "".join(rows))) == RECIPES.keys()
+def test_the_table_has_what_the_metafiles_call_a_reproduction() -> None:
+    text = "".join(p.read_text() for p in configs_folder().glob("*/metafile.yml"))
+    models = re.findall(r"- Name: (\S+)\n(?:.+\n)*?      Recipe: (\w+)", text)
+    assert {name for name, recipe in models if recipe == "reproduction"} == set(RECIPES)
 
 
 # ------------------------------------------------------------- what the values compute

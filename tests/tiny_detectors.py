@@ -23,20 +23,27 @@ BACKBONE_WIDTH = 16
 RESNET_WIDTH = 64  # of mmdet's ResNets: C2 of a ResNet-18 has as many channels
 # What a detector without neck has its own way in the backbone.
 DILATED = ("strides", "dilations", "out_indices")
+PLAIN_PIPELINE = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="Resize", scale=(192, 128), keep_ratio=True),
+    dict(type="PackDetInputs"),
+]
+DARKNETS = ("Darknet", "CSPDarknet", "CSPNeXt")
 IMAGE_SIZE = (192, 128)  # (width, height) in pixels
 
 
 def shrink(config: Config, num_classes: int = len(CLASSES)) -> Config:
     """Give a config a ResNet-18 without weights, and narrow necks and heads.
 
-    DarkNet has no smaller form: a YOLOv3 keeps its widths.
+    DarkNet has no smaller form: YOLOs and RTMDet keep their widths.
 
     Args:
         config: of any shipped detector; it is changed.
         num_classes: what the heads are to tell apart.
     """
     model = config.model
-    if model.backbone.type == "Darknet":
+    if model.backbone.type in DARKNETS:
         model.backbone.init_cfg = None
     else:
         _shrink_pyramid(model)
@@ -59,7 +66,7 @@ def shrink_backbone(config: Config, num_classes: int = len(CLASSES)) -> Config:
         num_classes: what the heads are to tell apart.
     """
     model = config.model
-    if model.backbone.type == "Darknet":
+    if model.backbone.type in DARKNETS:
         model.backbone.init_cfg = None
     else:
         _use_resnet18(model, RESNET_WIDTH)
@@ -137,6 +144,12 @@ def make_tiny(
         train.dataset = train.dataset.dataset
     elif train.dataset.type == "ConcatDataset":
         train.dataset = train.dataset.datasets[0]
+    elif train.dataset.type == "MultiImageMixDataset":
+        train.dataset = train.dataset.dataset
+    if config.model.backbone.type in DARKNETS[1:]:
+        # Mosaics are no matter of the neck; nor are the hooks that end them.
+        train.dataset.pipeline = copy.deepcopy(PLAIN_PIPELINE)
+        config.custom_hooks = []
     for split in ("train", "val", "test"):
         dataset = config[f"{split}_dataloader"].dataset
         if dataset.type != "TinyPersonDataset":

@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mmengine.config import Config
 
 from fpn_necks.costs import count_costs
-from fpn_necks.costs.report import markdown_rows
+from fpn_necks.costs.tables import markdown_rows
 from fpn_necks.io import write_text
 from fpn_necks.reproduction import Paper, Row, Table, load_papers
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
@@ -27,44 +28,19 @@ from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_zoo.md"
 BEGIN = "<!-- tables: written by tools/make_model_zoo.py -->"
 END = "<!-- end of the tables -->"
-KINDS = ("reproduction", "simple")
-DETECTORS = {
-    "atss": "ATSS",
-    "cascade-mask-rcnn": "Cascade Mask R-CNN",
-    "cascade-rcnn": "Cascade R-CNN",
-    "faster-rcnn": "Faster R-CNN",
-    "fcos": "FCOS",
-    "freeanchor": "FreeAnchor",
-    "fsaf": "FSAF",
-    "grid-rcnn": "Grid R-CNN",
-    "libra-faster-rcnn": "Libra R-CNN",
-    "mask-rcnn": "Mask R-CNN",
-    "retinanet": "RetinaNet",
-    "sparse-rcnn": "Sparse R-CNN",
-    "yolov3": "YOLOv3",
-}
-DATA = {
-    "cityscapes": "Cityscapes",
-    "coco": "COCO",
-    "coco100": "COCO at 100 px",
-    "synthetic-tiny-person": "drawn tiny people",
-    "tinycitypersons": "Tiny CityPersons",
-    "tinyperson": "TinyPerson",
-}
+RECIPES = ("reproduction", "simple")
 HEADER = (
     "config",
-    "kind",
-    "detector",
+    "recipe",
     "backbone",
-    "schedule",
-    "data",
+    "epochs",
     "parameters (M)",
     "multiply-adds (G)",
     "the paper's AP, quoted",
-    "AP here",
 )
 
 _CITY_PERSONS_QUARTER = (256, 512)  # images of Tiny CityPersons are never resized
+USUAL_SIZE = (800, 1344)  # (height, width) of COCO, padded
 _YOLO_SIZE = (416, 416)  # the ASFF paper has it, beside the 608 of the config
 _COCO_IMAGE = (480, 640)  # the most frequent size, where a config scales by a factor
 _PADDING = 32  # batches are padded to multiples of it, so are the sizes counted at
@@ -81,6 +57,9 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
     kind = backbone["type"]
     if kind == "Darknet":
         return f"DarkNet-{backbone['depth']}"
+    if kind in ("CSPDarknet", "CSPNeXt"):
+        sizes = {0.375: "tiny", 0.5: "s", 0.75: "m", 1.0: "l"}
+        return f"{kind}-{sizes[backbone['widen_factor']]}"
     if kind == "SwinTransformer":
         names = {(96, (2, 2, 6, 2)): "Swin-T"}
         return names[backbone["embed_dims"], tuple(backbone["depths"])]
@@ -95,42 +74,37 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
 
 
 def describe_schedule(config: Config) -> str:
-    """Return length and batch, such as ``12 epochs, 16 images``."""
+    """Return epochs and images per step, such as ``12x16``; or steps: ``45000sx32``."""
     loop, dataset = config.train_cfg, config.train_dataloader.dataset
     if "max_iters" in loop:
-        length = f"{loop.max_iters} steps"
+        length = f"{loop.max_iters}s"
     else:
-        length = f"{loop.max_epochs} epochs"
-        if dataset.type == "RepeatDataset":
-            length += f" of {dataset.times} passes"
-    return f"{length}, {config.auto_scale_lr.base_batch_size} images"
+        repeats = dataset.times if dataset.type == "RepeatDataset" else 1
+        length = str(loop.max_epochs * repeats)
+    return f"{length}x{config.auto_scale_lr.base_batch_size}"
 
 
-def read_kinds(readme: Path) -> dict[str, str]:
+def read_recipes(metafile: Path) -> dict[str, str]:
     """Read which configs are a ``reproduction`` and which ``simple``.
 
     Args:
-        readme: A method's README; in its tables, a cell of that word says it of all
-            configs that the row links to.
+        metafile: Of a method; the models' ``Recipe`` says it.
 
     Returns:
-        The kinds by the configs' names.
+        The recipes by the configs' names.
 
     Raises:
-        ValueError: If a row with configs has no kind or several.
+        ValueError: If a model has none, or another one.
     """
     found = {}
-    for line in readme.read_text(encoding="utf-8").splitlines():
-        names = re.findall(r"\]\(([^)/]+)\.py\)", line)
-        if not names or not line.startswith("|"):
-            continue
-        kinds = [word.strip() for word in line.split("|") if word.strip() in KINDS]
-        if len(kinds) != 1:
+    for model in yaml.safe_load(metafile.read_text(encoding="utf-8"))["Models"]:
+        name, recipe = model["Name"], model["Metadata"].get("Recipe")
+        if recipe not in RECIPES:
             raise ValueError(
-                f"{readme}: the row of {names[0]} needs a cell of "
-                f"{' or '.join(KINDS)}, not {len(kinds)}"
+                f"{metafile}: the Recipe of {name} must be one of {RECIPES}, "
+                f"got {recipe!r}"
             )
-        found |= dict.fromkeys(names, kinds[0])
+        found[name] = recipe
     return found
 
 
@@ -161,7 +135,7 @@ def _plain(config: Any, key: str) -> Any:
 
 
 def quote(table: Table, row: Row) -> str | None:
-    """Return a row's main numbers with their names and data; None if it has none."""
+    """Return a row's main numbers with their names; None if it has none."""
     for names in (_HEADLINES, _FALLBACKS):
         parts = []
         for metric in table.metrics:
@@ -176,12 +150,13 @@ def quote(table: Table, row: Row) -> str | None:
             number = "illegible" if value is None else str(value)
             parts.append(f"{label} {number}")
         if parts:
-            return f"{', '.join(parts)} on {table.dataset.removeprefix('coco-')}"
+            where = " on test-dev" if table.dataset == "coco-test-dev" else ""
+            return f"{', '.join(parts)}{where}"
     return None
 
 
-def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, list[str]]:
-    """Return what the papers printed for the training of a config, and the rows' notes.
+def quotes(name: str, config: Config, papers: Sequence[Paper]) -> str:
+    """Return what the papers printed for the training of a config.
 
     Args:
         name: ``folder/name`` of the config, without ``.py``.
@@ -189,7 +164,6 @@ def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, lis
         papers: The papers' tables.
     """
     numbers: dict[str, list[str]] = {}
-    notes: dict[str, list[str]] = {}
     starts, with_options = [], []
     for table in (table for paper in papers for table in paper.tables):
         for row in table.rows:
@@ -202,64 +176,50 @@ def quotes(name: str, config: Config, papers: Sequence[Paper]) -> tuple[str, lis
             text = quote(table, row)
             if text is not None:
                 numbers.setdefault(text, []).append(table.id)
-            if row.note:
-                notes.setdefault(row.note, []).append(f"{table.id}, {row.name}")
     cells = [f"{text} ({_joined(tables)})" for text, tables in numbers.items()]
     if starts:
         cells.append(f"none: pre-training for {_joined(starts)}")
     if not cells and with_options:
         cells.append(f"with options: {_joined(with_options)}")
-    return "; ".join(cells) or "none", [
-        f"{note} ({'; '.join(rows)})" for note, rows in notes.items()
-    ]
+    return "; ".join(cells) or "none"
 
 
 def _joined(tables: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(tables))
 
 
-def make_row(
-    name: str, kind: str, papers: Sequence[Paper]
-) -> tuple[tuple[str, ...], list[str]]:
-    """Make a config's row, whose columns are ``HEADER``, and the notes of its quotes.
+def make_row(name: str, recipe: str, papers: Sequence[Paper]) -> tuple[str, ...]:
+    """Make a config's row, whose columns are ``HEADER``.
 
     Args:
         name: Of a shipped config, ``folder/name.py``.
-        kind: One of ``KINDS``.
+        recipe: One of ``RECIPES``.
         papers: The papers' tables.
 
     Raises:
-        ValueError: If detector, data or backbone of the config have no name here.
+        ValueError: If the config's backbone has no name here.
         TypeError: If its costs cannot be counted.
     """
     config = Config.fromfile(config_path(name))
-    stem = Path(name).stem
-    detector, data = stem.split("_")[0], stem.split("_")[-1]
-    for word, known in ((detector, DETECTORS), (data, DATA)):
-        if word not in known:
-            raise ValueError(f"'{word}' of {name} is not one of {', '.join(known)}")
-    sizes = image_sizes(config)
-    cost = count_costs(config, sizes)
+    cost = count_costs(config, image_sizes(config))
     parameters = f"{cost.parameters / 1e6:.2f}"
     if cost.training_parameters:
-        parameters += f" (training: +{cost.training_parameters / 1e6:.2f})"
-    quoted, notes = quotes(name.removesuffix(".py"), config, papers)
-    cells = (
-        f"[{stem}](../configs/{name})",
-        kind,
-        DETECTORS[detector],
+        parameters += f" (+{cost.training_parameters / 1e6:.2f})"
+    multiply_adds = [
+        f"{count / 1e9:.1f}"
+        if size == USUAL_SIZE
+        else f"{count / 1e9:.1f} at {size[0]}x{size[1]}"
+        for size, count in cost.multiply_adds.items()
+    ]
+    return (
+        f"[{Path(name).stem}](../configs/{name})",
+        recipe,
         describe_backbone(config.model.backbone),
         describe_schedule(config),
-        DATA[data],
         parameters,
-        ", ".join(
-            f"{count / 1e9:.1f} at {height}x{width}"
-            for (height, width), count in cost.multiply_adds.items()
-        ),
-        quoted,
-        "not trained here",
+        ", ".join(multiply_adds),
+        quotes(name.removesuffix(".py"), config, papers),
     )
-    return cells, notes
 
 
 def make_tables(
@@ -272,32 +232,19 @@ def make_tables(
         say: Gets a line per folder.
 
     Raises:
-        ValueError: As ``make_row`` and ``read_kinds``, or if a README does not say the
-            kind of a config.
+        ValueError: As ``make_row`` and ``read_recipes``.
     """
     names = list_configs()
     blocks = []
     for folder in sorted({name.split("/")[0] for name in names}):
         here = [name for name in names if name.startswith(f"{folder}/")]
         say(f"{folder}: {len(here)} configs")
-        readme = configs_folder() / folder / "README.md"
-        kinds = read_kinds(readme)
-        title = readme.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        lines = []
-        notes: dict[str, None] = {}
-        for name in here:
-            stem = Path(name).stem
-            # The demo is no method's training and stands in no table of the README.
-            if stem not in kinds and "_demo_" not in stem:
-                raise ValueError(f"{readme} does not say the kind of {stem}")
-            row, found = make_row(name, kinds.get(stem, "simple"), papers)
-            lines.append(row)
-            notes |= dict.fromkeys(found)
-        block = [f"## {title}", "", f"[README](../configs/{folder}/README.md)", ""]
+        recipes = read_recipes(configs_folder() / folder / "metafile.yml")
+        readme = (configs_folder() / folder / "README.md").read_text(encoding="utf-8")
+        title = readme.splitlines()[0].lstrip("# ")
+        lines = [make_row(name, recipes[Path(name).stem], papers) for name in here]
+        block = [f"## [{title}](methods/{folder}.md)", ""]
         block += markdown_rows(HEADER, lines)
-        if notes:
-            block += ["", "Of the trainings behind the quoted numbers:", ""]
-            block += [f"- {note}" for note in notes]
         blocks.append("\n".join(block))
     return "\n\n".join(blocks)
 

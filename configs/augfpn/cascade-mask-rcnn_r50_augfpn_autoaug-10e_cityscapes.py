@@ -1,6 +1,6 @@
 # The example of mmdet's guide "Train with customized models and standard datasets"
-# (docs/en/user_guides/new_model.md), with the neck that the guide leaves empty. See the
-# README for what it takes to make the guide's config run.
+# (docs/en/user_guides/new_model.md), with the neck that the guide leaves empty.
+# docs/methods/augfpn.md says what it takes to make the guide's config run.
 _base_ = [
     "mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py",
     "mmdet::_base_/datasets/cityscapes_instance.py",

@@ -14,9 +14,8 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule, ModuleDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from fpn_necks.layers import check_channels
+from fpn_necks.layers import check_int
 
 from .features import SupervisedLevel
 from .form import AuxiliaryForm, check_strides
@@ -46,13 +45,9 @@ class DenseAuxiliary(AuxiliaryForm):
     that compute their losses otherwise are refused here or at the first loss.
 
     Args:
-        detector: see ``AuxiliaryForm``, as the next four.
+        detector: the built detector, to look at.
         settings: config of the detector.
         levels: maps to supervise; C_2 to C_4 in the paper.
-        in_channels: their widths, where the detector does not tell.
-        first_level: see ``find_levels``.
-        loss_weight: factor of all losses.
-        uncertainty_weight: τ; the paper does not give it, 0.5 is our choice.
         feature_channels: width of f_pre.
         strides: those of the detector's strides that are supervised; ``None``: all. The
             finest stride takes three quarters of the memory.
@@ -60,6 +55,8 @@ class DenseAuxiliary(AuxiliaryForm):
             keeping it, which saves most of the memory of these losses. Of heads whose
             losses need other processes (all but those with ``AnchorHead``'s, as
             RetinaNet's) the predictions alone.
+        **kwargs: ``in_channels``, ``first_level``, ``loss_weight`` and
+            ``uncertainty_weight`` of ``AuxiliaryForm``.
     """
 
     def __init__(
@@ -67,25 +64,13 @@ class DenseAuxiliary(AuxiliaryForm):
         detector: nn.Module,
         settings: Settings,
         levels: Sequence[str] | str = ("c2", "c3", "c4"),
-        in_channels: Sequence[int] | None = None,
-        loss_weight: float = 1.0,
-        uncertainty_weight: float | None = None,
         feature_channels: int = 256,
         strides: Sequence[int] | None = None,
-        first_level: int | None = None,
         with_cp: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            detector,
-            settings,
-            levels,
-            in_channels,
-            loss_weight,
-            uncertainty_weight,
-            first_level,
-            with_cp,
-        )
-        check_channels("feature_channels", feature_channels)
+        super().__init__(detector, settings, levels, with_cp=with_cp, **kwargs)
+        check_int("feature_channels", feature_channels)
         head = detector.bbox_head
         for name in ("prior_generator", "get_targets"):
             if not hasattr(head, name):
@@ -112,7 +97,7 @@ class DenseAuxiliary(AuxiliaryForm):
                     self.strides,
                     config,
                     feature_channels,
-                    uncertainty_weight is not None,
+                    self.uncertainty_weight is not None,
                 )
                 for level in self.levels
             }
@@ -164,11 +149,10 @@ class DenseAuxiliary(AuxiliaryForm):
         losses: dict[str, Tensor] = {}
         for level in self.levels:
             arguments = (level.name, features[level.name], sizes, targets, samples)
-            if self.with_cp and self._losses_stay_in_process:
-                found = checkpoint(self._level_losses, *arguments, use_reentrant=False)
+            if self._losses_stay_in_process:
+                losses |= self.run(self._level_losses, *arguments)
             else:
-                found = self._level_losses(*arguments)
-            losses.update(found)
+                losses |= self._level_losses(*arguments)
         return losses
 
     def _level_losses(
@@ -181,10 +165,10 @@ class DenseAuxiliary(AuxiliaryForm):
     ) -> dict[str, Tensor]:
         predictor = self.predictors[name]
         truths, ignored, metas = unpack_gt_instances(samples)
-        if self.with_cp and not self._losses_stay_in_process:
-            outputs = checkpoint(predictor, x, sizes, use_reentrant=False)
-        else:
+        if self._losses_stay_in_process:
             outputs = predictor(x, sizes)
+        else:
+            outputs = self.run(predictor, x, sizes)
         with replaying(predictor.head, targets):
             found = predictor.head.loss_by_feat(*outputs, truths, metas, ignored)
         losses = {}
@@ -192,10 +176,7 @@ class DenseAuxiliary(AuxiliaryForm):
             if "loss" in key:
                 total = sum(loss) if isinstance(loss, list | tuple) else loss
                 losses[f"aux.{key}.{name}"] = self.loss_weight * total
-        for kind, mean in predictor.mean_uncertainties().items():
-            factor = self.loss_weight * self.uncertainty_weight
-            losses[f"aux.loss_{kind}_alpha.{name}"] = factor * mean
-            losses[f"aux.alpha_{kind}.{name}"] = mean.detach()
+        losses |= self.uncertainty_losses(predictor.mean_uncertainties(), name)
         return losses
 
 

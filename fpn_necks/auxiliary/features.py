@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fpn_necks.layers import check_channels
+from fpn_necks.layers import check_int
 
 LATERALS = "laterals"
 
@@ -67,7 +67,7 @@ def find_levels(
         ValueError: a level does not exist in this detector, or its width is unknown.
     """
     if first_level is not None:
-        check_channels("first_level", first_level)
+        check_int("first_level", first_level)
     found = {level.name: level for level in _laterals(detector, first_level)}
     if levels == LATERALS:
         if not found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from fpn_necks.layers import check_bool, check_number, recompute
 
 from .features import SupervisedLevel, find_levels
 
@@ -30,8 +32,9 @@ class AuxiliaryForm(BaseModule):
         in_channels: see ``find_levels``.
         first_level: see ``find_levels``.
         loss_weight: factor of all auxiliary losses, at least 0.
-        uncertainty_weight: τ of Eq. 10 in "You Should Look at All Objects"; ``None``
-            weights no loss by uncertainty.
+        uncertainty_weight: τ of Eq. 10 in "You Should Look at All Objects", which
+            does not give it (0.5 is our choice); ``None`` weights no loss by
+            uncertainty.
         with_cp: compute what belongs to one level anew in the backward pass instead of
             keeping it.
 
@@ -53,14 +56,12 @@ class AuxiliaryForm(BaseModule):
         with_cp: bool = False,
     ) -> None:
         super().__init__()
-        check_weight("loss_weight", loss_weight)
+        check_number("loss_weight", loss_weight)
         if uncertainty_weight is not None:
-            check_weight("uncertainty_weight", uncertainty_weight)
+            check_number("uncertainty_weight", uncertainty_weight)
         self.levels: tuple[SupervisedLevel, ...] = find_levels(
             detector, levels, in_channels, first_level
         )
-        if not isinstance(with_cp, bool):
-            raise TypeError(f"with_cp must be True or False, got {with_cp!r}")
         frozen = [level.name for level in self.levels if level.is_frozen]
         if frozen:
             warnings.warn(
@@ -69,7 +70,7 @@ class AuxiliaryForm(BaseModule):
                 "levels out or lower backbone.frozen_stages",
                 stacklevel=3,
             )
-        self.with_cp = with_cp
+        self.with_cp = check_bool("with_cp", with_cp)
         self.unchanged: set[str] = set()  # laterals, see record_features
         self.loss_weight = loss_weight
         self.uncertainty_weight = uncertainty_weight
@@ -123,13 +124,22 @@ class AuxiliaryForm(BaseModule):
         """
         raise NotImplementedError
 
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of one level, with ``with_cp`` to be done anew."""
+        if self.with_cp:
+            return recompute(self, function, *arguments)
+        return function(*arguments)
 
-def check_weight(name: str, value: float) -> None:
-    """Raise unless a weight is a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
+    def uncertainty_losses(
+        self, means: Mapping[str, Tensor], level: str
+    ) -> dict[str, Tensor]:
+        """Return τ · mean(α) of a level's losses, and mean(α) for the log."""
+        losses = {}
+        for kind, mean in means.items():
+            factor = self.loss_weight * self.uncertainty_weight
+            losses[f"aux.loss_{kind}_alpha.{level}"] = factor * mean
+            losses[f"aux.alpha_{kind}.{level}"] = mean.detach()
+        return losses
 
 
 def check_strides(

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.model import ModuleDict, ModuleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from fpn_necks.layers import check_channels, check_choice
+from fpn_necks.layers import check_choice, check_int
 from fpn_necks.roi_extractors import AllLevelRoIExtractor
 
 from .form import AuxiliaryForm, check_strides
 from .head_configs import box_head_config, first_stage
+from .masks import build_mask_heads, mask_losses
 from .proposals import DecodedProposals, check_head
 from .recording import record_calls, record_inputs, record_outputs
 from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
@@ -50,13 +48,10 @@ class RoIAuxiliary(AuxiliaryForm):
     finds in this iteration, sampled, see ``DecodedProposals``. Neither has a gradient.
 
     Args:
-        detector: see ``AuxiliaryForm``, as the next four.
+        detector: the built detector, to look at.
         settings: config of the detector.
         levels: maps to supervise.
-        in_channels: their widths, where the detector does not tell.
-        first_level: see ``find_levels``.
         loss_weight: factor of all losses, λ in AugFPN's Eq. 1.
-        uncertainty_weight: τ; the paper does not give it, 0.5 is our choice.
         assignment: ``"all"``: every RoI on every level. ``"assigned"``: each RoI on one
             level, chosen by its size as FPN does ("single level" in AugFPN's Table 3).
         shared_head: one head for all levels, or one per level.
@@ -71,8 +66,8 @@ class RoIAuxiliary(AuxiliaryForm):
         proposals: see ``DecodedProposals``, as the next two; for one-stage detectors.
         assigner: config.
         sampler: config.
-        with_cp: pool and predict from a level anew in the backward pass instead of
-            keeping it, but for masks.
+        **kwargs: ``in_channels``, ``first_level``, ``uncertainty_weight`` and
+            ``with_cp`` of ``AuxiliaryForm``; masks are not computed anew.
     """
 
     def __init__(
@@ -80,9 +75,7 @@ class RoIAuxiliary(AuxiliaryForm):
         detector: nn.Module,
         settings: Settings,
         levels: Sequence[str] | str = "laterals",
-        in_channels: Sequence[int] | None = None,
         loss_weight: float = 0.25,
-        uncertainty_weight: float | None = None,
         assignment: str = "all",
         shared_head: bool = True,
         feature_channels: int | None = None,
@@ -92,19 +85,9 @@ class RoIAuxiliary(AuxiliaryForm):
         proposals: Settings | None = None,
         assigner: Settings | None = None,
         sampler: Settings | None = None,
-        first_level: int | None = None,
-        with_cp: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            detector,
-            settings,
-            levels,
-            in_channels,
-            loss_weight,
-            uncertainty_weight,
-            first_level,
-            with_cp,
-        )
+        super().__init__(detector, settings, levels, loss_weight=loss_weight, **kwargs)
         check_choice("assignment", assignment, ("all", "assigned"))
         self.assignment = assignment
         self.is_two_stage = settings.get("roi_head") is not None
@@ -119,7 +102,7 @@ class RoIAuxiliary(AuxiliaryForm):
         widths = [level.channels for level in self.levels]
         self.pre_convs = None
         if feature_channels is not None:
-            check_channels("feature_channels", feature_channels)
+            check_int("feature_channels", feature_channels)
             self.pre_convs = ModuleList(
                 [nn.Conv2d(width, feature_channels, 1) for width in widths],
                 init_cfg=XAVIER_UNIFORM,
@@ -145,11 +128,13 @@ class RoIAuxiliary(AuxiliaryForm):
             MODELS.build({**config, "in_channels": width}) for width in widths[:number]
         )
         self.uncertainty = None
-        if uncertainty_weight is not None:
+        if self.uncertainty_weight is not None:
             self._add_uncertainty()
         self.mask_heads = None
         if mask_loss:
-            self._add_mask_heads(settings, widths, number)
+            self.mask_heads, self.mask_roi_extractor = build_mask_heads(
+                settings, widths, strides, number
+            )
 
     def extra_repr(self) -> str:
         """Name what no module below shows."""
@@ -174,24 +159,6 @@ class RoIAuxiliary(AuxiliaryForm):
                     )
                 )
             )
-
-    def _add_mask_heads(
-        self, settings: Settings, widths: list[int], number: int
-    ) -> None:
-        roi_head = settings.get("roi_head") or {}
-        config = first_stage(roi_head.get("mask_head"))
-        if config is None:
-            raise ValueError("mask_loss=True needs a detector with a mask_head")
-        extractor = first_stage(roi_head.get("mask_roi_extractor")) or first_stage(
-            roi_head.get("bbox_roi_extractor")
-        )
-        strides = [level.stride for level in self.levels]
-        layer = copy.deepcopy(extractor["roi_layer"])
-        self.mask_roi_extractor = AllLevelRoIExtractor(layer, widths[0], strides)
-        self.mask_heads = ModuleList(
-            MODELS.build({**copy.deepcopy(config), "in_channels": width})
-            for width in widths[:number]
-        )
 
     @classmethod
     def check_settings(cls, settings: Settings) -> None:
@@ -255,13 +222,9 @@ class RoIAuxiliary(AuxiliaryForm):
         for i, (x, chosen) in enumerate(zip(maps, rows, strict=True)):
             own = [target[chosen] for target in targets]
             arguments = (i, x, rois[chosen], own, weighted, len(rois))
-            if self.with_cp:
-                found = checkpoint(self._pooled_losses, *arguments, use_reentrant=False)
-            else:
-                found = self._pooled_losses(*arguments)
-            losses.update(found)
+            losses.update(self.run(self._pooled_losses, *arguments))
         if self.mask_heads is not None:
-            losses.update(self._mask_losses(maps, sampled, samples))
+            losses.update(mask_losses(self, maps, sampled, samples))
         return losses
 
     def maps(self, features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -270,29 +233,6 @@ class RoIAuxiliary(AuxiliaryForm):
         if self.pre_convs is not None:
             maps = [conv(x) for conv, x in zip(self.pre_convs, maps, strict=True)]
         return maps
-
-    def box_losses(
-        self,
-        pooled: Sequence[Tensor],
-        rois: Tensor,
-        targets: Sequence[Tensor],
-        rows: Sequence[Tensor | slice],
-    ) -> dict[str, Tensor]:
-        """Compute the losses of the box heads.
-
-        Args:
-            pooled: ``(K_l, C, h, w)`` per level.
-            rois: ``(K, 5)``.
-            targets: labels, label weights, box targets and box weights of the K RoIs,
-                as ``BBoxHead.get_targets`` returns them.
-            rows: which RoIs each level has, as ``rows_of_levels`` returns it.
-        """
-        losses: dict[str, Tensor] = {}
-        weighted = _num_weighted(targets)
-        for i, (x, chosen) in enumerate(zip(pooled, rows, strict=True)):
-            own = [target[chosen] for target in targets]
-            losses |= self._level_losses(i, x, rois[chosen], own, weighted, len(rois))
-        return losses
 
     def _pooled_losses(
         self, level: int, x: Tensor, rois: Tensor, *arguments: Any
@@ -326,7 +266,8 @@ class RoIAuxiliary(AuxiliaryForm):
             f"aux.loss_bbox.{name}": self.loss_weight * share_bbox * found["loss_bbox"],
         }
         if alphas is not None:
-            losses |= self._uncertainty_losses(name)
+            means = {kind: self._rows.mean(kind) for kind in ("cls", "bbox")}
+            losses |= self.uncertainty_losses(means, name)
         return losses
 
     def _place(self, level: int) -> int:
@@ -357,15 +298,6 @@ class RoIAuxiliary(AuxiliaryForm):
         alphas = dict(cls=branch["cls"](of_scores[0]), bbox=branch["bbox"](of_boxes[0]))
         return scores, boxes, alphas
 
-    def _uncertainty_losses(self, level: str) -> dict[str, Tensor]:
-        losses = {}
-        for kind in ("cls", "bbox"):
-            mean = self._rows.mean(kind)
-            factor = self.loss_weight * self.uncertainty_weight
-            losses[f"aux.loss_{kind}_alpha.{level}"] = factor * mean
-            losses[f"aux.alpha_{kind}.{level}"] = mean.detach()
-        return losses
-
     def rows_of_levels(self, rois: Tensor) -> list[Tensor | slice]:
         """Return which RoIs each level has: all, or a mask ``(K,)`` of its own.
 
@@ -378,34 +310,6 @@ class RoIAuxiliary(AuxiliaryForm):
         levels = torch.floor(torch.log2(scale / finest + 1e-6))
         levels = levels.clamp(min=0, max=len(self.levels) - 1)
         return [levels == i for i in range(len(self.levels))]
-
-    def _mask_losses(
-        self,
-        maps: Sequence[Tensor],
-        sampled: Sequence[SamplingResult],
-        samples: Sequence[InstanceData],
-    ) -> dict[str, Tensor]:
-        truths = [sample.gt_instances for sample in samples]
-        rois = bbox2roi([result.pos_priors for result in sampled])
-        labels = torch.cat([result.pos_gt_labels for result in sampled])
-        targets = rois
-        if len(rois) > 0:
-            targets = self.mask_heads[0].get_targets(sampled, truths, self.train_cfg)
-        losses = {}
-        for i, (x, rows) in enumerate(
-            zip(maps, self.rows_of_levels(rois), strict=True)
-        ):
-            head = self.mask_heads[i if len(self.mask_heads) > 1 else 0]
-            masks = head(self.mask_roi_extractor.pool_level(i, x, rois[rows]))
-            if isinstance(masks, list):
-                masks = masks[0]  # HTC's head returns its features as well
-            loss = masks.sum() * 0
-            if len(masks) > 0:
-                classes = labels[rows] * (0 if head.class_agnostic else 1)
-                share = len(masks) / len(rois)
-                loss = head.loss_mask(masks, targets[rows], classes).sum() * share
-            losses[f"aux.loss_mask.{self.levels[i].name}"] = self.loss_weight * loss
-        return losses
 
 
 def _num_weighted(targets: Sequence[Tensor]) -> Tensor:

@@ -2,12 +2,14 @@
 
 The detector is built without memory for its weights and an image goes through backbone
 and neck (``measure.py``); the maps are compared with what heads and RoI extractors
-expect of them (``rules.py``); ``report.py`` prints what was found, with file and line.
+expect of them (``rules.py``, of ``levels.py`` and ``settings.py``); ``report.py``
+prints what was found, with file and line.
 """
 
 from .measure import Detector, examine
+from .problem import Problem
 from .report import check_config, run_check
-from .rules import Problem, find_problems
+from .rules import find_problems
 
 __all__ = [
     "Detector",

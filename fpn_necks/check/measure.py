@@ -6,7 +6,7 @@ import contextlib
 import copy
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import nn
 
 from fpn_necks.layers import StatisticFusionFactor
 
 from ..config_tools import build_without_weights, value_at, walk
-
-IMAGE_SIZE = (512, 768)
-"""(height, width) in pixels: multiples of 256, not too small for SSD300."""
+from ..messages import one_line
+from .maps import IMAGE_SIZE, Head, Maps, MapSize, map_sizes, meta_maps
 
 LANGUAGE_MODEL = "language_model"
 """Key of a part that its constructor downloads; such detectors are not built."""
@@ -36,80 +35,6 @@ _DENSE_HEADS = re.compile(r"(rpn_head|bbox_head)(\..*)?")
 _EXTRACTORS = re.compile(r"roi_head\.(bbox|mask|grid|keypoint)_roi_extractor(\.\d+)?")
 _STRIDES = ("anchor_generator.strides", "prior_generator.strides", "strides")
 _STRIDES += ("point_strides",)
-
-Stride = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class MapSize:
-    """The shape of one map of an image of ``IMAGE_SIZE``."""
-
-    channels: int
-    height: int
-    width: int
-
-    @property
-    def stride(self) -> Stride:
-        """(x, y) in pixels of the image."""
-        rows, columns = IMAGE_SIZE
-        inf = float("inf")
-        return (
-            columns / self.width if self.width else inf,
-            rows / self.height if self.height else inf,
-        )
-
-
-@dataclass
-class Maps:
-    """What came out of backbone, each stage of the neck, and all of them.
-
-    ``None`` where something failed; ``error`` says what. ``device`` is where it ran.
-    """
-
-    backbone: list[MapSize] | None = None
-    stages: list[list[MapSize]] = field(default_factory=list)
-    outputs: list[MapSize] | None = None
-    error: Exception | None = None
-    device: str = "meta"
-
-
-@dataclass(frozen=True)
-class Head:
-    """A dense head or RoI extractor that says which strides it expects.
-
-    Args:
-        name: in ``model.named_modules()``.
-        key: the config key of its strides.
-        strides: (x, y) in pixels, one per map.
-        reads_all: whether it needs as many strides as there are maps; an RoI extractor
-            reads the first ones.
-        module: the module itself.
-    """
-
-    name: str
-    key: str
-    strides: tuple[Stride, ...]
-    reads_all: bool
-    module: nn.Module = field(repr=False)
-
-    @property
-    def kind(self) -> str:
-        """The name of its class."""
-        return type(self.module).__name__
-
-    def fits(self, maps: Sequence[MapSize]) -> bool:
-        """Tell whether its strides are those of the maps."""
-        if self.reads_all and len(self.strides) != len(maps):
-            return False
-        return len(self.strides) <= len(maps) and all(
-            # Maps of one or two cells say little about their stride, and some networks
-            # (SSD) lose a row or two. Wrong levels are off by a factor of two.
-            cells <= 2 or 1 / 1.5 < stride / wanted < 1.5
-            for expected, size in zip(self.strides, maps, strict=False)
-            for cells, stride, wanted in zip(
-                (size.width, size.height), size.stride, expected, strict=True
-            )
-        )
 
 
 @dataclass
@@ -295,21 +220,10 @@ def build(settings: Any) -> nn.Module:
     return module
 
 
-def meta_maps(sizes: Sequence[MapSize], images: int = 1) -> tuple[Tensor, ...]:
-    """Return maps of these sizes without numbers."""
-    return tuple(
-        torch.empty(images, s.channels, s.height, s.width, device="meta") for s in sizes
-    )
-
-
-def map_sizes(output: Any) -> list[MapSize]:
-    """Return the sizes of a module's maps; what else it returns is left out."""
-    items = output if isinstance(output, list | tuple) else [output]
-    return [
-        MapSize(*item.shape[1:])
-        for item in items
-        if isinstance(item, Tensor) and item.ndim == 4
-    ]
+def error_words(detector: Detector) -> str:
+    """Say why the detector cannot be built, in the config's words."""
+    parts = (node for _, node in walk(detector.config))
+    return one_line(detector.build_error, parts)
 
 
 def _find_the_part(detector: Detector, settings: Any, error: Exception) -> None:

@@ -19,7 +19,9 @@ from ..config_tools import ConfigError, find_config, load_config, read_options
 from ..messages import one_line
 from ..version import __version__
 from .measure import examine
-from .rules import PACKAGE, Problem, find_problems, import_names
+from .problem import Problem
+from .rules import find_problems
+from .settings import PACKAGE, import_names
 
 _PLAIN_WORD = re.compile(r"(?!(?:true|false|none)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
 _LAZY_IMPORT = re.compile(r"Failed to import .* in (.*), line (\d+)")

@@ -83,7 +83,7 @@ def _answer(words: Sequence[str]) -> int:
     except Exception as error:
         if options.traceback:
             raise
-        print(f"error: {one_line(error, _config_of(options))}", file=sys.stderr)
+        print(f"error: {one_line(error, _parts_of(options))}", file=sys.stderr)
         return 2
 
 
@@ -91,8 +91,8 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser, with the arguments of the command that is chosen."""
     parser = _Parser(
         prog="fpn-necks",
-        description="Feature-pyramid necks for MMDetection 3.",
-        epilog="Configs are paths or names of shipped configs.",
+        description="Feature-pyramid necks for MMDetection 3. Configs are paths or "
+        "names of shipped configs.",
         formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=16),
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -132,11 +132,12 @@ def add_commands(
                 command.set_defaults(run=module.run)
 
 
-def _config_of(options: argparse.Namespace) -> Any:
-    """Return the config of a command that failed, if it is one that can be read."""
-    from ..config_tools import load_config
+def _parts_of(options: argparse.Namespace) -> list[Any]:
+    """Return the dicts of the config of a command that failed; none if unreadable."""
+    from ..config_tools import load_config, walk
 
     try:
-        return load_config(options.config, getattr(options, "cfg_options", ()))
+        config = load_config(options.config, getattr(options, "cfg_options", ()))
+        return [node for _, node in walk(config)]
     except Exception:
-        return None
+        return []

@@ -69,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
     use_mmdet()
     import torch
 
-    from ..costs.report import benchmark, csv_costs, markdown_costs
+    from ..costs.report import benchmark
+    from ..costs.tables import csv_costs, markdown_costs
     from ..io import write_text
 
     device = pick_device(options.device)

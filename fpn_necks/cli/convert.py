@@ -6,7 +6,7 @@ must set to get the authors' results.
 
 import argparse
 
-from .arguments import add_force, path
+from .arguments import add_force, path, refuse_existing
 
 NAMES = {"augfpn": "highfpn", "augfpn-retinanet": "highfpn-retinanet"}
 """Our names of what the authors call otherwise."""
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    refuse_existing(options.target, options.force)
     from ..released.detectors import convert_checkpoint
 
     method = NAMES.get(options.method, options.method)

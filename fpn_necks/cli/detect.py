@@ -11,16 +11,21 @@ import argparse
 import sys
 from typing import Any
 
-from .arguments import add_device, add_force, path, pick_device, use_mmdet
+from .arguments import add_config, add_device, add_force, path, pick_device, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("config", help="of the detector: a path or a shipped config's name")
-    add("checkpoint", type=path, help="its weights")
-    add("images", type=path, help="an image, or a folder with subfolders")
-    add("output", type=path, help="folder to write to")
+    add_config(parser, "of the detector")
+    add("checkpoint", metavar="CHECKPOINT", type=path, help="its weights")
+    add(
+        "images",
+        metavar="IMAGES",
+        type=path,
+        help="an image, or a folder with subfolders",
+    )
+    add("output", metavar="OUTPUT", type=path, help="folder to write to")
     pair = dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     add("--tile", default=(640, 512), help="in pixels (default: 640 512)", **pair)
     add("--overlap", default=(50, 50), help="at least (default: 50 50)", **pair)
@@ -59,10 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     use_mmdet()
-    from ..config_tools import build_without_weights, load_detector_config
+    from ..config_tools import (
+        build_without_weights,
+        load_detector_config,
+        read_options,
+    )
     from ..inference.folders import detect_folder
 
-    config = load_detector_config(options.config)
+    config = load_detector_config(options.config, options.cfg_options)
     build_without_weights(config.model)
     result = detect_folder(
         config.filename,
@@ -74,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
         device=pick_device(options.device),
         batch_size=options.batch_size,
         progress=True,
+        config_options=read_options(options.cfg_options),
         **_settings(options),
     )
     print(f"{result.detections} detections on {result.images} images: {options.output}")

@@ -2,7 +2,8 @@
 
 `list` and `show` print the tables, `run` trains and tests rows with mmdet's own
 tools/train.py, and `report` writes what was measured beside what the paper printed. An
-interrupted `run` goes on when it is started again. The exit status is 1 if a row failed.
+interrupted `run` goes on when it is started again. The exit status is 1 if a row
+failed.
 docs/reproduce.md shows it from the download to the report.
 """
 
@@ -105,13 +106,8 @@ def _run(options: argparse.Namespace, table: Table) -> int:
     """Train and test rows; return the exit status."""
     use_mmdet()
     from ..config_tools import read_options
-    from ..reproduction.run import (
-        Launch,
-        choose_rows,
-        describe,
-        plan_runs,
-        run_from_command_line,
-    )
+    from ..reproduction.plan import choose_rows, plan_runs
+    from ..reproduction.run import Launch, describe, run_from_command_line
 
     if any(seed < 0 for seed in options.seeds):
         raise ValueError(f"--seeds must be at least 0, got {min(options.seeds)}")

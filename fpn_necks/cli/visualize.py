@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     use_mmdet()
-    from ..visualization.pictures import NAMES
+    from ..visualization.pictures import PICTURES
 
     add_config(parser, "of any mmdet detector")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="file, work dir or `none`")
     add("images", type=path, metavar="IMAGE", nargs="*", help="files or folders")
-    add("--what", required=True, choices=NAMES, help="what the picture shows")
+    add("--what", required=True, choices=PICTURES, help="what the picture shows")
     add(
         "--levels",
         nargs="+",
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from ..visualization.pictures import draw_picture, options_of
+    from ..visualization.pictures import PICTURES, draw_picture
 
     _check_options(options)
     pictures = _find_pictures(options)
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         channel=options.channel,
         score_threshold=options.score_thr,
     )
-    chosen = {key: chosen[key] for key in options_of(options.what)}
+    chosen = {key: chosen[key] for key in PICTURES[options.what].options}
     for picture, images in pictures.items():
         draw_picture(options.what, detectors, images, picture, **chosen)
         print(picture)
@@ -67,12 +67,13 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse options that the kind of picture does not read."""
-    from ..visualization.pictures import options_of
+    from ..visualization.pictures import PICTURES
 
     what = options.what
-    if options.levels and "levels" not in options_of(what):
+    known = PICTURES[what].options
+    if options.levels and "levels" not in known:
         raise ValueError(f"--levels says nothing of --what {what}")
-    if options.channel is not None and "channel" not in options_of(what):
+    if options.channel is not None and "channel" not in known:
         raise ValueError(f"--channel says nothing of --what {what}")
     if not options.images and what != "fusion-factors":
         raise ValueError(f"--what {what} needs at least one IMAGE")
@@ -90,7 +91,7 @@ def _find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
         for source in options.images
         for image in find_images(source, options.out).values()
     ]
-    if options.what not in PICTURES:
+    if not PICTURES[options.what].of_one_image:
         pictures = {options.out / f"{options.what}.png": images}
     else:
         pictures = {}

@@ -28,7 +28,7 @@ def evaluate_tiny_person(
 ) -> dict[str, float]:
     """Evaluate detections as the TinyPerson benchmark does.
 
-    The rules are written down in ``docs/tiny_person_evaluation.md``.
+    The rules are written down in ``docs/tiny_person.md``.
 
     Args:
         ground_truth: COCO annotations of whole images, or the path of the json file.

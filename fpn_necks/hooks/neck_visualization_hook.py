@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,6 +13,18 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
+
+from fpn_necks.layers.arguments import check_int
+
+from .recording import level_numbers, observe
+from .weights import (
+    has_weights,
+    record_asff_weights,
+    record_attention_factors,
+    record_soft_roi_weights,
+    soft_roi_extractors,
+    stored_factors,
+)
 
 
 @HOOKS.register_module()
@@ -38,27 +51,19 @@ class NeckVisualizationHook(Hook):
 
     Args:
         interval: iterations from one record to the next, at least 1.
-
-    Raises:
-        TypeError: ``interval`` is no integer.
-        ValueError: ``interval`` is below 1.
     """
 
     # Before mmengine's LoggerHook: at an iteration of both, these come first.
     priority = "NORMAL"
 
     def __init__(self, interval: int = 50) -> None:
-        if isinstance(interval, bool) or not isinstance(interval, int):
-            raise TypeError(f"interval must be an integer, got {interval!r}")
-        if interval < 1:
-            raise ValueError(f"interval must be at least 1, got {interval}")
-        self.interval = interval
-        self._recording: ExitStack | None = None
+        self.interval = check_int("interval", interval)
+        self._recording = ExitStack()
         self._recorded: dict[str, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Say so if the model has nothing to record."""
-        if is_main_process() and not _has_weights(_model(runner)):
+        if is_main_process() and not has_weights(_model(runner)):
             runner.logger.warning(
                 "NeckVisualizationHook finds nothing to record: the model has no "
                 "fusion factors, no ASFF and no Soft-RoI with weights"
@@ -68,9 +73,8 @@ class NeckVisualizationHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Start to record, if it is time."""
-        self._stop()
+        self._recording.close()  # of an iteration that did not end
         if self.every_n_train_iters(runner, self.interval) and is_main_process():
-            self._recording = ExitStack()
             self._recorded = _start(_model(runner), self._recording)
 
     def after_train_iter(
@@ -81,42 +85,24 @@ class NeckVisualizationHook(Hook):
         outputs: Any = None,
     ) -> None:
         """Stop recording and write what there is."""
-        if self._recording is None:
-            return
-        recorded = self._recorded
-        self._stop()
-        values = _values(_model(runner), recorded)
-        if values:
+        self._recording.close()
+        recorded, self._recorded = self._recorded, {}
+        if values := _values(_model(runner), recorded) if recorded else {}:
             # One copy from the device for all of them.
             numbers = torch.stack([x.double() for x in values.values()]).tolist()
             scalars = dict(zip(values, numbers, strict=True))
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
-
-    def _stop(self) -> None:
-        if self._recording is not None:
-            self._recording.close()
-        self._recording, self._recorded = None, {}
 
 
 def _model(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def _has_weights(model: nn.Module) -> bool:
-    from fpn_necks.visualization.weights import has_weights
-
-    return has_weights(model)
-
-
 def _start(model: nn.Module, stack: ExitStack) -> dict[str, Any]:
-    # Not before it is needed: the package of the pictures imports matplotlib.
-    from fpn_necks.visualization import weights
-    from fpn_necks.visualization.recording import observe
-
     recorded: dict[str, Any] = {
-        "alpha": stack.enter_context(weights.record_attention_factors(model)),
-        "asff": stack.enter_context(weights.record_asff_weights(model)),
-        "soft_roi": stack.enter_context(weights.record_soft_roi_weights(model)),
+        "alpha": stack.enter_context(record_attention_factors(model)),
+        "asff": stack.enter_context(record_asff_weights(model)),
+        "soft_roi": stack.enter_context(record_soft_roi_weights(model)),
         "sizes": [],
     }
 
@@ -132,18 +118,26 @@ def _start(model: nn.Module, stack: ExitStack) -> dict[str, Any]:
 @torch.no_grad()
 def _values(model: nn.Module, recorded: dict[str, Any]) -> dict[str, Tensor]:
     """Return scalars by the name they are written under."""
-    from fpn_necks.visualization import weights
-
-    alphas = weights.stored_factors(model)
+    alphas = stored_factors(model)
     alphas |= {name: x.mean() for name, x in recorded["alpha"].items()}
     values = {f"alpha/{name}": x for name, x in alphas.items()}
     for path, maps in recorded["asff"].items():
-        size = recorded["sizes"][0] if recorded["sizes"] else None
-        for name, x in weights.mean_asff_weights(maps, size).items():
-            values[f"asff/{path}.{name}"] = x
-    for path, of_rois in recorded["soft_roi"].items():
-        for name, x in weights.mean_soft_roi_shares(of_rois).items():
-            values[f"soft_roi/{path}.{name}"] = x
+        numbers = list(range(len(maps)))  # by their place, where strides are unknown
+        if recorded["sizes"]:
+            map_sizes = [tuple(x.shape[-2:]) for x in maps]
+            numbers = level_numbers(recorded["sizes"][0], map_sizes)
+        for target, weights in zip(numbers, maps, strict=True):
+            for source, mean in zip(numbers, weights.mean((0, 2, 3)), strict=True):
+                values[f"asff/{path}.p{target}_from_p{source}"] = mean
+    extractors = soft_roi_extractors(model)
+    for path, calls in recorded["soft_roi"].items():
+        weights = torch.cat([x for _, x in calls])
+        if len(weights):
+            from fpn_necks.roi_extractors import level_shares
+
+            strides = extractors[path].featmap_strides
+            for stride, share in zip(strides, level_shares(weights), strict=True):
+                values[f"soft_roi/{path}.p{round(math.log2(stride))}"] = share
     # Devices may differ: fixed factors can stay on the processor.
     device = next((x.device for x in values.values() if x.is_cuda), None)
     return {name: x.to(device) if device else x for name, x in values.items()}

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from fpn_necks.detectors import find_checkpoint, load_detector, read_image
 from fpn_necks.io import is_same_file, write_bytes, write_json
+from fpn_necks.messages import one_line
 from fpn_necks.visualization.boxes import draw_detections
 
 from .sliced import check_settings, detect_sliced
@@ -56,6 +57,7 @@ def detect_folder(
     device: str | None = None,
     batch_size: int = 4,
     progress: bool = False,
+    config_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> FolderResult:
     """Detect on the tiles of all images of a folder; write detections and pictures.
@@ -73,21 +75,20 @@ def detect_folder(
         device: where the detector runs; ``None`` for ``cuda:0`` if there is one.
         batch_size: tiles at a time.
         progress: show bars on the standard error output.
+        config_options: overrides of config values by dotted key.
         **options: of `detect_sliced`, but for those above.
 
     Raises:
         OSError: a file is not there, or the output cannot be written.
-        ValueError: an option is out of range, safe loading refuses the checkpoint, or
-            the output would overwrite something, see `ResultFolder`; or the config's
-            detector cannot be built.
+        ValueError: an option is out of range, safe loading refuses the checkpoint, the
+            config's detector cannot be built, or see `ResultFolder`.
     """
     check_settings(batch_size=batch_size, **options)
     root = Path(output).expanduser()
     found = find_images(images, root)
     refuse_overwriting(found, root)
-    refuse_foreign_folder(root, force)
     weights = find_checkpoint(checkpoint)
-    model = load_detector(config, weights, device)
+    model = load_detector(config, weights, device, config_options)
     detector = dict(model=model.cfg.model, pipeline=get_test_pipeline_cfg(model.cfg))
     settings = dict(
         config=_digest(str(detector).encode()),
@@ -95,39 +96,28 @@ def detect_folder(
         **options,
     )
     results = ResultFolder(root, settings, force)
+    options = dict(options, batch_size=batch_size)
     failures = {}
     # Where the output is a file every refresh is a line: make them few.
     is_terminal = sys.stderr.isatty()
-    bar = tqdm(
-        found.items(),
-        unit="image",
-        mininterval=0.1 if is_terminal else 15,
-        disable=not progress,
-    )
+    pause = 0.1 if is_terminal else 15
+    bar = tqdm(found.items(), unit="image", mininterval=pause, disable=not progress)
     for name, path in bar:
         try:
             record = None if force else results.load(name, path)
-            if record is None or (draw and not results.has_picture(name)):
+            if record is None or (draw and not _picture_file(root, name).exists()):
                 image = read_image(path, model)
                 if record is None:
                     sample = detect_sliced(
-                        model,
-                        image,
-                        batch_size=batch_size,
-                        progress=progress and is_terminal,
-                        **options,
+                        model, image, progress=progress and is_terminal, **options
                     )
                     record = results.save(name, path, sample)
                 if draw:
-                    picture = draw_detections(
-                        image, to_sample(record), model.dataset_meta
-                    )
-                    results.save_picture(name, picture)
+                    sample = to_sample(record)
+                    drawn = draw_detections(image, sample, model.dataset_meta)
+                    results.save_picture(name, drawn)
         except Exception as error:  # loaders and models raise what they like
-            reason = " ".join(str(error).split())
-            known = reason and isinstance(error, OSError | ValueError | RuntimeError)
-            reason = reason if known else f"{type(error).__name__}: {reason}"
-            failures[_printable(name)] = _printable(reason)
+            failures[_printable(name)] = _printable(one_line(error))
     counts = results.write_coco(found, model.dataset_meta["classes"])
     return FolderResult(*counts, failures)
 
@@ -151,34 +141,29 @@ def find_images(
         FileNotFoundError: `source` is not there, or a folder without images.
         ValueError: `source` is `output`.
     """
-    source = Path(source).expanduser()
+    source, output = Path(source).expanduser(), Path(output).expanduser().resolve()
     if source.is_file():
         return {source.name: source}
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is no image and no folder")
-    output = Path(output).expanduser().resolve()
     if source.resolve() == output:
         raise ValueError(
             f"the output must go to another folder than the images: {source}"
         )
-    found, hidden = {}, []
-    for path in _files_in(source, (output,)):
-        name = path.relative_to(source)
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            if any(part.startswith(".") for part in name.parts):
-                hidden.append(name.as_posix())
-            else:
-                found[name.as_posix()] = path
+    found = {
+        path.relative_to(source).as_posix(): path
+        for path in _files_in(source, (output,))
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    }
+    hidden = sorted(name for name in found if name[0] == "." or "/." in name)
     if hidden:
-        names = ", ".join(sorted(hidden)[:3]) + (", ..." if len(hidden) > 3 else "")
-        print_log(
-            _printable(f"{len(hidden)} hidden files in {source} are left out: {names}"),
-            "current",
-            logging.WARNING,
-        )
+        names = ", ".join(hidden[:3]) + (", ..." if len(hidden) > 3 else "")
+        text = f"{len(hidden)} hidden files in {source} are left out: {names}"
+        print_log(_printable(text), "current", logging.WARNING)
+    found = {name: found[name] for name in sorted(found) if name not in hidden}
     if not found:
         raise FileNotFoundError(f"no images ({', '.join(SUFFIXES)}) in {source}")
-    return dict(sorted(found.items()))
+    return found
 
 
 def _files_in(folder: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
@@ -192,40 +177,23 @@ def _files_in(folder: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
                 yield path
 
 
-def refuse_overwriting(images: Mapping[str, Path], output: Path) -> None:
-    """See to it that no image would be overwritten by its own results.
-
-    Raises:
-        ValueError: a result of an image would be written over it.
-    """
+def refuse_overwriting(images: Mapping[str, Path], root: Path) -> None:
+    """Raise a ValueError if a result of an image would be written over it."""
     for name, path in images.items():
-        for written in (_record_file(output, name), _picture_file(output, name)):
+        for written in (_record_file(root, name), _picture_file(root, name)):
             if is_same_file(written, path):
                 raise ValueError(
                     f"the results of {path} would overwrite it: give another output "
-                    f"folder than {output}"
+                    f"folder than {root}"
                 )
-
-
-def refuse_foreign_folder(root: Path, force: bool) -> None:
-    """Refuse a file, and without `force` a folder of files that are not ours."""
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"{root} is a file, not a folder")
-    ours = (root / "settings.json").exists()
-    if root.is_dir() and not force and not ours and any(root.iterdir()):
-        raise ValueError(
-            f"{root} holds files of something else; give a new folder, or --force "
-            "to write there all the same"
-        )
 
 
 class ResultFolder:
     """Detections of images, one file each, their pictures, and COCO files of all.
 
     ``detections/NAME.json`` and ``drawn/NAME`` belong to the image NAME,
-    ``images.json`` and ``detections.json`` to all. Files appear whole or not at all, so
-    that what is there after an interruption is done. Each file of detections says which
-    settings and which image file it is of.
+    ``images.json`` and ``detections.json`` to all. Files appear whole or not at all:
+    what is there after an interruption is done.
 
     Args:
         root: the folder; it is made if needed.
@@ -233,22 +201,28 @@ class ResultFolder:
         force: take any folder.
 
     Raises:
-        ValueError: without `force`: the folder holds other files than ours, or results
-            of other settings.
+        ValueError: it is a file; or without `force`: it holds other files than ours, or
+            results of other settings.
         OSError: the folder cannot be written.
     """
 
     def __init__(
         self, root: Path, settings: Mapping[str, Any], force: bool = False
     ) -> None:
+        if root.exists() and not root.is_dir():
+            raise ValueError(f"{root} is a file, not a folder")
         self.root = root
         self.settings = json.loads(json.dumps(settings))
         file = root / "settings.json"
-        refuse_foreign_folder(root, force)
+        others = {*root.iterdir()} - {file} if root.is_dir() and not force else ()
+        if others and not file.exists():
+            raise ValueError(
+                f"{root} holds files of something else; give a new folder, or --force "
+                "to write there all the same"
+            )
         known = _read_object(file)
         changed = [k for k, v in self.settings.items() if known.get(k) != v]
-        started = file.exists() and list(root.iterdir()) != [file]
-        if changed and started and not force:
+        if changed and others:
             key = changed[0]
             values = f"{known.get(key)}, now {self.settings[key]}"
             what = values if key not in ("config", "checkpoint") else "it has changed"
@@ -278,24 +252,21 @@ class ResultFolder:
         found = sample.pred_instances
         boxes = found.bboxes.clone()
         boxes[:, 2:] -= boxes[:, :2]
-        rows = zip(
-            boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
-        )
+        columns = boxes.tolist(), found.scores.tolist(), found.labels.tolist()
         record = dict(
             key=self._key(path),
             file_name=name,
             width=width,
             height=height,
-            detections=[dict(bbox=b, score=s, label=label) for b, s, label in rows],
+            detections=[
+                dict(bbox=box, score=score, label=label)
+                for box, score, label in zip(*columns, strict=True)
+            ],
         )
         # One of other detections must not stay.
         _picture_file(self.root, name).unlink(missing_ok=True)
         write_json(_record_file(self.root, name), record)
         return record
-
-    def has_picture(self, name: str) -> bool:
-        """Tell whether `save_picture` has done its work."""
-        return _picture_file(self.root, name).exists()
 
     def save_picture(self, name: str, picture: np.ndarray) -> None:
         """Write a picture, `(height, width, 3)` uint8 in BGR, in its image's format.
@@ -320,16 +291,15 @@ class ResultFolder:
         """
         images, results = [], []
         for image_id, (name, path) in enumerate(paths.items(), 1):
-            record = self.load(name, path)
-            if record is not None:
+            if record := self.load(name, path):
                 size = dict(width=record["width"], height=record["height"])
                 images.append(dict(id=image_id, file_name=name, **size))
                 for found in record["detections"]:
                     category = dict(category_id=found.pop("label") + 1)
                     results.append(dict(image_id=image_id, **category, **found))
         categories = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
-        annotations = dict(images=images, annotations=[], categories=categories)
-        write_json(self.root / "images.json", annotations)
+        truth = dict(images=images, annotations=[], categories=categories)
+        write_json(self.root / "images.json", truth)
         write_json(self.root / "detections.json", results)
         return len(images), len(results)
 
@@ -344,14 +314,11 @@ def to_sample(record: Mapping[str, Any]) -> DetDataSample:
     detections = record["detections"]
     boxes = torch.tensor([found["bbox"] for found in detections]).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    labels = [found["label"] for found in detections]
-    shape = (record["height"], record["width"])
     return DetDataSample(
-        metainfo=dict(ori_shape=shape, img_shape=shape),
         pred_instances=InstanceData(
             bboxes=boxes,
             scores=torch.tensor([found["score"] for found in detections]),
-            labels=torch.tensor(labels, dtype=torch.long),
+            labels=torch.tensor([found["label"] for found in detections]).long(),
         ),
     )
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from fpn_necks.datasets import tile_corners
-from fpn_necks.detectors import array_pipeline, as_loaded, read_image
+from fpn_necks.detectors import (
+    array_pipeline,
+    as_loaded,
+    horizontal_boxes,
+    read_image,
+)
+from fpn_necks.layers.arguments import check_int
 
 from .merging import find_cut_duplicates, suppress
 
@@ -83,13 +90,13 @@ def detect_sliced(
         OSError: the image is missing or cannot be opened.
     """
     check_settings(
-        tile_wh,
-        overlap_wh,
-        batch_size,
-        nms_threshold,
-        score_threshold,
-        max_detections,
-        border_margin,
+        tile_wh=tile_wh,
+        overlap_wh=overlap_wh,
+        batch_size=batch_size,
+        nms_threshold=nms_threshold,
+        score_threshold=score_threshold,
+        max_detections=max_detections,
+        border_margin=border_margin,
     )
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() before")
@@ -134,41 +141,21 @@ def detect_sliced(
     )
 
 
-def check_settings(
-    tile_wh: Sequence[int] = (640, 512),
-    overlap_wh: Sequence[int] = (50, 50),
-    batch_size: int = 4,
-    nms_threshold: float | None = 0.5,
-    score_threshold: float = 0.0,
-    max_detections: int | None = None,
-    border_margin: int | None = 4,
-    *,
-    per_class: bool = True,
-    also_whole_image: bool = False,
-    resize_tiles: bool = True,
-    ignore_masks: bool = False,
-) -> None:
-    """Check numbers before a model or an image is loaded; see `detect_sliced`.
-
-    Raises:
-        ValueError: one is out of range; the message names it.
-        TypeError: a size is no whole number.
-    """
-    tile_corners((1, 1), tile_wh, overlap_wh)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if nms_threshold is not None and not 0 < nms_threshold <= 1:
-        raise ValueError(f"nms_threshold must be in (0, 1] or None: {nms_threshold}")
-    if not 0 <= score_threshold <= 1:
-        raise ValueError(f"score_threshold must be in [0, 1], got {score_threshold}")
-    if max_detections is not None and max_detections < 1:
-        raise ValueError(
-            f"max_detections must be at least 1 or None, got {max_detections}"
-        )
-    if border_margin is not None and border_margin < 0:
-        raise ValueError(
-            f"border_margin must be at least 0 or None, got {border_margin}"
-        )
+def check_settings(**options: Any) -> None:
+    """Check the options of `detect_sliced` before a model or an image is loaded."""
+    bound = inspect.signature(detect_sliced).bind(None, None, **options)
+    bound.apply_defaults()
+    x = bound.arguments
+    tile_corners((1, 1), x["tile_wh"], x["overlap_wh"])
+    check_int("batch_size", x["batch_size"])
+    if x["nms_threshold"] is not None and not 0 < x["nms_threshold"] <= 1:
+        raise ValueError(f"nms_threshold must be in (0, 1]: {x['nms_threshold']}")
+    if not 0 <= x["score_threshold"] <= 1:
+        raise ValueError(f"score_threshold must be in [0, 1]: {x['score_threshold']}")
+    if x["max_detections"] is not None:
+        check_int("max_detections", x["max_detections"])
+    if x["border_margin"] is not None:
+        check_int("border_margin", x["border_margin"], minimum=0)
 
 
 def _on_image(
@@ -193,30 +180,14 @@ def _forward(
     """Return boxes in pixels of each view, scores and labels."""
     # Copies: a step of the pipeline may write into what it gets.
     packed = [pipeline(dict(img=view.copy(), img_id=0)) for view in views]
-    samples = model.test_step(
-        dict(
-            inputs=[item["inputs"] for item in packed],
-            data_samples=[item["data_samples"] for item in packed],
-        )
-    )
-    return [_boxes_of(sample, ignore_masks) for sample in samples]
-
-
-def _boxes_of(sample: DetDataSample, ignore_masks: bool) -> InstanceData:
-    if "pred_instances" not in sample:
-        raise ValueError("the model gives no pred_instances: it detects no boxes")
-    found = sample.pred_instances
-    if "masks" in found and not ignore_masks:
+    batch = {key: [item[key] for item in packed] for key in packed[0]}
+    samples = model.test_step(batch)
+    if (
+        any("masks" in x.get("pred_instances", ()) for x in samples)
+        and not ignore_masks
+    ):
         raise ValueError(
             "the model gives masks, which cannot be merged; ignore_masks=True merges "
             "its boxes alone"
         )
-    boxes: Tensor = get_box_tensor(found.bboxes)
-    if boxes.shape[1] != 4:
-        raise ValueError(
-            "the model must give horizontal boxes of 4 numbers, got "
-            f"{boxes.shape[1]} numbers per box"
-        )
-    return InstanceData(
-        bboxes=boxes.float(), scores=found.scores.float(), labels=found.labels
-    )
+    return [horizontal_boxes(sample, model) for sample in samples]

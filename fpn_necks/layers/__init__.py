@@ -1,9 +1,7 @@
 """Building blocks in plain torch and ``mmcv.cnn``: no registry, no mmdet."""
 
-from .adaptive_channel_fusion import AdaptiveChannelFusion
 from .adaptive_pooling import adaptive_average_pool
-from .adaptive_spatial_fusion import AdaptiveSpatialFusion
-from .arguments import check_bool, check_choice, check_int, check_number
+from .arguments import check_bool, check_choice, check_int, check_list, check_number
 from .channel_refinement import ChannelRefinement
 from .context import DenseASPPContext, NonLocalContext, PyramidPooling
 from .conv_block import conv_block
@@ -26,10 +24,16 @@ from .level_fusion import (
     DirectLevelScores,
     LevelFusion,
     softmax_over_levels,
-    weighted_sum,
 )
 from .level_resizing import LevelResizing, check_level_order
-from .levels import LevelRange, check_channels, check_maps
+from .levels import LevelRange, check_maps
+from .map_fusion import (
+    AdaptiveChannelFusion,
+    AdaptiveSpatialFusion,
+    MaxFusion,
+    SumFusion,
+    weighted_sum,
+)
 from .narrow_conv import NarrowConv
 from .pyramid import (
     ExtraLevels,
@@ -40,7 +44,8 @@ from .pyramid import (
     top_down,
     weighted_top_down,
 )
-from .residual_features import ResidualFeatures, SumFusion
+from .recomputing import recompute
+from .residual_feature_augmentation import ResidualFeatureAugmentation
 from .spatial_refinement import SpatialRefinement
 
 __all__ = [
@@ -63,25 +68,27 @@ __all__ = [
     "LevelFusion",
     "LevelRange",
     "LevelResizing",
+    "MaxFusion",
     "NarrowConv",
     "NonLocalContext",
     "OutputConvs",
     "PyramidPooling",
-    "ResidualFeatures",
+    "ResidualFeatureAugmentation",
     "SpatialRefinement",
     "StatisticFusionFactor",
     "SumFusion",
     "adaptive_average_pool",
     "check_bool",
-    "check_channels",
     "check_choice",
     "check_factors",
     "check_int",
     "check_level_order",
+    "check_list",
     "check_maps",
     "check_number",
     "conv_block",
     "fit_to",
+    "recompute",
     "resize_to",
     "softmax_over_levels",
     "top_down",

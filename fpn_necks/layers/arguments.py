@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> str:
@@ -29,16 +29,20 @@ def check_bool(name: str, value: object) -> bool:
     return value
 
 
-def check_int(name: str, value: object, minimum: int = 1) -> int:
-    """Return ``value`` if it is an integer of ``minimum`` or more.
+def check_int(
+    name: str, value: object, minimum: int | None = 1, maximum: int | None = None
+) -> int:
+    """Return ``value`` if it is an integer from ``minimum`` to ``maximum``.
 
     Raises:
         TypeError: it is not an integer.
-        ValueError: it is below ``minimum``.
+        ValueError: it is outside the bounds; ``None`` is no bound.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < minimum:
+    if maximum is not None and not minimum <= value <= maximum:
+        raise ValueError(f"{name} must lie in [{minimum}, {maximum}], got {value}")
+    if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return value
 
@@ -69,3 +73,17 @@ def check_number(
         bound += "" if maximum == math.inf else f" and at most {maximum}"
         raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
     return float(value)
+
+
+def check_list(name: str, value: object, length: int | None = None) -> list:
+    """Return ``value`` as a list if it is a list or a tuple of ``length`` entries.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is longer or shorter.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a list, got {value!r}")
+    if length is not None and len(value) != length:
+        raise ValueError(f"{name} must have {length} entries, got {value!r}")
+    return list(value)

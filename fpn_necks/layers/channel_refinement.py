@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .arguments import check_choice
+from .arguments import check_choice, check_int
 from .conv_block import conv_block
-from .levels import check_channels
 from .spatial_refinement import PATHS
 
 GUIDES = ("low", "high", "add", "cat")
@@ -61,12 +60,9 @@ class ChannelRefinement(nn.Module):
         norm_cfg: Mapping[str, Any] | None = BATCH_NORM,
     ) -> None:
         super().__init__()
-        check_channels("channels", channels)
+        check_int("channels", channels)
         self.path = check_choice("path", path, PATHS)
         self.guide = check_choice("guide", guide, GUIDES)
-        if not isinstance(norm_cfg, Mapping | None):
-            raise TypeError(f"norm_cfg must be a dict or None, got {norm_cfg!r}")
-        norm_cfg = None if norm_cfg is None else dict(norm_cfg)
         self.weight_conv = conv_block(channels, channels, 1, norm_cfg=norm_cfg)
         self.feature_conv = conv_block(
             channels, channels, 3, padding=1, norm_cfg=norm_cfg

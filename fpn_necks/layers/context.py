@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaptive_pooling import adaptive_average_pool
-from .levels import check_channels
+from .arguments import check_int
 
 
 class PyramidPooling(nn.Module):
@@ -39,9 +39,9 @@ class PyramidPooling(nn.Module):
         self, in_channels: int, out_channels: int, cells: Sequence[int] = (1, 2, 3, 6)
     ) -> None:
         super().__init__()
-        check_channels("in_channels", in_channels)
-        check_channels("out_channels", out_channels)
-        self.cells = [check_channels("cells", n) for n in cells]
+        check_int("in_channels", in_channels)
+        check_int("out_channels", out_channels)
+        self.cells = [check_int("cells", n) for n in cells]
         self.reduce = nn.Conv2d(in_channels, out_channels, 1)
         self.stages = nn.ModuleList(
             nn.Conv2d(out_channels, out_channels, 1, bias=False) for _ in self.cells
@@ -81,8 +81,8 @@ class NonLocalContext(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        check_channels("out_channels", out_channels)
-        if check_channels("in_channels", in_channels) < 8:
+        check_int("out_channels", out_channels)
+        if check_int("in_channels", in_channels) < 8:
             raise ValueError(f"in_channels must be at least 8, got {in_channels}")
         hidden = in_channels // 8
         self.query = nn.Conv2d(in_channels, hidden, 1, bias=False)
@@ -128,8 +128,8 @@ class DenseASPPContext(nn.Module):
         dilations: Sequence[int] = (3, 6, 12, 18, 24),
     ) -> None:
         super().__init__()
-        check_channels("in_channels", in_channels)
-        check_channels("out_channels", out_channels)
+        check_int("in_channels", in_channels)
+        check_int("out_channels", out_channels)
         hidden = 2 * out_channels
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -137,7 +137,7 @@ class DenseASPPContext(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Conv2d(hidden, out_channels, 3, padding=d, dilation=d),
             )
-            for i, d in enumerate(check_channels("dilations", d) for d in dilations)
+            for i, d in enumerate(check_int("dilations", d) for d in dilations)
         )
         self.reduce = nn.Conv2d(len(self.layers) * out_channels, out_channels, 1)
 

@@ -8,7 +8,6 @@ leaves open is named where it is decided.
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from .adaptive_pooling import adaptive_average_pool
-from .levels import check_channels
+from .arguments import check_int, check_number
 from .pyramid import resize_to
 
 GROUP_UPSAMPLING: Mapping[str, Any] = dict(mode="bilinear", align_corners=False)
@@ -78,14 +77,13 @@ class GroupingMatrix(nn.Module):
         noise: float = 0.01,
     ) -> None:
         super().__init__()
-        self.channels = check_channels("channels", channels)
-        if check_channels("hidden_channels", hidden_channels) < 2:
-            raise ValueError(
-                "hidden_channels must be at least 2 for feature grouping, because the "
-                f"normalisation of a single value is constant, got {hidden_channels}"
-            )
-        self.rank = _check_rank(rank, channels)
-        self.noise = _check_noise(noise, rank)
+        self.channels = check_int("channels", channels)
+        # The normalisation of a single value is constant.
+        check_int("hidden_channels", hidden_channels, minimum=2)
+        self.rank = None if rank is None else check_int("rank", rank, 1, channels)
+        # With a rank and no noise both factors would start at 0 and get no gradient.
+        least = None if rank is None else 0
+        self.noise = check_number("noise", noise, above=least)
         self.hidden = nn.Linear(channels, hidden_channels)
         self.norm = nn.GroupNorm(_num_groups(hidden_channels), hidden_channels)
         entries = channels * channels if rank is None else 2 * channels * rank
@@ -168,8 +166,8 @@ class FeatureGrouping(nn.Module):
         upsample_cfg: Mapping[str, Any] = GROUP_UPSAMPLING,
     ) -> None:
         super().__init__()
-        check_channels("num_levels", num_levels)
-        if check_channels("channels", channels) % num_levels:
+        check_int("num_levels", num_levels)
+        if check_int("channels", channels) % num_levels:
             raise ValueError(
                 f"channels must be a multiple of num_levels={num_levels}, "
                 f"got {channels}"
@@ -269,11 +267,8 @@ class CascadeFeatureGrouping(nn.Module):
         upsample_cfg: Mapping[str, Any] = GROUP_UPSAMPLING,
     ) -> None:
         super().__init__()
-        check_channels("cascade_times", cascade_times)
-        if check_channels("weight_channels", weight_channels) < 2:
-            raise ValueError(
-                f"weight_channels must be at least 2, got {weight_channels}"
-            )
+        check_int("cascade_times", cascade_times)
+        check_int("weight_channels", weight_channels, minimum=2)
         self.stages = nn.ModuleList(
             FeatureGrouping(
                 num_levels, channels, hidden_channels, rank, noise, upsample_cfg
@@ -325,25 +320,3 @@ def _num_groups(channels: int) -> int:
     """Return GN's number of groups: as many as leave eight channels or more in each."""
     most = max(1, channels // 8)
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
-
-
-def _check_rank(rank: int | None, channels: int) -> int | None:
-    if rank is not None and check_channels("rank", rank) > channels:
-        raise ValueError(
-            f"rank must be None or lie in [1, {channels}], the width of the maps, "
-            f"got {rank}"
-        )
-    return rank
-
-
-def _check_noise(noise: float, rank: int | None) -> float:
-    if isinstance(noise, bool) or not isinstance(noise, numbers.Real):
-        raise TypeError(f"noise must be a number, got {noise!r}")
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise must be finite and at least 0, got {noise!r}")
-    if rank is not None and noise == 0:
-        raise ValueError(
-            "noise must be above 0 with a rank, because both factors would start at 0 "
-            f"and get no gradient, got noise={noise!r} and rank={rank}"
-        )
-    return float(noise)

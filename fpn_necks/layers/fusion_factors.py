@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import check_bool, check_choice, check_int
+
 
 class FusionFactor(nn.Module):
     """Base of all kinds of α; a subclass says where α comes from.
@@ -24,14 +26,17 @@ class FusionFactor(nn.Module):
         channels: width of the maps.
     """
 
+    numbers: list[float] | None = None
+    """α of each connection, if it is known before any map is."""
+
     def __init__(self, num_connections: int, channels: int) -> None:
         super().__init__()
         self.num_connections = num_connections
         self.channels = channels
 
-    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
-        """Return α of a connection, as a scalar or as ``(N, 1, 1, 1)``."""
-        raise NotImplementedError
+    def alpha_of(self, connection: int, upper: Tensor) -> float | Tensor:
+        """Return α of a connection: a number, a scalar or ``(N, 1, 1, 1)``."""
+        return self.numbers[connection]
 
     def forward(self, connection: int, upper: Tensor) -> Tensor:
         """Return α times ``upper``, a ``(N, C, H, W)`` map.
@@ -65,12 +70,8 @@ class FixedFusionFactor(FusionFactor):
         factor: float | Sequence[float] = 1.0,
     ) -> None:
         super().__init__(num_connections, channels)
-        factors = check_factors(factor, num_connections)
-        self.register_buffer("alpha", torch.tensor(factors), persistent=False)
-
-    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
-        """Return the configured α, a scalar."""
-        return self.alpha[connection]
+        self.numbers = check_factors(factor, num_connections)
+        self.register_buffer("alpha", torch.tensor(self.numbers), persistent=False)
 
 
 class StatisticFusionFactor(FusionFactor):
@@ -101,33 +102,24 @@ class StatisticFusionFactor(FusionFactor):
         self, num_connections: int, channels: int, count: str = "released"
     ) -> None:
         super().__init__(num_connections, channels)
-        if count not in self.COUNTS:
-            raise ValueError(f"count must be one of {self.COUNTS}, got {count!r}")
-        self.count = count
+        self.count = check_choice("count", count, self.COUNTS)
         self.register_buffer("alpha", torch.full((num_connections,), math.nan))
-        # Reading the buffer makes a GPU wait, so it is read until it is known once.
-        self._known_set = num_connections == 0
+        self._known: list[float] | None = None
 
     @property
     def is_set(self) -> bool:
         """Whether α has been set or loaded."""
-        if not self._known_set:
-            self._known_set = not bool(torch.isnan(self.alpha).any())
-        return self._known_set
+        # Reading the buffer makes a GPU wait and ends a compiled graph: it is done
+        # when α is set or loaded, and here where something else filled the buffer.
+        if self._known is None:
+            found = self.alpha.tolist()
+            if not any(map(math.isnan, found)):
+                self._known = found
+        return self._known is not None
 
-    def set(self, factors: Sequence[float]) -> None:
-        """Set α, one number per connection, highest resolution first.
-
-        Raises:
-            TypeError: ``factors`` does not hold numbers.
-            ValueError: the length is wrong, or one is negative or not finite.
-        """
-        values = check_factors(list(factors), self.num_connections)
-        self.alpha.copy_(torch.tensor(values))
-        self._known_set = True
-
-    def alpha_of(self, connection: int, upper: Tensor) -> Tensor:
-        """Return the counted α, a scalar.
+    @property
+    def numbers(self) -> list[float]:
+        """α of each connection.
 
         Raises:
             RuntimeError: α has not been set.
@@ -140,7 +132,18 @@ class StatisticFusionFactor(FusionFactor):
                 "fpn-necks alpha prints into the config as "
                 "fusion_factor=[...]"
             )
-        return self.alpha[connection]
+        return self._known
+
+    def set(self, factors: Sequence[float]) -> None:
+        """Set α, one number per connection, highest resolution first.
+
+        Raises:
+            TypeError: ``factors`` does not hold numbers.
+            ValueError: the length is wrong, or one is negative or not finite.
+        """
+        values = check_factors(list(factors), self.num_connections)
+        self.alpha.copy_(torch.tensor(values))
+        self._known = values
 
     def _load_from_state_dict(
         self,
@@ -149,19 +152,14 @@ class StatisticFusionFactor(FusionFactor):
         local_metadata: dict[str, Any],
         strict: bool,
         missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
+        *others: list[str],
     ) -> None:
         super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
+            state_dict, prefix, local_metadata, strict, missing_keys, *others
         )
-        self._known_set = self.num_connections == 0
+        self._known = None
+        if not self.alpha.is_meta:
+            _ = self.is_set
         key = f"{prefix}alpha"
         if key in missing_keys:
             missing_keys.remove(key)
@@ -195,9 +193,7 @@ class LearnableFusionFactor(FusionFactor):
         init: float | Sequence[float] = 1.0,
     ) -> None:
         super().__init__(num_connections, channels)
-        if not isinstance(shared, bool):
-            raise TypeError(f"shared must be True or False, got {shared!r}")
-        self.shared = shared
+        self.shared = check_bool("shared", shared)
         size = min(1, num_connections) if shared else num_connections
         factors = check_factors(init, size, "init")
         # A parameter without entries gets no gradient, for which distributed training
@@ -228,11 +224,7 @@ class AttentionFusionFactor(FusionFactor):
 
     def __init__(self, num_connections: int, channels: int, reduction: int = 4) -> None:
         super().__init__(num_connections, channels)
-        if isinstance(reduction, bool) or not isinstance(reduction, int):
-            raise TypeError(f"reduction must be an integer, got {reduction!r}")
-        if reduction < 1:
-            raise ValueError(f"reduction must be at least 1, got {reduction}")
-        hidden = max(1, channels // reduction)
+        hidden = max(1, channels // check_int("reduction", reduction))
         self.attention = nn.ModuleList(
             nn.Sequential(
                 nn.AdaptiveAvgPool2d(1),

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from .arguments import check_choice
 from .conv_block import ConvSettings, conv_block
 from .level_resizing import LevelResizing
+from .map_fusion import weighted_sum
+from .pyramid import fit_to
 
 FUSIONS = ("asff", "sum", "concat")
 LEVEL_WEIGHTS = ("compressed", "direct")
@@ -42,9 +44,17 @@ class CompressedLevelScores(nn.Module):
         )
         self.score = nn.Conv2d(num_levels * compress_channels, num_levels, 1)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Map n levels of ``(N, C, H, W)`` to scores ``(N, n, H, W)``."""
-        squeezed = [conv(x) for conv, x in zip(self.compress, maps, strict=True)]
+    def forward(self, maps: Sequence[Tensor], target: int = 0) -> Tensor:
+        """Map n levels of ``(N, C, H_i, W_i)`` to scores ``(N, n, H, W)``.
+
+        Coarser maps are convolved before they are enlarged to the size of the map
+        ``target``: the same numbers by a fraction of the products.
+        """
+        squeezed = []
+        for block, x in zip(self.compress, maps, strict=True):
+            x = fit_to(block(x, norm=False, activate=False), maps[target])
+            x = block.norm(x) if block.with_norm else x
+            squeezed.append(block.activate(x) if block.with_activation else x)
         return self.score(torch.cat(squeezed, dim=1))
 
 
@@ -60,9 +70,12 @@ class DirectLevelScores(nn.Module):
         super().__init__()
         self.score = nn.ModuleList(nn.Conv2d(channels, 1, 1) for _ in range(num_levels))
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Map n levels of ``(N, C, H, W)`` to scores ``(N, n, H, W)``."""
-        scores = [conv(x) for conv, x in zip(self.score, maps, strict=True)]
+    def forward(self, maps: Sequence[Tensor], target: int = 0) -> Tensor:
+        """Do what ``CompressedLevelScores.forward`` does."""
+        scores = [
+            fit_to(conv(x), maps[target])
+            for conv, x in zip(self.score, maps, strict=True)
+        ]
         return torch.cat(scores, dim=1)
 
 
@@ -122,24 +135,28 @@ class LevelFusion(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Map all levels ``(N, C_i, H_i, W_i)`` to ``(N, out_channels, H, W)``."""
-        return self.expand(self.fuse(self.resizing(maps)))
+        convolved = self.resizing.convolve(maps)
+        if self.fusion == "asff":
+            weights = self.weights_of(convolved)
+            fused = weighted_sum(convolved, weights)
+        else:
+            target = maps[self.resizing.target]
+            fused = self.fuse([fit_to(x, target) for x in convolved])
+        return self.expand(fused)
 
     def fuse(self, resized: Sequence[Tensor]) -> Tensor:
         """Fuse n levels of one size ``(N, C, H, W)``; ``(N, n C, H, W)`` by concat."""
         if self.fusion == "concat":
             return torch.cat(list(resized), dim=1)
         if self.fusion == "sum":
-            total = resized[0]
-            for x in resized[1:]:
-                total = total + x
-            return total
+            return sum(resized[1:], resized[0])
         return weighted_sum(resized, self.weights_of(resized))
 
-    def weights_of(self, resized: Sequence[Tensor]) -> Tensor:
-        """Return the weights of resized levels, see ``weight_maps``."""
+    def weights_of(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the weights of levels behind their convs, see ``weight_maps``."""
         if self.fusion != "asff":
             raise ValueError(f"only fusion='asff' has weights, not {self.fusion!r}")
-        return softmax_over_levels(self.scores(resized))
+        return softmax_over_levels(self.scores(maps, self.resizing.target))
 
     def weight_maps(self, maps: Sequence[Tensor]) -> Tensor:
         """Return α, β, γ … of Eq. 1: ``(N, n, H, W)``, each place sums to 1.
@@ -147,21 +164,10 @@ class LevelFusion(nn.Module):
         Raises:
             ValueError: ``fusion`` is not ``'asff'``.
         """
-        return self.weights_of(self.resizing(maps))
+        return self.weights_of(self.resizing.convolve(maps))
 
 
 def softmax_over_levels(scores: Tensor) -> Tensor:
     """Turn scores ``(N, n, H, W)`` into weights, at least in float32 (Eq. 2)."""
     double = scores.dtype == torch.float64
     return scores.softmax(dim=1, dtype=torch.float64 if double else torch.float32)
-
-
-def weighted_sum(maps: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Add n levels ``(N, C, H, W)`` with weights ``(N, n, H, W)`` (Eq. 1).
-
-    One level after the other: no tensor of all levels is made.
-    """
-    total = maps[0] * weights[:, :1].to(maps[0].dtype)
-    for i, x in enumerate(maps[1:], start=1):
-        total = total + x * weights[:, i : i + 1].to(x.dtype)
-    return total

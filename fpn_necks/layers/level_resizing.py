@@ -64,13 +64,17 @@ class LevelResizing(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Map ``(N, C_i, H_i, W_i)`` to ``(N, C_target, H_target, W_target)`` each."""
-        target = maps[self.target]
-        resized = []
+        return [fit_to(x, maps[self.target]) for x in self.convolve(maps)]
+
+    def convolve(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Do all of ``forward`` but the enlarging of coarser levels."""
+        convolved = []
         for x, conv, halvings in zip(maps, self.convs, self.halvings, strict=True):
             for _ in range(halvings - 1):
                 x = F.max_pool2d(x, 3, stride=2, padding=1)
-            resized.append(fit_to(conv(x), target) if halvings else x)
-        return resized
+            x = conv(x)
+            convolved.append(fit_to(x, maps[self.target]) if halvings > 0 else x)
+        return convolved
 
 
 def check_level_order(maps: Sequence[Tensor], order: str) -> None:

@@ -9,6 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from .arguments import check_int
+
 T = TypeVar("T")
 
 
@@ -38,17 +40,9 @@ class LevelRange:
     end_level: int = -1
 
     def __post_init__(self) -> None:
-        for name in ("num_ins", "num_outs", "start_level", "end_level"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-        if self.num_ins < 1:
-            raise ValueError(f"in_channels must name at least 1 level, got {self}")
-        if not 0 <= self.start_level < self.num_ins:
-            raise ValueError(
-                f"start_level must lie in [0, {self.num_ins - 1}] for {self.num_ins} "
-                f"backbone levels, got {self.start_level}"
-            )
+        check_int("the number of in_channels", self.num_ins)
+        check_int("start_level", self.start_level, 0, self.num_ins - 1)
+        check_int("end_level", self.end_level, None)
         if self.end_level != -1 and not (
             self.start_level <= self.end_level < self.num_ins
         ):
@@ -56,6 +50,7 @@ class LevelRange:
                 f"end_level must be -1 or lie in [start_level={self.start_level}, "
                 f"{self.num_ins - 1}], got {self.end_level}"
             )
+        check_int("num_outs", self.num_outs, None)
         if self.num_outs < self.num_used:
             raise ValueError(
                 f"num_outs must be at least {self.num_used}, the number of used "
@@ -97,20 +92,6 @@ class LevelRange:
                 f"got {len(per_level)}"
             )
         return list(per_level[self.start_level : self.last_index + 1])
-
-
-def check_channels(name: str, channels: object) -> int:
-    """Return ``channels`` if it is a positive integer.
-
-    Raises:
-        TypeError: it is not an integer.
-        ValueError: it is below 1.
-    """
-    if isinstance(channels, bool) or not isinstance(channels, int):
-        raise TypeError(f"{name} must be an integer, got {channels!r}")
-    if channels < 1:
-        raise ValueError(f"{name} must be at least 1, got {channels}")
-    return channels
 
 
 def check_maps(maps: Sequence[Tensor], channels: Sequence[int] = ()) -> list[Tensor]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .constants import made_once
+
 
 class NarrowConv(nn.Conv2d):
     """A 3x3 convolution, padded by 1, to very few channels.
@@ -35,10 +37,15 @@ class NarrowConv(nn.Conv2d):
 
     def shift_and_add(self, x: Tensor) -> Tensor:
         """Map ``(N, 9 * out_channels, H, W)`` to ``(N, out_channels, H, W)``."""
-        # A transposed convolution shifts the other way: hence the flip.
-        # Not of x's type at once: in torch 2.1 eye knows no bfloat16.
-        shifts = torch.eye(9, device=x.device).to(x.dtype).flip(0)
-        shifts = shifts.reshape(9, 1, 3, 3).repeat(self.out_channels, 1, 1, 1)
+        shifts = _shifts(x, self.out_channels)
         return F.conv_transpose2d(
             x, shifts, self.bias, padding=1, groups=self.out_channels
         )
+
+
+@made_once
+def _shifts(groups: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Not of this type at once: in torch 2.1 eye knows no bfloat16.
+    # A transposed convolution shifts the other way: hence the flip.
+    shifts = torch.eye(9, device=device).to(dtype).flip(0)
+    return shifts.reshape(9, 1, 3, 3).repeat(groups, 1, 1, 1)

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .arguments import check_bool
 from .conv_block import ConvSettings, conv_block
+from .recomputing import keeps_gradients
 
 EXTRA_LEVEL_SOURCES = ("on_input", "on_lateral", "on_output")
 
@@ -119,11 +121,7 @@ class ExtraLevels:
                 "add_extra_convs must be True, False or one of "
                 f"{', '.join(map(repr, EXTRA_LEVEL_SOURCES))}, got {self.source!r}"
             )
-        if not isinstance(self.relu_before_convs, bool):
-            raise TypeError(
-                "relu_before_extra_convs must be True or False, "
-                f"got {self.relu_before_convs!r}"
-            )
+        check_bool("relu_before_extra_convs", self.relu_before_convs)
 
     def conv_in_channels(
         self, backbone_channels: int, lateral_channels: int, out_channels: int
@@ -213,18 +211,27 @@ def top_down(
 
 def weighted_top_down(
     laterals: Sequence[Tensor],
-    factor: Callable[[int, Tensor], Tensor],
+    factor: Sequence[float] | Callable[[int, Tensor], Tensor],
     upsample_cfg: Mapping[str, Any],
 ) -> list[Tensor]:
     """Add to each lateral the resized level above it, times a fusion factor.
 
     Args:
         laterals: one ``(N, C, H_i, W_i)`` map per level, high to low resolution.
-        factor: ``factor(i, upper)`` scales what connection ``i`` passes down.
+        factor: one number per connection, or ``factor(i, upper)``, which scales what
+            connection ``i`` passes down.
         upsample_cfg: see ``resize_to``.
     """
 
     def merge(connection: int, lateral: Tensor, upper: Tensor) -> Tensor:
-        return lateral + resize_to(factor(connection, upper), lateral, upsample_cfg)
+        if callable(factor):
+            upper = factor(connection, upper)
+        elif factor[connection] != 1 and keeps_gradients():
+            # The gradient of the smaller map is the one to be scaled.
+            upper = upper * factor[connection]
+        else:
+            resized = resize_to(upper, lateral, upsample_cfg)
+            return torch.add(lateral, resized, alpha=factor[connection])
+        return lateral + resize_to(upper, lateral, upsample_cfg)
 
     return top_down(laterals, merge)

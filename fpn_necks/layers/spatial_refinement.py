@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .arguments import check_bool, check_choice, check_int
 from .narrow_conv import NarrowConv
 from .pyramid import fit_to, resize_to
+from .recomputing import keeps_gradients
 
 PATHS = ("top-down", "bottom-up")
 INPUTS = ("cat", "low", "high", "add")
@@ -159,10 +160,12 @@ class SpatialRefinement(nn.Module):
         # map apart. What is read there keeps the type of the maps.
         sampled = F.grid_sample(source.to(grid.dtype), grid, align_corners=False)
         sampled = sampled.to(resized.dtype)
-        if weight is not None:
-            sampled = sampled * weight
         # In place: most of the time of adding large maps goes into new memory.
-        return sampled.add_(resized)
+        if weight is None:
+            return sampled.add_(resized)
+        if keeps_gradients():  # those of addcmul take more memory
+            return (sampled * weight).add_(resized)
+        return resized.addcmul_(sampled, weight)
 
     def offset_and_weight(
         self, low: Tensor, high: Tensor

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from fpn_necks.layers import (
     LevelFusion,
-    check_channels,
+    check_bool,
+    check_int,
     check_level_order,
+    check_list,
     check_maps,
     conv_block,
+    recompute,
 )
 
 Settings = Mapping[str, Any]
@@ -63,6 +67,8 @@ class ASFF(BaseModule):
         norm_cfg: normalisation behind each conv.
         act_cfg: activation behind each conv.
         init_cfg: initialisation; Kaiming's by default, as in the paper's Sec. 3.4.
+        with_cp: in training, compute the stage anew in the backward pass instead of
+            keeping its maps.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -92,17 +98,15 @@ class ASFF(BaseModule):
         norm_cfg: Settings | None = BATCH_NORM,
         act_cfg: Settings | None = LEAKY_RELU,
         init_cfg: Settings | Sequence[Settings] | None = KAIMING_LEAKY,
+        with_cp: bool = False,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if isinstance(num_fused, bool) or not isinstance(num_fused, int):
-            raise TypeError(f"num_fused must be an integer, got {num_fused!r}")
-        if num_fused < 2:
-            raise ValueError(f"num_fused must be at least 2, got {num_fused}")
-        self.num_fused = num_fused
+        self.num_fused = check_int("num_fused", num_fused, minimum=2)
         self.order = order
         self.in_channels = _per_level("in_channels", in_channels, num_fused)
         self.out_channels = _per_level("out_channels", out_channels, num_fused)
-        check_channels("compress_channels", compress_channels)
+        check_int("compress_channels", compress_channels)
+        self.with_cp = check_bool("with_cp", with_cp)
 
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         leads = _check_lead_channels(lead_channels, num_fused)
@@ -112,10 +116,8 @@ class ASFF(BaseModule):
             else conv_block(c, c_out, 3, padding=1, **settings)
             for c, c_out in zip(self.in_channels, leads, strict=True)
         )
-        widths = [
-            lead or channels
-            for lead, channels in zip(leads, self.in_channels, strict=True)
-        ]
+        pairs = zip(leads, self.in_channels, strict=True)
+        widths = [lead or channels for lead, channels in pairs]
         self.fusions = nn.ModuleList(
             LevelFusion(
                 widths,
@@ -146,11 +148,17 @@ class ASFF(BaseModule):
                 the sizes contradict ``order``.
         """
         fused, others = self._split(inputs)
-        maps = self._lead(fused)
-        results = [fusion(maps) for fusion in self.fusions]
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            results = recompute(self, self._fuse, fused)
+        else:
+            results = self._fuse(fused)
         if self.order == "coarse_to_fine":
             return (*others, *results)
         return (*results, *others)
+
+    def _fuse(self, maps: list[Tensor]) -> list[Tensor]:
+        maps = self._lead(maps)
+        return [fusion(maps) for fusion in self.fusions]
 
     def weight_maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the weights that ``forward`` uses (the paper's Fig. 3 and 4).
@@ -192,13 +200,8 @@ class ASFF(BaseModule):
 def _per_level(name: str, channels: int | Sequence[int], num_fused: int) -> list[int]:
     """Return one valid width per fused level."""
     if isinstance(channels, str | bytes) or not isinstance(channels, Sequence):
-        return [check_channels(name, channels)] * num_fused
-    if len(channels) != num_fused:
-        raise ValueError(
-            f"{name} must be one number or have {num_fused} entries, one per fused "
-            f"level (num_fused), got {channels!r}"
-        )
-    return [check_channels(name, c) for c in channels]
+        return [check_int(name, channels)] * num_fused
+    return [check_int(name, c) for c in check_list(name, channels, num_fused)]
 
 
 def _check_lead_channels(
@@ -206,15 +209,7 @@ def _check_lead_channels(
 ) -> list[int | None]:
     if lead_channels is None:
         return [None] * num_fused
-    if isinstance(lead_channels, str | bytes) or not isinstance(
-        lead_channels, Sequence
-    ):
-        raise TypeError(f"lead_channels must be a list or None, got {lead_channels!r}")
-    if len(lead_channels) != num_fused:
-        raise ValueError(
-            f"lead_channels must have {num_fused} entries, one per fused level "
-            f"(num_fused), got {lead_channels!r}"
-        )
     return [
-        None if c is None else check_channels("lead_channels", c) for c in lead_channels
+        None if c is None else check_int("lead_channels", c)
+        for c in check_list("lead_channels", lead_channels, num_fused)
     ]

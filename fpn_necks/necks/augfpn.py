@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fpn_necks.layers import ResidualFeatures, check_bool, weighted_top_down
+from fpn_necks.layers import ResidualFeatureAugmentation, check_bool, weighted_top_down
 
 from .fusion_factor import build_fusion_factor
 from .pyramid_neck import PyramidNeck
@@ -53,7 +53,7 @@ class AugFPN(PyramidNeck):
         ratios: the ratios of ``'ratio-invariant'``, each in (0, 1].
         fusion: ``'asf'``, ``'sum'`` or ``'psp'`` (Table 4); ``None`` is ``'sum'`` for
             ``'gap'`` and ``'gmp'``, which have one branch, and ``'asf'`` otherwise. See
-            ``ResidualFeatures`` for these three arguments.
+            ``ResidualFeatureAugmentation`` for these three arguments.
         fusion_factor: what the top-down connections pass on, as in ``SAlphaFPN``.
         residual_to_extra_level: the global average of M6 is added to the first extra
             level before the next is derived from it: the one-stage form, with which
@@ -92,7 +92,7 @@ class AugFPN(PyramidNeck):
                 f"got {self.levels.num_outs}"
             )
         self.residual_to_extra_level = residual_to_extra_level
-        self.residual_features = ResidualFeatures(
+        self.residual_features = ResidualFeatureAugmentation(
             self.levels.select(self.in_channels)[-1],
             self.out_channels,
             pooling,
@@ -105,7 +105,8 @@ class AugFPN(PyramidNeck):
 
     def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
         """Run the top-down path; the highest lateral holds the residual already."""
-        return weighted_top_down(laterals, self.fusion_factor, self.upsample_cfg)
+        factor = self.fusion_factor.numbers or self.fusion_factor
+        return weighted_top_down(laterals, factor, self.upsample_cfg)
 
     def augment(
         self, laterals: list[Tensor], backbone_map: Tensor

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -15,8 +16,11 @@ from fpn_necks.layers import (
     LevelRange,
     OutputConvs,
     check_bool,
-    check_channels,
+    check_choice,
+    check_int,
+    check_list,
     check_maps,
+    recompute,
 )
 
 Settings = Mapping[str, Any]
@@ -51,6 +55,8 @@ class PyramidNeck(BaseModule):
         act_cfg: activation behind each conv; none by default.
         upsample_cfg: ``mode`` and ``align_corners`` of ``F.interpolate``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
+        with_cp: in training, compute the neck anew in the backward pass instead of
+            keeping its maps.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -72,19 +78,19 @@ class PyramidNeck(BaseModule):
         act_cfg: Settings | None = None,
         upsample_cfg: Settings | None = None,
         init_cfg: Settings | Sequence[Settings] | None = XAVIER_UNIFORM,
+        with_cp: bool = False,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if isinstance(in_channels, str | bytes) or not isinstance(
-            in_channels, Sequence
-        ):
-            raise TypeError(f"in_channels must be a list, got {in_channels!r}")
-        self.in_channels = [check_channels("in_channels", c) for c in in_channels]
-        self.out_channels = check_channels("out_channels", out_channels)
+        self.in_channels = [
+            check_int("in_channels", c) for c in check_list("in_channels", in_channels)
+        ]
+        self.out_channels = check_int("out_channels", out_channels)
         self.levels = LevelRange(
             len(self.in_channels), num_outs, start_level, end_level
         )
         self.upsample_cfg = _check_upsample_cfg(upsample_cfg)
         check_bool("no_norm_on_lateral", no_norm_on_lateral)
+        self.with_cp = check_bool("with_cp", with_cp)
         used_channels = self.levels.select(self.in_channels)
         self.extra_levels = ExtraLevels(
             self.levels.num_extra, add_extra_convs, relu_before_extra_convs
@@ -159,6 +165,11 @@ class PyramidNeck(BaseModule):
                 have different numbers of images.
         """
         used = self._select(inputs)
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return recompute(self, self._run_steps, used)
+        return self._run_steps(used)
+
+    def _run_steps(self, used: list[Tensor]) -> tuple[Tensor, ...]:
         laterals, context = self.augment(self.lateral_convs(used), used[-1])
         fused = self.fuse(laterals)
         outputs = self.refine(self.fpn_convs(fused))
@@ -173,10 +184,7 @@ def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
         raise TypeError(f"upsample_cfg must be a dict, got {upsample_cfg!r}")
     settings = dict(upsample_cfg or {})
     modes = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
-    if settings.setdefault("mode", "nearest") not in modes:
-        raise ValueError(
-            f"upsample_cfg mode must be one of {modes}, got {settings['mode']!r}"
-        )
+    check_choice("upsample_cfg mode", settings.setdefault("mode", "nearest"), modes)
     allowed = {"mode", "align_corners", "antialias", "scale_factor"}
     if unknown := sorted(set(settings) - allowed):
         raise ValueError(
@@ -185,10 +193,8 @@ def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
     interpolates = settings["mode"] in ("bilinear", "bicubic")
     for name in ("align_corners", "antialias"):
         value = settings.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise TypeError(
-                f"upsample_cfg's {name} must be True or False, got {value!r}"
-            )
+        if value is not None:
+            check_bool(f"upsample_cfg's {name}", value)
         # PyTorch refuses even align_corners=False with the other modes.
         given = value is not None if name == "align_corners" else value
         if given and not interpolates:

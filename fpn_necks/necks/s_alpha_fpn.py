@@ -81,7 +81,8 @@ class SAlphaFPN(PyramidNeck):
 
     def fuse(self, laterals: list[Tensor]) -> list[Tensor]:
         """Run the top-down path of Eq. 1."""
-        return weighted_top_down(laterals, self.fusion_factor, self.upsample_cfg)
+        factor = self.fusion_factor.numbers or self.fusion_factor
+        return weighted_top_down(laterals, factor, self.upsample_cfg)
 
     def init_weights(self) -> None:
         """Initialise through ``init_cfg``, then apply the σ-power scaling once."""

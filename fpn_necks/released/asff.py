@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fpn_necks.layers import LevelFusion, weighted_sum
 
-from .method import ReleasedMethod, batch_norm, conv
+from .method import ReleasedMethod, conv, conv_module
 
 RESIZING_BLOCKS = {
     0: {"stride_level_1": 1, "stride_level_2": 2},
@@ -101,8 +101,7 @@ def _names(found: Collection[str]) -> dict[str, str]:
     }
     names = conv("weight_levels", "scores.score")
     for released, block in ours.items():
-        names |= conv(f"{released}.conv", f"{block}.conv", bias=False)
-        names |= batch_norm(f"{released}.batch_norm", f"{block}.bn")
+        names |= conv_module(released, block, norm=True, norm_name="batch_norm")
     return names
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fpn_necks.necks import AugFPN
 
-from .method import ReleasedMethod, conv, conv_module, count
+from .method import ReleasedMethod, check_end_level, conv, conv_module, count
 
 
 def build_highfpn(
@@ -30,12 +30,12 @@ def build_highfpn(
 
     Its extra convs start from the backbone's last map and have no ReLU before them.
     """
+    check_end_level(end_level, len(in_channels))
     return AugFPN(
         in_channels,
         out_channels,
         num_outs,
         start_level=start_level,
-        end_level=_translate_end_level(end_level, len(in_channels)),
         add_extra_convs=bool(add_extra_convs),
         norm_cfg=normalize,
         act_cfg=_translate_activation(activation),
@@ -64,6 +64,7 @@ def build_highfpn_retinanet(
     raw laterals are returned as well, which ours never does. The residual reaches the
     first extra level only if that is a conv.
     """
+    check_end_level(end_level, len(in_channels))
     source = "on_input" if extra_convs_on_inputs else "on_output"
     has_extra_level = num_outs > len(in_channels) - start_level
     return AugFPN(
@@ -71,7 +72,6 @@ def build_highfpn_retinanet(
         out_channels,
         num_outs,
         start_level=start_level,
-        end_level=_translate_end_level(end_level, len(in_channels)),
         add_extra_convs=source if add_extra_convs else False,
         relu_before_extra_convs=relu_before_extra_convs,
         norm_cfg=normalize,
@@ -79,16 +79,6 @@ def build_highfpn_retinanet(
         fusion="asf",
         residual_to_extra_level=bool(add_extra_convs) and has_extra_level,
     )
-
-
-def _translate_end_level(end_level: int, num_ins: int) -> int:
-    # The released end_level is exclusive.
-    if end_level not in (-1, num_ins):
-        raise ValueError(
-            f"end_level must be -1 or {num_ins}: the released class fails with others, "
-            f"got {end_level!r}"
-        )
-    return -1
 
 
 def _translate_activation(activation: str | None) -> dict[str, str] | None:

@@ -16,8 +16,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ..checkpoints import read_checkpoint, state_dict_of, write_checkpoint
+from ..io import is_same_file
 from . import METHODS, convert
-from .method import batch_norm, conv
+from .method import conv_module
 
 LAYOUTS = {
     "asff": "own",
@@ -28,21 +29,11 @@ LAYOUTS = {
 }
 """In which code base the authors of each method wrote their detectors."""
 
+MMDET = {"backbone", "neck", "rpn_head", "bbox_head"}
 PARTS = {
-    "own": {
-        "module_list",
-        *(f"level_{i}_{part}" for i in range(3) for part in ("fusion", "conv")),
-    },
-    "mmdet 1": {
-        "backbone",
-        "neck",
-        "rpn_head",
-        "bbox_head",
-        "mask_head",
-        "bbox_roi_extractor",
-        "mask_roi_extractor",
-    },
-    "mmdet 2": {"backbone", "neck", "rpn_head", "bbox_head", "roi_head"},
+    "own": {"module_list", *(f"level_{i}_fusion" for i in range(3)), "level_0_conv"},
+    "mmdet 1": {*MMDET, "mask_head", "bbox_roi_extractor", "mask_roi_extractor"},
+    "mmdet 2": {*MMDET, "roi_head"},
 }
 """The parts of a detector in each code base: the first words of its names."""
 
@@ -100,11 +91,7 @@ class Conversion:
     notes: list[str] = field(default_factory=list)
 
     def add(self, released: str, ours: str, tensor: Tensor, changed: bool) -> None:
-        """Take over an entry.
-
-        Raises:
-            ValueError: there is an entry of that name already.
-        """
+        """Take over an entry, or raise a ValueError if there is one of that name."""
         if ours in self.state_dict:
             raise ValueError(f"several entries would become {ours!r}, {released!r} too")
         self.state_dict[ours] = tensor
@@ -116,11 +103,7 @@ class Conversion:
     def add_module(
         self, method: str, state_dict: Mapping[str, Tensor], released: str, ours: str
     ) -> None:
-        """Take over a module of the authors; the last two are prefixes of its names.
-
-        Raises:
-            ValueError: it is no state dict of the method's released class.
-        """
+        """Take over a module of the authors; the last two are prefixes of its names."""
         try:
             convert(method, state_dict)
         except ValueError as error:
@@ -161,22 +144,16 @@ def convert_checkpoint(
             ``source``.
         ValueError: ``source`` is no checkpoint, or not one of this method.
     """
-    if target.exists() and source.exists() and target.samefile(source):
+    if is_same_file(target, source):
         raise FileExistsError(f"{target} is the released checkpoint itself")
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; --force overwrites it")
     checkpoint = read_checkpoint(source)
     conversion = convert_detector(method, state_dict_of(checkpoint, str(source)))
-    bare = "state_dict" not in checkpoint
-    if not bare:
-        others = sorted(map(str, set(checkpoint) - {"state_dict", "meta"}))
-        if others:
-            conversion.notes.append(
-                f"Not written to the new file: {', '.join(others)}."
-            )
-    meta = {} if bare else checkpoint.get("meta") or {}
+    if "state_dict" not in checkpoint:
+        checkpoint = dict(state_dict=checkpoint)
+    others = sorted(map(str, set(checkpoint) - {"state_dict", "meta"}))
+    if others:
+        conversion.notes.append(f"Not written to the new file: {', '.join(others)}.")
+    meta = checkpoint.get("meta") or {}
     content = dict(meta=meta, state_dict=conversion.state_dict)
     write_checkpoint(content, target, overwrite)
     return conversion
@@ -195,9 +172,7 @@ def convert_detector(method: str, state_dict: Mapping[str, Tensor]) -> Conversio
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}, got {method!r}")
-    state = dict(state_dict)
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): x for name, x in state.items()}
+    state = state_dict_of(state_dict, "the checkpoint")
     layout = LAYOUTS[method]
     conversion = Conversion()
     if not PARTS[layout] & {name.split(".")[0] for name in state}:
@@ -220,10 +195,7 @@ def _convert_asff(state: dict[str, Tensor], conversion: Conversion) -> None:
         raise ValueError(
             "there is no ASFF in it (level_0_fusion.*), as in the baseline"
         )
-    lead = {
-        **conv("module_list.32.conv", "lead_convs.2.conv", bias=False),
-        **batch_norm("module_list.32.batch_norm", "lead_convs.2.bn"),
-    }
+    lead = conv_module("module_list.32", "lead_convs.2", True, "batch_norm")
     missing = sorted(
         name for name in set(lead) - set(state) if "num_batches" not in name
     )

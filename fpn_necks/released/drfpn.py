@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from fpn_necks.layers.arguments import check_bool
 from fpn_necks.necks import DRFPN
 
-from .method import ReleasedMethod, batch_norm, conv, conv_module, count
+from .method import ReleasedMethod, check_end_level, conv, conv_module, count
 
 PARTS_BETWEEN_LEVELS = (
     "lateral_convs",
@@ -39,15 +40,8 @@ def _build(
     act_cfg: Mapping[str, Any] | None = None,
 ) -> DRFPN:
     """Return ``DRFPN`` from the released class's arguments."""
-    if end_level not in (-1, len(in_channels)):
-        raise ValueError(
-            f"end_level must be -1 or {len(in_channels)}: the released class fails "
-            f"with others, got {end_level!r}"
-        )
-    if not isinstance(add_extra_convs, bool):
-        raise TypeError(
-            f"add_extra_convs must be True or False, got {add_extra_convs!r}"
-        )
+    check_end_level(end_level, len(in_channels))
+    check_bool("add_extra_convs", add_extra_convs)
     source = "on_input" if extra_convs_on_inputs else "on_output"
     return DRFPN(
         in_channels,
@@ -97,14 +91,10 @@ def _srb_names(theirs: str, ours: str) -> dict[str, str]:
 
 
 def _crb_names(theirs: str, ours: str) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for part, our_part in (
-        ("supervise_conv1x1", "weight_conv"),
-        ("input_conv3x3", "feature_conv"),
-    ):
-        names |= conv(f"{theirs}.{part}.conv", f"{ours}.{our_part}.conv", bias=False)
-        names |= batch_norm(f"{theirs}.{part}.bn", f"{ours}.{our_part}.bn")
-    return names
+    return {
+        **conv_module(f"{theirs}.supervise_conv1x1", f"{ours}.weight_conv", norm=True),
+        **conv_module(f"{theirs}.input_conv3x3", f"{ours}.feature_conv", norm=True),
+    }
 
 
 def _ppm_names(theirs: str, ours: str) -> dict[str, str]:

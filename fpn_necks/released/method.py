@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -37,18 +38,26 @@ def batch_norm(released: str, ours: str) -> dict[str, str]:
     return {f"{released}.{part}": f"{ours}.{part}" for part in BATCH_NORM}
 
 
-def conv_module(released: str, ours: str, norm: bool) -> dict[str, str]:
+def conv_module(
+    released: str, ours: str, norm: bool, norm_name: str = "bn"
+) -> dict[str, str]:
     """Return the names of mmcv's ``ConvModule``: a bias, or BN in its place."""
     names = conv(f"{released}.conv", f"{ours}.conv", bias=not norm)
-    return {**names, **batch_norm(f"{released}.bn", f"{ours}.bn")} if norm else names
+    norms = batch_norm(f"{released}.{norm_name}", f"{ours}.bn")
+    return names | norms if norm else names
 
 
 def count(names: Collection[str], prefix: str) -> int:
     """Return one more than the largest index behind ``prefix.``; 0 if there is none."""
-    found = [
-        int(name[len(prefix) + 1 :].split(".")[0])
-        for name in names
-        if name.startswith(f"{prefix}.")
-        and name[len(prefix) + 1 :].split(".")[0].isdigit()
-    ]
+    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)(?:\.|$)")
+    found = [int(match[1]) for name in names if (match := pattern.match(name))]
     return max(found, default=-1) + 1
+
+
+def check_end_level(end_level: int, num_ins: int) -> None:
+    """Raise a ValueError unless ``end_level``, which is exclusive, takes all levels."""
+    if end_level not in (-1, num_ins):
+        raise ValueError(
+            f"end_level must be -1 or {num_ins}: the released class fails with others, "
+            f"got {end_level!r}"
+        )

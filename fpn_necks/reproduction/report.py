@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..costs.report import markdown_rows
+from ..costs.tables import markdown_rows
 from .compare import areas_of
-from .run import RESULT_FILE, RUN_FILE
+from .plan import RESULT_FILE, RUN_FILE
 from .tables import Metric, Row, Table
 
 COLUMNS = ("row", "seeds", "metric", "paper", "ours", "std", "difference", "status")

@@ -1,4 +1,4 @@
-"""Plans the trainings of a table's rows and runs them by mmdet's ``tools/train.py``.
+"""Runs trainings by mmdet's ``tools/train.py``, under torchrun or srun.
 
 Every row and seed has a folder with its whole config, its log and at the end its
 result. A finished run is skipped, an interrupted one resumes, a failed one does not
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
-import hashlib
 import json
 import math
 import re
@@ -18,8 +17,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,30 +26,15 @@ import mmcv
 import mmdet
 import mmengine
 import torch
-from mmdet.registry import DATASETS
-from mmengine.config import Config
 
 import fpn_necks
 
-from ..checkpoints import require_safe_checkpoint
-from ..costs.configs import load_config, merge_options
+from ..checkpoints import last_checkpoint, require_safe_checkpoint
 from ..io import write_json, write_text
-from .compare import (
-    IMAGES,
-    annotation_file,
-    batch_sizes,
-    count_images,
-    datasets,
-    deviations,
-    differences,
-    evaluated_split,
-    evaluators,
-    settings,
-)
-from .tables import Row, Table
+from .compare import evaluated_split
+from .plan import CONFIG_FILE, RESULT_FILE, RUN_FILE, Run
 
 LAUNCHERS = ("none", "pytorch", "slurm")
-CONFIG_FILE, RUN_FILE, RESULT_FILE = "config.py", "run.json", "result.json"
 OUTPUT_FILE = "output.txt"
 
 Execute = Callable[[Sequence[str], Path], int]
@@ -141,233 +124,6 @@ def _mmdet_tool(name: str) -> Path:
     raise FileNotFoundError(f"mmdet in {package} has no tools/{name}; install it again")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A training of a row with one seed, or one that rows start from.
-
-    Args:
-        label: For the user.
-        folder: Where everything of it is written.
-        config: The whole config.
-        facts: What ``run.json`` and ``result.json`` say of it; json values. Needed are
-            ``seed``, ``world_size``, ``evaluate`` and ``settings``, a hash that is the
-            same where nothing but the seed differs.
-    """
-
-    label: str
-    folder: Path
-    config: Config
-    facts: dict[str, Any]
-
-    def state(self) -> Literal["finished", "interrupted", "new"]:
-        """Return how far the run is, from its folder."""
-        if (self.folder / RESULT_FILE).is_file():
-            return "finished"
-        return "interrupted" if (self.folder / RUN_FILE).is_file() else "new"
-
-    def check_folder(self) -> None:
-        """Compare with what the folder was started with.
-
-        Raises:
-            ValueError: If the folder holds a run of another configuration.
-        """
-        file = self.folder / RUN_FILE
-        if not file.is_file():
-            return
-        before = json.loads(file.read_text(encoding="utf-8"))
-        if before["settings"] == self.facts["settings"]:
-            return
-        old = settings(Config.fromfile(self.folder / CONFIG_FILE), before["world_size"])
-        new = settings(self.config, self.facts["world_size"])
-        parts = [f"{key} {a} -> {b}" for key, a, b in differences(old, new)]
-        more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
-        raise ValueError(
-            f"{self.label}: {self.folder} holds a run of another configuration "
-            f"({'; '.join(parts[:3])}{more}); choose another --work-dir or remove that "
-            "folder"
-        )
-
-    def missing_data(self) -> str | None:
-        """Name the first missing file of the data, and what to set."""
-        splits = ["train"]
-        splits += [evaluated_split(self.config)] if self.facts["evaluate"] else []
-        for split in splits:
-            for key, dataset in datasets(self.config, f"{split}_dataloader"):
-                path = annotation_file(dataset)
-                if path is not None and not path.exists():
-                    return (
-                        f"{path} is missing; put the data set there or name its folder "
-                        f"with --data-root (in the config: {key}.data_root)"
-                    )
-        for key, metric in evaluators(self.config, f"{splits[-1]}_evaluator"):
-            file = metric.get("ann_file")
-            if self.facts["evaluate"] and file and not Path(file).is_file():
-                return f"{file} is missing; set it with --cfg-options {key}.ann_file="
-        return None
-
-    def training_images(self) -> int | None:
-        """Return how many images the training sees; None if the data cannot tell."""
-        loop = self.config.train_cfg
-        if "max_iters" in loop:
-            return loop.max_iters * self.facts["batch_size"]
-        number, dataset = loop.max_epochs, self.config.train_dataloader.dataset
-        while dataset.get("dataset"):
-            number, dataset = number * dataset.get("times", 1), dataset.dataset
-        file = annotation_file(dataset)
-        there = file is not None and file.is_file()
-        if there and (dataset.get("tiles") or dataset.get("indices") is not None):
-            return number * len(DATASETS.build(dataset))
-        if file is None or dataset.get("tiles"):
-            return None
-        images = count_images(file) if there else IMAGES.get(file.name)
-        return None if images is None else number * images
-
-
-# ---------------------------------------------------------------------------- planning
-
-
-def choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:
-    """Return the rows of these names or slugs, or all that can be trained.
-
-    Raises:
-        ValueError: If a row is unknown or is not trained here.
-    """
-    if names is None:
-        rows = [row for row in table.rows if row.kind == "trainable"]
-        if not rows:
-            raise ValueError(f"table '{table.id}' has no row that can be trained here")
-        return rows
-    chosen = {}
-    for name in names:
-        row = table.find_row(name)
-        if row.kind != "trainable":
-            what = "quoted" if row.kind == "quoted" else "not trained here"
-            raise ValueError(f"row '{row.name}' is {what}: {row.quoted or row.reason}")
-        chosen[row.slug] = row
-    return list(chosen.values())
-
-
-def plan_runs(
-    table: Table,
-    rows: Sequence[Row],
-    work_dir: Path,
-    seeds: Sequence[int] = (0,),
-    options: Mapping[str, Any] | None = None,
-    pretraining_options: Mapping[str, Any] | None = None,
-    data_root: str | None = None,
-    world_size: int = 1,
-) -> list[Run]:
-    """Return the runs of rows, seed by seed, each behind those it starts from.
-
-    Args:
-        table: Where the rows are from.
-        rows: Trainable ones.
-        work_dir: Folder of all runs.
-        seeds: A run each.
-        options: The user's ``--cfg-options``, for all rows.
-        pretraining_options: The same for the runs that rows start from.
-        data_root: Folder of the data in the place of the configs' own.
-        world_size: Number of processes.
-
-    Raises:
-        ValueError: If an option does not fit a row's config.
-    """
-    runs: dict[Path, Run] = {}  # rows may share a pretraining
-    for seed in seeds:
-        for row in rows:
-            facts = dict(seed=seed, world_size=world_size)
-            own, first = dict(row.options), row.pretraining
-            before: list[str] = []
-            try:
-                if first is not None:
-                    text = json.dumps([first.config, dict(first.options)])
-                    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-                    name = f"{first.config.rsplit('/', 1)[-1]}-{digest}"
-                    run = _plan(
-                        f"pretraining of '{row.name}'",
-                        work_dir / "pretraining" / name / f"seed{seed}",
-                        (first.config, first.options, pretraining_options or {}, None),
-                        facts | dict(evaluate=False),
-                    )
-                    runs.setdefault(run.folder, run)
-                    own["load_from"] = str((run.folder / _end(run.config)).resolve())
-                    changes = [
-                        entry.split(": ", 1) for entry in run.facts["deviations"]
-                    ]
-                    before = [f"{area}: pretraining {text}" for area, text in changes]
-                run = _plan(
-                    row.name,
-                    work_dir / table.id / row.slug / f"seed{seed}",
-                    (row.config, own, options or {}, data_root),
-                    facts | dict(evaluate=True, table=table.id, row=row.name),
-                )
-            except ValueError as error:
-                raise ValueError(f"row '{row.name}': {error}") from None
-            run.facts["deviations"] += before
-            runs[run.folder] = run
-    return list(runs.values())
-
-
-def _end(config: Config) -> str:
-    """Return the name of a training's last checkpoint."""
-    loop = config.train_cfg
-    if "max_iters" in loop:
-        return f"iter_{loop.max_iters}.pth"
-    return f"epoch_{loop.max_epochs}.pth"
-
-
-def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Run:
-    name, own_options, options, data_root = sources
-    own = load_config(name, own_options)
-    if (own.get("auto_scale_lr") or {}).get("base_batch_size"):
-        own.auto_scale_lr.enable = True
-    config = copy.deepcopy(own)
-    if data_root is not None:
-        set_data_root(config, data_root)
-    merge_options(config, options)
-    config.work_dir = str(folder)
-    config.randomness = dict(config.get("randomness") or {}, seed=facts["seed"])
-    batch, base = batch_sizes(config, facts["world_size"])
-    rate = (config.optim_wrapper.get("optimizer") or {}).get("lr")
-    if rate is not None and base and batch and config.auto_scale_lr.get("enable"):
-        rate *= batch / base
-    flat = settings(config, facts["world_size"])
-    content = json.dumps(flat, sort_keys=True, default=repr)
-    given = dict(options) | ({"data_root": data_root} if data_root else {})
-    facts |= dict(
-        config=name,
-        options=dict(own_options),
-        overrides=json.loads(json.dumps(given, default=repr)),
-        settings=hashlib.sha256(content.encode()).hexdigest()[:16],
-        batch_size=batch,
-        base_batch_size=base,
-        learning_rate=rate,
-        deviations=deviations(own, config, facts["world_size"], facts["evaluate"]),
-    )
-    return Run(label, folder, config, facts)
-
-
-def set_data_root(config: Config, root: str) -> None:
-    """Read the data sets from another folder, laid out as the config's own.
-
-    Args:
-        config: Changed in place: the data sets and, where their files are in the same
-            folder, the annotation files of the evaluators.
-        root: The folder in the place of ``data/coco/`` or whatever the config has.
-    """
-    old_roots = set()
-    for split in ("train", "val", "test"):
-        for _, dataset in datasets(config, f"{split}_dataloader"):
-            if dataset.get("data_root"):
-                old_roots.add(dataset.data_root)
-                dataset.data_root = root.rstrip("/") + "/"
-        for _, metric in evaluators(config, f"{split}_evaluator"):
-            file = metric.get("ann_file") or ""
-            for old in old_roots:
-                if Path(file).is_relative_to(old):
-                    metric.ann_file = str(Path(root) / Path(file).relative_to(old))
-
-
 def describe(
     run: Run, launch: Launch, images_per_second: float | None = None
 ) -> list[str]:
@@ -391,9 +147,6 @@ def describe(
     lines += [f"not comparable: {entry}" for entry in facts["deviations"]]
     lines.append(f"command: {shlex.join(_train_command(run, launch))}")
     return lines
-
-
-# ----------------------------------------------------------------------------- running
 
 
 def run_from_command_line(runs: Sequence[Run], launch: Launch) -> int:
@@ -552,30 +305,6 @@ def _alone_in(folder: Path) -> Iterator[None]:
         except (ImportError, OSError):
             pass  # not every system and network folder has locks
         yield
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint to go on from, None if there is none that is whole.
-
-    It is the one that mmengine's ``last_checkpoint`` names; the folder may have been
-    moved. mmengine writes into the file itself, and with ``max_keep_ckpts`` removes an
-    older one before: after a crash the file named may be cut off, empty or gone. Then
-    it is the one of the most steps that is whole.
-    """
-    named = folder / "last_checkpoint"
-    if not named.is_file():
-        return None
-    # What a power failure leaves of a file may be zeros.
-    name = Path(named.read_text(errors="replace").replace("\0", "").strip()).name
-
-    def steps(path: Path) -> int:
-        number = re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem)
-        return int(number[1]) if number else -1
-
-    files = [file for file in folder.glob("*.pth") if steps(file) >= 0]
-    files = [folder / name, *sorted(files, key=steps, reverse=True)]
-    # torch writes the archive's list of contents last.
-    return next((file for file in files if zipfile.is_zipfile(file)), None)
 
 
 def _read_metrics(folder: Path) -> dict[str, float | None] | None:

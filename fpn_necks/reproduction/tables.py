@@ -9,12 +9,15 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
+
+from . import fields
+from .fields import checked, read_record
 
 # Unit of a column -> what a logged number is multiplied by to be in that unit. mmdet
 # and TinyPersonMetric log fractions where papers print per cent.
@@ -29,113 +32,7 @@ UNITS: Mapping[str, float] = {
 }
 DASH = "-"  # the value in the file where the paper prints no number
 
-_T = TypeVar("_T")
-_Read = Callable[[Any, str], Any]  # checks a value; the text is its place, for errors
 _LETTERS = {"α": "alpha", "σ": "sigma", "×": "x", "+": " plus ", "†": " dagger "}
-
-
-def _field(read: _Read, **default: Any) -> Any:
-    """Return a dataclass field with the check that it is read by."""
-    return field(metadata={"read": read}, **default)
-
-
-def _text(pattern: str | None = None, nullable: bool = False) -> _Read:
-    def read(value: Any, place: str) -> str | None:
-        if nullable and value is None:
-            return None
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{place}: {value!r} is no text; quote it if it should be")
-        if value != " ".join(value.split()):
-            raise ValueError(f"{place}: one line without double spaces is needed")
-        if pattern is not None and not re.fullmatch(pattern, value):
-            raise ValueError(f"{place}: '{value}' does not match {pattern}")
-        return value
-
-    return read
-
-
-_CONFIG = _text(r"(mmdet::)?[a-z0-9_+-]+/[a-z0-9_.+-]+(?<!.py)")
-
-
-def _choice(*allowed: str) -> _Read:
-    def read(value: Any, place: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"{place}: {value!r} is not one of {', '.join(allowed)}")
-        return value
-
-    return read
-
-
-def _mapping(value: Any, place: str) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{place}: names and values are needed, not {value!r}")
-    return value
-
-
-def _options(value: Any, place: str) -> dict[str, Any]:
-    for key in _mapping(value, place):
-        if not isinstance(key, str) or not re.fullmatch(r"\w+(\.\w+)*", key):
-            raise ValueError(f"{place}: {key!r} is no dotted key of a config")
-    return value
-
-
-def _names(value: Any, place: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"{place}: a list is needed, not {value!r}")
-    return tuple(value)
-
-
-def _each(cls: Callable[[], type], key: str, slug: Callable[[str], str] = str) -> _Read:
-    """Return the reader of a list of records whose ``key`` differs."""
-
-    def read(items: Any, place: str) -> tuple[Any, ...]:
-        if not isinstance(items, list) or not items:
-            raise ValueError(f"{place}: a list with entries is needed, not {items!r}")
-        owner, _, word = place.rstrip("s'").rpartition(", field '")
-        seen: set[str] = set()
-        found = []
-        for number, item in enumerate(items, 1):
-            at = f"{owner}, {word} {number}"
-            name = _text()(_take(item, key, at), f"{at}, field '{key}'")
-            if not slug(name):
-                raise ValueError(f"{at}, field '{key}': needs a letter or digit")
-            if slug(name) in seen:
-                raise ValueError(f"{place}: two have the {key} '{slug(name)}'")
-            seen.add(slug(name))
-            at = at if word == "metric" else f"{owner}, {word} '{name}'"
-            found.append(_record(cls(), item, at))
-        return tuple(found)
-
-    return read
-
-
-def _take(content: Any, key: str, place: str) -> Any:
-    if not isinstance(content, dict):
-        raise ValueError(f"{place}: fields are needed, not {content!r}")
-    if key not in content:
-        raise ValueError(f"{place}, field '{key}': is missing")
-    return content[key]
-
-
-def _record(cls: type[_T], content: Any, place: str) -> _T:
-    """Make a dataclass of a mapping, each field read as its declaration says."""
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    if not isinstance(content, dict):
-        raise ValueError(f"{place}: fields are needed, not {content!r}")
-    for key in content:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"{place}, field '{key}': is unknown{hint}")
-    values = {}
-    for key, f in known.items():
-        optional = f.default is not MISSING or f.default_factory is not MISSING
-        if key in content or not optional:
-            value = _take(content, key, place)
-            values[key] = f.metadata["read"](value, f"{place}, field '{key}'")
-    record = cls(**values)
-    check = getattr(record, "_checked", None)
-    return check(place, content) if check else record
 
 
 def slug_of(name: str) -> str:
@@ -163,10 +60,10 @@ class Metric:
         better: Whether the ``higher`` or the ``lower`` number is the better one.
     """
 
-    name: str = _field(_text(r"\w+"))
-    unit: str = _field(_choice(*UNITS))
-    log: str | None = _field(_text(r"\w+/[\w@.]+", nullable=True))
-    better: Literal["higher", "lower"] = _field(_choice("higher", "lower"))
+    name: str = checked(fields.text(r"\w+"))
+    unit: str = checked(fields.choice(*UNITS))
+    log: str | None = checked(fields.text(r"\w+/[\w@.]+", nullable=True))
+    better: Literal["higher", "lower"] = checked(fields.choice("higher", "lower"))
 
     @property
     def scale(self) -> float:
@@ -184,9 +81,9 @@ class Pretraining:
         options: As ``Row.options``.
     """
 
-    config: str = _field(_CONFIG)
-    checkpoint: str = _field(_text(r"\w+\.pth"))
-    options: Mapping[str, Any] = _field(_options, default_factory=dict)
+    config: str = checked(fields.CONFIG)
+    checkpoint: str = checked(fields.text(r"\w+\.pth"))
+    options: Mapping[str, Any] = checked(fields.options, default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,22 +113,22 @@ class Row:
             ``scattered`` where the conversion to text tore them apart.
     """
 
-    name: str = _field(_text())
-    method: str = _field(_text(r"[a-z0-9]+(-[a-z0-9]+)*"))
-    detector: str | None = _field(_text(nullable=True))
-    backbone: str | None = _field(_text(nullable=True))
-    schedule: str | None = _field(_text(nullable=True))
-    values: Mapping[str, float | None] = _field(_mapping)
-    illegible: tuple[str, ...] = _field(_names, default=())
-    config: str | None = _field(_CONFIG, default=None)
-    options: Mapping[str, Any] = _field(_options, default_factory=dict)
-    pretraining: Pretraining | None = _field(  # noqa: RUF009
-        lambda value, place: _record(Pretraining, value, place), default=None
+    name: str = checked(fields.text())
+    method: str = checked(fields.text(r"[a-z0-9]+(-[a-z0-9]+)*"))
+    detector: str | None = checked(fields.text(nullable=True))
+    backbone: str | None = checked(fields.text(nullable=True))
+    schedule: str | None = checked(fields.text(nullable=True))
+    values: Mapping[str, float | None] = checked(fields.mapping)
+    illegible: tuple[str, ...] = checked(fields.names, default=())
+    config: str | None = checked(fields.CONFIG, default=None)
+    options: Mapping[str, Any] = checked(fields.options, default_factory=dict)
+    pretraining: Pretraining | None = checked(  # noqa: RUF009
+        lambda value, place: read_record(Pretraining, value, place), default=None
     )
-    quoted: str | None = _field(_text(), default=None)
-    reason: str | None = _field(_text(), default=None)
-    note: str | None = _field(_text(), default=None)
-    layout: str = _field(_choice("line", "scattered"), default="line")
+    quoted: str | None = checked(fields.text(), default=None)
+    reason: str | None = checked(fields.text(), default=None)
+    note: str | None = checked(fields.text(), default=None)
+    layout: str = checked(fields.choice("line", "scattered"), default="line")
 
     @property
     def kind(self) -> Literal["trainable", "quoted", "untrainable"]:
@@ -288,13 +185,13 @@ class Table:
         note: What concerns all rows.
     """
 
-    id: str = _field(_text(r"[a-z0-9]+(-[a-z0-9.]+)+"))
-    title: str = _field(_text())
-    dataset: str = _field(_text(r"[a-z0-9-]+"))
-    metrics: tuple[Metric, ...] = _field(_each(lambda: Metric, "name"))
+    id: str = checked(fields.text(r"[a-z0-9]+(-[a-z0-9.]+)+"))
+    title: str = checked(fields.text())
+    dataset: str = checked(fields.text(r"[a-z0-9-]+"))
+    metrics: tuple[Metric, ...] = checked(fields.records(lambda: Metric, "name"))
     # The slug is the row's folder, so that two names of one slug would share results.
-    rows: tuple[Row, ...] = _field(_each(lambda: Row, "name", slug_of))
-    note: str | None = _field(_text(), default=None)
+    rows: tuple[Row, ...] = checked(fields.records(lambda: Row, "name", slug_of))
+    note: str | None = checked(fields.text(), default=None)
 
     def _checked(self, place: str, _: object) -> Table:
         names = [metric.name for metric in self.metrics]
@@ -309,7 +206,9 @@ class Table:
                     f"{at}: not a metric of the table: {', '.join(unknown)}"
                 )
             for name in row.illegible:
-                _choice(*names)(name, f"{place}, row '{row.name}', field 'illegible'")
+                fields.choice(*names)(
+                    name, f"{place}, row '{row.name}', field 'illegible'"
+                )
         return self
 
     def find_row(self, name: str) -> Row:
@@ -341,11 +240,11 @@ class Paper:
         arxiv: Its number there; None if it has none.
     """
 
-    paper: str = _field(_text())
-    title: str = _field(_text())
-    text: str = _field(_text(r"[a-z0-9-]+\.txt"))
-    tables: tuple[Table, ...] = _field(_each(lambda: Table, "id"))
-    arxiv: str | None = _field(_text(r"\d{4}\.\d{4,5}"), default=None)
+    paper: str = checked(fields.text())
+    title: str = checked(fields.text())
+    text: str = checked(fields.text(r"[a-z0-9-]+\.txt"))
+    tables: tuple[Table, ...] = checked(fields.records(lambda: Table, "id"))
+    arxiv: str | None = checked(fields.text(r"\d{4}\.\d{4,5}"), default=None)
 
     @property
     def name(self) -> str:
@@ -374,10 +273,12 @@ def load_papers(folder: Path | None = None) -> list[Paper]:
     places: dict[str, str] = {}
     for file in files:
         try:
-            content = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
+            content = yaml.load(
+                file.read_text(encoding="utf-8"), Loader=fields.StrictLoader
+            )
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{file.name}: no valid YAML: {error}") from error
-        papers.append(_record(Paper, content, file.name))
+        papers.append(read_record(Paper, content, file.name))
         for table in papers[-1].tables:
             if places.setdefault(table.id, file.name) != file.name:
                 raise ValueError(
@@ -404,23 +305,3 @@ def find_table(table_id: str, folder: Path | None = None) -> Table:
     similar = difflib.get_close_matches(table_id, tables, n=3, cutoff=0.5)
     known = f"did you mean {', '.join(similar)}?" if similar else ", ".join(tables)
     raise ValueError(f"there is no table '{table_id}': {known}")
-
-
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader, which takes the last of two equal keys, made to refuse.
-
-    The one in C, if PyYAML was built with it, reads the shipped tables 5 times as fast.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # <<, which may be overridden
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +10,13 @@ from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor, nn
 
-from fpn_necks.layers import check_channels, check_maps
+from fpn_necks.layers import (
+    check_bool,
+    check_int,
+    check_list,
+    check_maps,
+    check_number,
+)
 
 # Samples per cell and direction in AugFPN's released configs. mmcv's own default, 0,
 # takes as many as the RoI has cells: thousands for a large RoI on the finest level.
@@ -53,10 +57,8 @@ class LegacyRoIAlign(RoIAlign):
         sampling_ratio: int = SAMPLING_RATIO,
         inclusive: bool = True,
     ) -> None:
-        if not isinstance(inclusive, bool):
-            raise TypeError(f"inclusive must be True or False, got {inclusive!r}")
         super().__init__(output_size, spatial_scale, sampling_ratio)
-        self.inclusive = inclusive
+        self.inclusive = check_bool("inclusive", inclusive)
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """Pool ``(N, C, H, W)`` at ``(K, 5)`` RoIs to ``(K, C, *output_size)``."""
@@ -98,26 +100,16 @@ class AllLevelPooling(BaseRoIExtractor):
         featmap_strides: Sequence[int],
         init_cfg: InitSettings = None,
     ) -> None:
-        check_channels("out_channels", out_channels)
-        if isinstance(featmap_strides, str) or not isinstance(
-            featmap_strides, Sequence
-        ):
-            raise TypeError(f"featmap_strides must be a list, got {featmap_strides!r}")
+        check_int("out_channels", out_channels)
+        strides = check_list("featmap_strides", featmap_strides)
+        for stride in strides:
+            check_number("featmap_strides", stride, above=0)
         if len(featmap_strides) < self.min_levels:
             raise ValueError(
                 f"featmap_strides must name at least {self.min_levels} levels to take "
                 f"features from, got {featmap_strides!r}"
             )
-        for stride in featmap_strides:
-            if isinstance(stride, bool) or not isinstance(stride, numbers.Real):
-                raise TypeError(
-                    f"featmap_strides must hold numbers, got {featmap_strides!r}"
-                )
-            if not 0 < stride < math.inf:
-                raise ValueError(
-                    f"featmap_strides must be above 0, got {featmap_strides!r}"
-                )
-        super().__init__(roi_layer, out_channels, list(featmap_strides), init_cfg)
+        super().__init__(roi_layer, out_channels, strides, init_cfg)
 
     def build_roi_layers(
         self, layer_cfg: Mapping[str, Any], featmap_strides: list[int]
@@ -140,15 +132,10 @@ class AllLevelPooling(BaseRoIExtractor):
         try:
             layers = super().build_roi_layers(settings, featmap_strides)
             for layer in layers:
-                check_channels("output_size", layer.output_size[0])
-                check_channels("output_size", layer.output_size[1])
-                ratio = getattr(layer, "sampling_ratio", 0)
-                if ratio < 0:
-                    raise ValueError(f"sampling_ratio must be at least 0, got {ratio}")
-                if not isinstance(getattr(layer, "aligned", True), bool):
-                    raise TypeError(
-                        f"aligned must be True or False, got {layer.aligned!r}"
-                    )
+                check_int("output_size", layer.output_size[0])
+                check_int("output_size", layer.output_size[1])
+                check_int("sampling_ratio", getattr(layer, "sampling_ratio", 0), 0)
+                check_bool("aligned", getattr(layer, "aligned", True))
         except (
             ArithmeticError,
             AssertionError,

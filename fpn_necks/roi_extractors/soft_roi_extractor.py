@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from fpn_necks.layers import (
     AdaptiveChannelFusion,
     AdaptiveSpatialFusion,
+    MaxFusion,
     SumFusion,
+    check_bool,
+    check_choice,
+    recompute,
 )
 
 from .all_level_pooling import AllLevelPooling, InitSettings
 
 FUSIONS = ("asf", "acf", "sum", "max")
 XAVIER_UNIFORM = dict(type="Xavier", layer="Conv2d", distribution="uniform")
-
-
-class MaxFusion(nn.Module):
-    """The elementwise maximum of maps of one size."""
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return ``(N, C, H, W)``."""
-        return functools.reduce(torch.maximum, maps)
 
 
 @MODELS.register_module()
@@ -81,10 +75,8 @@ class SoftRoIExtractor(AllLevelPooling):
         init_cfg: InitSettings = XAVIER_UNIFORM,
         with_cp: bool = False,
     ) -> None:
-        if not isinstance(with_cp, bool):
-            raise TypeError(f"with_cp must be True or False, got {with_cp!r}")
-        if fusion not in FUSIONS:
-            raise ValueError(f"fusion must be one of {FUSIONS}, got {fusion!r}")
+        check_bool("with_cp", with_cp)
+        check_choice("fusion", fusion, FUSIONS)
         super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
         self.with_cp = with_cp
         self.fusion: nn.Module
@@ -115,9 +107,7 @@ class SoftRoIExtractor(AllLevelPooling):
             ValueError: the number of maps differs from ``featmap_strides``.
         """
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(
-                self._extract, feats, rois, roi_scale_factor, use_reentrant=False
-            )
+            return recompute(self, self._extract, feats, rois, roi_scale_factor)
         return self._extract(feats, rois, roi_scale_factor)
 
     def _extract(

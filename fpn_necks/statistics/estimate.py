@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
+from tqdm import tqdm
 
 from fpn_necks.io import save_figure
 from fpn_necks.layers import StatisticFusionFactor
+from fpn_necks.layers.arguments import check_choice
 
 from .annotation_boxes import build_dataset, read_boxes
 from .level_counts import count_best_levels, count_regress_range_levels
@@ -47,11 +50,12 @@ class FusionFactorEstimate:
     def table(self) -> str:
         """Return counts, shares and factors as a text table."""
         total = max(1, sum(self.counts))
-        lines = [f"{self.count}: {self.num_images} images, {self.num_boxes} boxes"]
-        lines.append(f"{'level':>6} {'count':>12} {'share':>8}   fusion factor")
-        for i, (name, count) in enumerate(
-            zip(self.level_names, self.counts, strict=True)
-        ):
+        lines = [
+            f"{self.count}: {self.num_images} images, {self.num_boxes} boxes",
+            f"{'level':>6} {'count':>12} {'share':>8}   fusion factor",
+        ]
+        levels = zip(self.level_names, self.counts, strict=True)
+        for i, (name, count) in enumerate(levels):
             line = f"{name:>6} {count:>12} {count / total:>8.2%}"
             if i < len(self.factors):
                 upper = self.level_names[i + 1]
@@ -69,11 +73,9 @@ class FusionFactorEstimate:
 
     def draw(self, path: str | Path) -> None:
         """Write a bar picture of the counts per level."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         bars = axes.bar(self.level_names, self.counts, color="#4477aa")
         axes.bar_label(bars, [f"{count:,}" for count in self.counts], padding=2)
@@ -111,7 +113,7 @@ def estimate_from_config(
             unknown, or the detector has no pyramid, neither anchors nor ranges, or for
             ``'positives'`` an assigner that needs more than anchors and boxes.
     """
-    _check_count(count)
+    check_choice("count", count, COUNTS)
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
 
@@ -144,7 +146,7 @@ def estimate(
     Raises:
         ValueError: see ``estimate_from_config``.
     """
-    _check_count(count)
+    check_choice("count", count, COUNTS)
     model = find_detector(model)
     head = _find_head(model)
     has_anchors = hasattr(head.prior_generator, "base_anchors")
@@ -169,7 +171,7 @@ def estimate(
         elif count == "positives":
             label = "Positive anchors"
             counts = count_positive_anchors(
-                _with_progress(annotations.boxes, progress),
+                tqdm(annotations.boxes, "assigning anchors", disable=not progress),
                 annotations.shapes,
                 head.prior_generator,
                 head.assigner,
@@ -208,7 +210,7 @@ def count_connections(model: Any) -> int:
     )
 
 
-def find_detector(model: torch.nn.Module) -> torch.nn.Module:
+def find_detector(model: nn.Module) -> nn.Module:
     """Return the detector in a model whose dense head decides an object's level.
 
     It is the model itself, or what a wrapper holds, such as the student of mmdet's
@@ -226,7 +228,7 @@ def find_detector(model: torch.nn.Module) -> torch.nn.Module:
     )
 
 
-def _find_head(detector: torch.nn.Module) -> Any:
+def _find_head(detector: nn.Module) -> Any:
     for name in ("rpn_head", "bbox_head"):
         head = getattr(detector, name, None)
         generator = getattr(head, "prior_generator", None)
@@ -237,17 +239,5 @@ def _find_head(detector: torch.nn.Module) -> Any:
     return None
 
 
-def _check_count(count: str) -> None:
-    if count not in COUNTS:
-        raise ValueError(f"count must be one of {COUNTS}, got {count!r}")
-
-
 def _log2(stride: Any) -> int:
-    side = stride[0] if isinstance(stride, tuple | list) else stride
-    return round(float(torch.log2(torch.tensor(float(side)))))
-
-
-def _with_progress(boxes: list[torch.Tensor], progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(boxes, desc="assigning anchors", unit="image", disable=not progress)
+    return round(math.log2(stride[0] if isinstance(stride, tuple | list) else stride))

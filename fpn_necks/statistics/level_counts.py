@@ -45,7 +45,7 @@ def count_best_levels(
         int64 counts, one per level of the generator.
 
     Raises:
-        TypeError: ``anchor_generator`` has no anchors, or boxes are no tensors.
+        TypeError: ``anchor_generator`` has no anchors.
         ValueError: lengths or shapes do not fit, or a box is not finite.
     """
     per_image = best_anchors(boxes, image_shapes, anchor_generator)
@@ -88,14 +88,8 @@ def best_anchors(
         per image ``(n, 2)`` int64: the level, and the anchor's place on it, as
         ``grid_priors`` of the generator lists them.
     """
-    check_anchor_generator(anchor_generator)
     flat, shapes, sizes = _flatten(boxes, image_shapes)
-    levels = [
-        (anchors.double().numpy(), tuple(map(float, stride)))
-        for anchors, stride in zip(
-            anchor_generator.base_anchors, anchor_generator.strides, strict=True
-        )
-    ]
+    levels = base_anchors(anchor_generator)
     result = np.full((len(flat), 2), -1, dtype=np.int64)
     # numpy, because torch starts its threads for arrays of this size and then waits for
     # them: many times slower than the work itself when the processor is shared.
@@ -196,13 +190,24 @@ def _nearest_overlap(
     return np.maximum(before, after), np.where(is_first, first, second)
 
 
-def check_anchor_generator(anchor_generator: Any) -> None:
-    """Raise a TypeError if the generator has no anchors."""
+def base_anchors(
+    anchor_generator: Any,
+) -> list[tuple[np.ndarray, tuple[float, float]]]:
+    """Return the anchors at the first cell ``(A, 4)`` and the stride of each level.
+
+    Raises:
+        TypeError: the generator has no anchors.
+    """
     if not hasattr(anchor_generator, "base_anchors"):
         raise TypeError(
             "anchor_generator must be an mmdet AnchorGenerator, got "
             f"{type(anchor_generator).__name__}, which has no anchors"
         )
+    levels = zip(anchor_generator.base_anchors, anchor_generator.strides, strict=True)
+    return [
+        (anchors.double().numpy(), tuple(map(float, stride)))
+        for anchors, stride in levels
+    ]
 
 
 def _flatten(
@@ -215,17 +220,14 @@ def _flatten(
             f"and {len(image_shapes)}"
         )
     for i, image_boxes in enumerate(boxes):
-        if not isinstance(image_boxes, Tensor):
-            raise TypeError(f"boxes[{i}] must be a tensor, got {type(image_boxes)}")
-        if image_boxes.dim() != 2 or image_boxes.shape[1] != 4:
-            raise ValueError(
-                f"boxes[{i}] must have shape (n, 4), got {tuple(image_boxes.shape)}"
-            )
-    sizes = [len(image_boxes) for image_boxes in boxes]
+        shape = getattr(image_boxes, "shape", ())
+        if len(shape) != 2 or shape[1] != 4:
+            raise ValueError(f"boxes[{i}] must be a tensor (n, 4), got {image_boxes!r}")
     shapes = np.array(image_shapes, dtype=np.float64).reshape(-1, 2)
-    if (shapes <= 0).any():
-        raise ValueError("image_shapes must be positive (height, width) pairs")
     flat = torch.cat([torch.zeros(0, 4), *boxes]).double().numpy()
-    if not np.isfinite(flat).all():
-        raise ValueError("boxes must be finite, got NaN or infinity")
+    if (shapes <= 0).any() or not np.isfinite(flat).all():
+        raise ValueError(
+            "boxes must be finite, and image_shapes (height, width) above 0"
+        )
+    sizes = [len(image_boxes) for image_boxes in boxes]
     return flat, shapes.repeat(sizes, axis=0), sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .level_counts import check_anchor_generator, nearest_ious
+from .level_counts import base_anchors, nearest_ious
 
 # Wide enough for the rounding of mmdet's float32 overlaps.
 IOU_MARGIN = 1e-4
@@ -47,7 +48,7 @@ def count_positive_anchors(
     from mmdet.models.task_modules.prior_generators import anchor_inside_flags
     from mmengine.structures import InstanceData
 
-    check_anchor_generator(anchor_generator)
+    levels = base_anchors(anchor_generator)
     _check_type(assigner)
     counts = torch.zeros(anchor_generator.num_levels, dtype=torch.int64)
     few = type(assigner) is MaxIoUAssigner and allowed_border < 0
@@ -59,41 +60,32 @@ def count_positive_anchors(
         anchors, level_of = anchors_of(shape)
         if few:
             threshold = assigner.pos_iou_thr
-            chosen = candidates(image_boxes, shape, anchor_generator, threshold)
+            chosen = candidates(image_boxes, shape, levels, threshold)
         else:
             everywhere = torch.ones(len(anchors)).bool()
             chosen = anchor_inside_flags(anchors, everywhere, shape, allowed_border)
         truths = InstanceData(
             bboxes=image_boxes.float(), labels=torch.zeros(len(image_boxes)).long()
         )
-        priors, levels = InstanceData(priors=anchors[chosen]), level_of[chosen]
+        priors, places = InstanceData(priors=anchors[chosen]), level_of[chosen]
         if isinstance(assigner, ATSSAssigner):
-            per_level = torch.bincount(levels, minlength=len(counts)).tolist()
+            per_level = torch.bincount(places, minlength=len(counts)).tolist()
             assigned = assigner.assign(priors, per_level, truths)
         else:
             assigned = assigner.assign(priors, truths)
-        counts += torch.bincount(levels[assigned.gt_inds > 0], minlength=len(counts))
+        counts += torch.bincount(places[assigned.gt_inds > 0], minlength=len(counts))
     return counts
 
 
 def check_assigner(head: Any) -> None:
-    """Raise unless the positive anchors of a dense head can be counted.
-
-    Raises:
-        ValueError: it has no anchors, or an assigner that needs the network.
-    """
+    """Raise a ValueError unless the positive anchors of a dense head can be counted."""
     name = type(head).__name__
     if not hasattr(head.prior_generator, "base_anchors"):
         raise ValueError(
             f"count='positives' needs an anchor-based head, {name} has no anchors; use "
             "count='released'"
         )
-    if getattr(head, "assigner", None) is None:
-        raise ValueError(
-            f"count='positives' needs a head with an assigner, {name} has none; use "
-            "count='released'"
-        )
-    _check_type(head.assigner)
+    _check_type(getattr(head, "assigner", None))
 
 
 def _check_type(assigner: Any) -> None:
@@ -113,7 +105,7 @@ def _check_type(assigner: Any) -> None:
 def candidates(
     boxes: Tensor,
     shape: tuple[int, int],
-    anchor_generator: Any,
+    levels: Sequence[tuple[np.ndarray, tuple[float, float]]],
     threshold: float,
 ) -> Tensor:
     """Find the anchors of one image that ``MaxIoUAssigner`` may make positive.
@@ -125,7 +117,7 @@ def candidates(
     Args:
         boxes: ``(n, 4)``, (x1, y1, x2, y2) in pixels.
         shape: padded (height, width) of the image.
-        anchor_generator: an mmdet ``AnchorGenerator``.
+        levels: of ``base_anchors``.
         threshold: lowest IoU of a positive anchor, above 0.
 
     Returns:
@@ -133,12 +125,6 @@ def candidates(
     """
     columns = boxes.double().numpy().T
     sides = np.repeat(np.array(shape, dtype=np.float64)[:, None], len(boxes), axis=1)
-    levels = [
-        (anchors.double().numpy(), tuple(map(float, stride)))
-        for anchors, stride in zip(
-            anchor_generator.base_anchors, anchor_generator.strides, strict=True
-        )
-    ]
     ious = [
         np.stack([x for x, _ in nearest_ious(columns, sides, anchors, stride)])
         for anchors, stride in levels
@@ -146,11 +132,7 @@ def candidates(
     best = np.concatenate(ious).max(0)
     if (best <= 0).any():
         # With a minimum IoU of 0, mmdet gives a box without overlap every anchor.
-        grids = [_grid_size(shape, stride) for _, stride in levels]
-        sizes = [
-            rows * columns * len(anchors)
-            for (rows, columns), (anchors, _) in zip(grids, levels, strict=True)
-        ]
+        sizes = [math.prod(_grid_size(shape, x)) * len(a) for a, x in levels]
         return torch.arange(sum(sizes))
     found = [np.zeros(0, dtype=np.int64)]
     offset = 0

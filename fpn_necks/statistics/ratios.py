@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from fpn_necks.layers.arguments import check_int
+
 RELEASED_LIMITS = (0.2, 2.0)
 """The range to which the code released with the paper clamps α."""
 
@@ -37,8 +39,7 @@ def fusion_factors(
             negative, or no level has any object.
     """
     counts = [int(count) for count in counts]
-    if num_connections < 0:
-        raise ValueError(f"num_connections must be at least 0, got {num_connections}")
+    check_int("num_connections", num_connections, minimum=0)
     if len(counts) < num_connections + 1:
         raise ValueError(
             f"counts must have at least {num_connections + 1} levels for "

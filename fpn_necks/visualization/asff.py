@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
 from torch import nn
 
+from fpn_necks.hooks.recording import find_modules, level_numbers
+from fpn_necks.hooks.weights import record_asff_weights
 from fpn_necks.necks.asff import ASFF
 
 from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
-from .recording import find_modules, level_numbers
 from .views import View, run
-from .weights import record_asff_weights
 
 
 def collect_asff_weights(
@@ -33,7 +33,6 @@ def collect_asff_weights(
     rows = []
     for path, maps in found.items():
         numbers = level_numbers(view.padded, [tuple(x.shape[-2:]) for x in maps])
-        where = "" if len(found) == 1 else f"\n{path}"
         order = sorted(range(len(numbers)), key=numbers.__getitem__)
         for target in order:
             heat_maps = []
@@ -42,14 +41,13 @@ def collect_asff_weights(
                 title = f"from P{numbers[source]}: mean {x.mean():.2f}"
                 level = f"p{numbers[target]}"
                 heat_maps.append(HeatMap(level, numbers[source], title, x))
-            label = f"fused P{numbers[target]}{where}"
+            label = f"fused P{numbers[target]}"
+            label += "" if len(found) == 1 else f"\n{path}"
             rows.append(HeatRow(label, "weight", view, tuple(heat_maps), (0.0, 1.0)))
     return choose_levels(rows, levels)
 
 
-def draw_asff_weights(
-    entries: Sequence[tuple[str, Sequence[HeatRow]]], path: str | Path
-) -> None:
-    """Write a picture of the rows of `collect_asff_weights`."""
-    title = "how much each fused level takes from each level (ASFF)"
-    draw_heat_rows(entries, path, title)
+draw_asff_weights = partial(
+    draw_heat_rows, title="how much each fused level takes from each level (ASFF)"
+)
+"""Write a picture of what `collect_asff_weights` returned for some detectors."""

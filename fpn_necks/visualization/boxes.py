@@ -119,21 +119,25 @@ def _draw_box(
 def show_frames(
     axes: Axes,
     boxes: np.ndarray,
-    colour: str,
+    colours: str | np.ndarray,
     style: str = "-",
     scores: np.ndarray | None = None,
+    margin: float = 1.0,
 ) -> None:
     """Add frames around boxes to a figure, which stay sharp in any size of it.
 
     Args:
         axes: with the image.
         boxes: `(n, 4)` as x1, y1, x2, y2 in pixels.
-        colour: of matplotlib.
+        colours: of matplotlib, or `(n, 4)` RGBA.
         style: of the line, of matplotlib.
         scores: `(n,)`, written above the frames.
+        margin: between box and frame, in pixels.
     """
     for i, (x1, y1, x2, y2) in enumerate(boxes):
-        corner, size = (x1 - 1.5, y1 - 1.5), (x2 - x1 + 2, y2 - y1 + 2)
+        colour = colours if isinstance(colours, str) else colours[i]
+        corner = x1 - margin - 0.5, y1 - margin - 0.5
+        size = x2 - x1 + 2 * margin, y2 - y1 + 2 * margin
         frame = dict(edgecolor=colour, linewidth=1.3, linestyle=style)
         axes.add_patch(Rectangle(corner, *size, fill=False, **frame))
         if scores is not None:

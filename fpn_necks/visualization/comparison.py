@@ -6,20 +6,20 @@ Any detector's result file (COCO results format, as mmdet's ``CocoMetric`` write
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.lines import Line2D
 from torchvision.ops import box_iou
 
+from fpn_necks.coco_files import annotations_by_image, is_ignored, read_coco, read_json
 from fpn_necks.detectors import read_image
 from fpn_necks.io import image_path
+from fpn_necks.layers.arguments import check_int
 
 from .boxes import show_frames, to_8_bits
 from .figures import new_figure, save
@@ -28,8 +28,6 @@ TRUTH_COLOUR = "#ffd92f"
 FOUND_COLOUR = "#33dd55"
 FALSE_COLOUR = "#ff3344"
 IGNORED_COLOUR = "#c8d0d8"
-# TinyPerson's evaluation ignores these boxes.
-IGNORED_FIELDS = ("ignore", "uncertain", "iscrowd")
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,6 @@ class DetectionSample:
     ignored: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
 
-def _corners(boxes: Sequence[Sequence[float]]) -> np.ndarray:
-    """Turn x, y, width, height rows into `(n, 4)` x1, y1, x2, y2."""
-    array = np.asarray(boxes, dtype=float).reshape(-1, 4)
-    return np.concatenate([array[:, :2], array[:, :2] + array[:, 2:]], axis=1)
-
-
-def _is_ignored(annotation: dict) -> bool:
-    return any(annotation.get(name) for name in IGNORED_FIELDS)
-
-
 def load_samples(
     annotation_file: str | Path,
     results_file: str | Path,
@@ -72,106 +60,46 @@ def load_samples(
     """Read images spread evenly over a set, with truth and detections.
 
     Args:
-        annotation_file: COCO json of the set; boxes with ``ignore``, ``uncertain`` or
-            ``iscrowd`` are the samples' ignored ones.
+        annotation_file: COCO json of the set; crowds and boxes with a field that
+            TinyPerson's evaluation ignores are the samples' ignored ones.
         results_file: COCO results json: image_id, bbox (x, y, width, height), score.
         image_dir: Folder that the file names of the set start from.
         count: Number of images; fewer if the set is smaller.
         score_threshold: Detections below this score are left out.
 
     Raises:
-        ValueError: `count` is below 1, a file is no JSON, or a file name leads out of
-            `image_dir`.
+        ValueError: `count` is below 1, a file is not what it should be, or a file name
+            leads out of `image_dir`.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    coco, results = _read_json(annotation_file), _read_json(results_file)
-    truth: dict[int, list] = defaultdict(list)
-    ignored: dict[int, list] = defaultdict(list)
-    for annotation in coco["annotations"]:
-        boxes = ignored if _is_ignored(annotation) else truth
-        boxes[annotation["image_id"]].append(annotation["bbox"])
+    check_int("count", count)
     found: dict[int, list] = defaultdict(list)
-    for result in sorted(results, key=lambda r: -r["score"]):
+    for result in sorted(read_json(results_file), key=lambda r: -r["score"]):
         if result["score"] >= score_threshold:
             found[result["image_id"]].append(result)
+    coco = read_coco(annotation_file, sized=False)
+    annotations = annotations_by_image(coco)
     images = coco["images"]
     chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round()
     samples = []
     for image in (images[int(index)] for index in chosen):
+        of_image = annotations.get(image["id"], [])
         detections = found[image["id"]]
         samples.append(
             DetectionSample(
                 image_path=image_path(image_dir, image["file_name"]),
-                truth=_corners(truth[image["id"]]),
-                detections=_corners([d["bbox"] for d in detections]),
-                scores=np.array([d["score"] for d in detections], dtype=float),
-                ignored=_corners(ignored[image["id"]]),
+                truth=_corners([x for x in of_image if not is_ignored(x)]),
+                detections=_corners(detections),
+                scores=np.array([x["score"] for x in detections], dtype=float),
+                ignored=_corners([x for x in of_image if is_ignored(x)]),
             )
         )
     return samples
 
 
-def _read_json(path: str | Path) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-
-
-def lie_in_ignored(
-    detections: np.ndarray, ignored: np.ndarray, least_share: float = 0.5
-) -> np.ndarray:
-    """Say which detections an ignored box covers for the most part.
-
-    Args:
-        detections: `(m, 4)` boxes as x1, y1, x2, y2 in pixels.
-        ignored: `(k, 4)` boxes alike.
-        least_share: Least share of a detection's area in one ignored box.
-
-    Returns:
-        `(m,)` bool.
-
-    Example:
-        >>> found = np.array([[0.0, 0, 4, 4], [8, 0, 12, 4]])
-        >>> lie_in_ignored(found, np.array([[0.0, 0, 9, 9]]))
-        array([ True, False])
-    """
-    low = np.maximum(detections[:, None, :2], ignored[None, :, :2])
-    high = np.minimum(detections[:, None, 2:], ignored[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=-1)
-    areas = np.prod(detections[:, 2:] - detections[:, :2], axis=-1)
-    return (common >= least_share * np.maximum(areas, 1e-9)[:, None]).any(axis=1)
-
-
-def match_boxes(
-    detections: np.ndarray, truth: np.ndarray, iou_threshold: float = 0.5
-) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections, by falling score, each to the best free true box.
-
-    Args:
-        detections: `(m, 4)` boxes as x1, y1, x2, y2 in pixels, by falling score.
-        truth: `(n, 4)` boxes alike.
-        iou_threshold: Least IoU of a match.
-
-    Returns:
-        `(m,)` bool, which detections are right, and `(n,)` bool, which true boxes
-        were found.
-
-    Example:
-        >>> box = np.array([[0.0, 0, 10, 10]])
-        >>> match_boxes(np.repeat(box, 2, 0), box)
-        (array([ True, False]), array([ True]))
-    """
-    right = np.zeros(len(detections), dtype=bool)
-    found = np.zeros(len(truth), dtype=bool)
-    overlaps = box_iou(*map(torch.from_numpy, (detections, truth))).numpy()
-    for index in range(len(detections)):
-        candidates = np.where(found, -1.0, overlaps[index])
-        if len(candidates) and candidates.max() >= iou_threshold:
-            right[index] = True
-            found[candidates.argmax()] = True
-    return right, found
+def _corners(entries: Sequence[dict]) -> np.ndarray:
+    """Return the boxes of COCO entries as `(n, 4)` x1, y1, x2, y2."""
+    boxes = np.array([x["bbox"] for x in entries], dtype=float).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def draw_samples(
@@ -244,3 +172,32 @@ def draw_samples(
         labelcolor="white",
     )
     save(figure, path)
+
+
+def match_boxes(
+    detections: np.ndarray, truth: np.ndarray, iou_threshold: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match detections, by falling score, each to the best free true box.
+
+    Returns:
+        `(m,)` bool, which detections are right, and `(n,)` bool, which true boxes
+        were found.
+    """
+    right = np.zeros(len(detections), dtype=bool)
+    found = np.zeros(len(truth), dtype=bool)
+    overlaps = box_iou(*map(torch.from_numpy, (detections, truth))).numpy()
+    for index in range(len(detections)):
+        candidates = np.where(found, -1.0, overlaps[index])
+        if len(candidates) and candidates.max() >= iou_threshold:
+            right[index] = True
+            found[candidates.argmax()] = True
+    return right, found
+
+
+def lie_in_ignored(detections: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """Say which detections lie in one ignored box with half of their area or more."""
+    low = np.maximum(detections[:, None, :2], ignored[None, :, :2])
+    high = np.minimum(detections[:, None, 2:], ignored[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=-1)
+    areas = np.prod(detections[:, 2:] - detections[:, :2], axis=-1)
+    return (common >= 0.5 * np.maximum(areas, 1e-9)[:, None]).any(axis=1)

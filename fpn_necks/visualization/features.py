@@ -5,17 +5,18 @@ As DRFPN's Fig. 1 and Fig. 5 of "You Should Look at All Objects" show them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from fpn_necks.auxiliary.features import LATERALS, find_levels, record_features
+from fpn_necks.hooks.recording import level_number, level_numbers, observe
 
 from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
-from .recording import level_number, level_numbers, observe
 from .views import View, run
 
 
@@ -34,11 +35,9 @@ def collect_features(
     backbone, neck = getattr(model, "backbone", None), getattr(model, "neck", None)
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"a {type(model).__name__} has no backbone to look at")
-    is_list = isinstance(neck, nn.Sequential)
-    stages = {"C: backbone": backbone}
-    for i, stage in enumerate(neck if is_list else [neck]):
-        if isinstance(stage, nn.Module):
-            stages[f"P{i}"] = stage
+    necks = neck if isinstance(neck, nn.Sequential) else [neck]
+    stages = {"C: backbone,": backbone}
+    stages |= {f"P{i}": x for i, x in enumerate(necks) if isinstance(x, nn.Module)}
     found: dict[str, tuple[HeatMap, ...]] = {}
 
     def look(name: str, _inputs: tuple, output: Any) -> None:
@@ -53,22 +52,20 @@ def collect_features(
     with observe(stages, look), record_features(model, laterals) as inner:
         run(model, view)
     middle = _heat_maps("M", list(inner.values()), view.padded, channel)
-    rows = []
-    for name, stage in stages.items():
-        label = f"{name}, " if name[0] == "C" else "P: "
-        rows.append((label + type(stage).__name__, found.get(name)))
+    rows = [
+        (f"{re.sub('[0-9]+', ':', name)} {type(stage).__name__}", found.get(name))
+        for name, stage in stages.items()
+    ]
     rows.insert(1, ("M: lateral convs of the neck", middle))
     unit = channel_unit(channel)
     kept = [HeatRow(label, unit, view, maps) for label, maps in rows if maps]
     return choose_levels(kept, levels)
 
 
-def draw_features(
-    entries: Sequence[tuple[str, Sequence[HeatRow]]], path: str | Path
-) -> None:
-    """Write a picture of the rows of `collect_features` of one or more detectors."""
-    title = "feature maps by level, one colour scale per kind of map"
-    draw_heat_rows(entries, path, title)
+draw_features = partial(
+    draw_heat_rows, title="feature maps by level, one colour scale per kind of map"
+)
+"""Write a picture of what `collect_features` returned for some detectors."""
 
 
 def reduce_channels(x: Tensor, channel: int | None = None) -> np.ndarray:
@@ -99,6 +96,7 @@ def _heat_maps(
     letter: str, maps: Sequence[Tensor], padded: tuple[int, int], channel: int | None
 ) -> tuple[HeatMap, ...]:
     sizes = [tuple(x.shape[-2:]) for x in maps]
+    numbers = level_numbers(padded, sizes)
     return tuple(
         HeatMap(
             f"{letter.lower()}{number}",
@@ -107,7 +105,5 @@ def _heat_maps(
             f"{x.shape[1]} channels",
             reduce_channels(x, channel),
         )
-        for number, size, x in zip(
-            level_numbers(padded, sizes), sizes, maps, strict=True
-        )
+        for number, size, x in zip(numbers, sizes, maps, strict=True)
     )

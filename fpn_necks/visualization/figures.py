@@ -11,35 +11,44 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from fpn_necks.io import save_figure
 
+from .boxes import show_frames
 from .views import View
 
 PANEL_AREA = 5.4  # square inches
 DPI = 120
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+ARROWS = 26  # along the longer side
+MOST_BOXES = 60  # more would hide each other
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A map over an image.
+    """A map over an image, the values of boxes on it, or a matrix.
 
     Attributes:
         level: its name, as ``--levels`` takes it.
         column: maps with equal columns stand below each other; columns are sorted.
         title: stands above it.
-        values: ``(h, w)``, of the padded image.
+        values: ``(h, w)``, of the padded image; of boxes ``(K,)``.
+        arrows: ``(2, h, w)``, x before y in pixels of the network's image, drawn on the
+            map.
+        boxes: ``(K, 4)`` x1, y1, x2, y2 in pixels of the network's image.
+        groups: makes it a matrix without image: names of its equal groups of rows.
     """
 
     level: str
     column: int
     title: str
     values: np.ndarray
+    arrows: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class HeatRow:
         view: the image they belong to.
         maps: at least one.
         limits: smallest and largest value of the scale; ``None`` for those of the maps.
+        scale: rows of one scale share their limits; default: those of one label.
+        colours: a colour map of matplotlib.
     """
 
     label: str
@@ -59,31 +70,32 @@ class HeatRow:
     view: View
     maps: tuple[HeatMap, ...]
     limits: tuple[float, float] | None = None
+    scale: str = ""
+    colours: str = "inferno"
 
 
 def choose_levels(
     rows: Sequence[HeatRow], levels: Sequence[str] | None
 ) -> list[HeatRow]:
     """Keep the maps of some levels, and the rows that still have any."""
-    check_levels([x.level for row in rows for x in row.maps], levels)
-    kept = [
-        replace(row, maps=tuple(x for x in row.maps if is_chosen(x.level, levels)))
-        for row in rows
+    kept = check_levels([x.level for row in rows for x in row.maps], levels)
+    rows = [
+        replace(row, maps=tuple(x for x in row.maps if x.level in kept)) for row in rows
     ]
-    return [row for row in kept if row.maps]
+    return [row for row in rows if row.maps]
 
 
-def check_levels(known: Sequence[str], levels: Sequence[str] | None) -> None:
-    """Raise a ValueError that names the known levels unless all are among them."""
+def check_levels(known: Sequence[str], levels: Sequence[str] | None) -> Sequence[str]:
+    """Return the levels to show, all if ``None``.
+
+    Raises:
+        ValueError: one is not known; the message names those that are.
+    """
     for level in levels or ():
         if level not in known:
             names = ", ".join(dict.fromkeys(known)) or "no level"
             raise ValueError(f"levels names {level!r}; there is {names}")
-
-
-def is_chosen(level: str, levels: Sequence[str] | None) -> bool:
-    """Whether a level is shown; ``None`` is for all."""
-    return levels is None or level in levels
+    return known if levels is None else levels
 
 
 def draw_heat_rows(
@@ -91,43 +103,109 @@ def draw_heat_rows(
 ) -> None:
     """Write a picture of rows of maps, each with one colour scale and its bar.
 
-    Rows of the same place of two entries stand below each other and share their scale.
+    Rows of one label of two entries stand below each other.
 
     Raises:
         ValueError: there is no map.
     """
-    places: dict[str, list[HeatRow]] = {}
-    for label, found in entries:
-        for row in found:
-            name = f"{row.label}\n{label}" if len(entries) > 1 else row.label
-            places.setdefault(row.label, []).append(replace(row, label=name))
-    rows = []
-    for same in places.values():
-        values = [x.values for row in same for x in row.maps]
-        limits = same[0].limits or value_range(values)
-        rows += [(row, limits) for row in same]
+    labels = dict.fromkeys(row.label for _, rows in entries for row in rows)
+    rows = [
+        (row_label(row.label, label, entries), row)
+        for name in labels
+        for label, found in entries
+        for row in found
+        if row.label == name
+    ]
     if not rows:
         raise ValueError("there is no map to draw")
-    columns = sorted({x.column for row, _ in rows for x in row.maps})
-    height, width = panel_size([row.view for row, _ in rows])
+    values: dict[str, list[np.ndarray]] = {}
+    for _, row in rows:
+        of_row = [np.array(row.limits)] if row.limits else [x.values for x in row.maps]
+        values.setdefault(row.scale or row.label, []).extend(of_row)
+    columns = sorted({x.column for _, row in rows for x in row.maps})
+    height, width = panel_size([row.view for _, row in rows])
     figure, grid = new_figure(
-        f"{rows[0][0].view.name}: {title}",
+        f"{rows[0][1].view.name}: {title}",
         (len(rows), len(columns)),
         (width, height + 0.35),
         margins=(2.1, 0.2),
     )
-    for axes_of_row, (row, limits) in zip(grid, rows, strict=True):
+    for axes_of_row, (label, row) in zip(grid, rows, strict=True):
+        limits = value_range(values[row.scale or row.label])
+        scale = ScalarMappable(Normalize(*limits), row.colours)
         for axes in axes_of_row:
             axes.set_visible(False)
         used = [axes_of_row[columns.index(x.column)] for x in row.maps]
         for axes, x in zip(used, row.maps, strict=True):
             axes.set_visible(True)
-            shown = show_map(axes, row.view, x.values, limits)
-            axes.set_title(x.title, fontsize=9)
+            axes.set_title(x.title + _show(axes, row.view, x, scale), fontsize=9)
         leftmost = min(used, key=list(axes_of_row).index)
-        leftmost.set_ylabel(wrap(row.label), fontsize=9)
-        add_bar(figure, list(axes_of_row), shown, textwrap.fill(row.unit, 26))
+        leftmost.set_ylabel(label, fontsize=9)
+        bar = figure.colorbar(scale, ax=list(axes_of_row), pad=0.01, aspect=14)
+        bar.set_label(textwrap.fill(row.unit, 26), fontsize=8)
+        bar.ax.tick_params(labelsize=7)
     save(figure, path)
+
+
+def _show(axes: Axes, view: View, x: HeatMap, scale: ScalarMappable) -> str:
+    """Show the values over the image in gray; return what the title has to add."""
+    if x.groups:
+        size = len(x.values) / len(x.groups)
+        axes.imshow(x.values, cmap=scale.cmap, norm=scale.norm)
+        places = [size * (i + 0.5) - 0.5 for i in range(len(x.groups))]
+        axes.set_yticks(places, [f"to {name}" for name in x.groups], fontsize=8)
+        for i in range(1, len(x.groups)):
+            axes.axhline(size * i - 0.5, color="black", linewidth=0.6)
+        axes.tick_params(axis="x", labelsize=8)
+        return ""
+    height, width = view.image.shape[:2]
+    gray = view.image @ np.array([0.299, 0.587, 0.114])
+    axes.imshow(gray, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
+    axes.set(xticks=[], yticks=[])
+    if x.boxes is not None:
+        colours = scale.to_rgba(x.values[:MOST_BOXES])
+        show_frames(axes, x.boxes[:MOST_BOXES], colours, margin=0)
+    else:
+        axes.imshow(
+            x.values,
+            cmap=scale.cmap,
+            norm=scale.norm,
+            alpha=0.8,
+            interpolation="nearest",
+            extent=(0, view.padded[1], view.padded[0], 0),
+        )
+    note = "" if x.arrows is None else _show_arrows(axes, view, x.arrows)
+    axes.set(xlim=(0, width), ylim=(height, 0))  # the padding is cut off
+    return note
+
+
+def _show_arrows(axes: Axes, view: View, arrows: np.ndarray) -> str:
+    """Draw arrows from cells of a map; return how much longer they are drawn."""
+    rows, columns = arrows.shape[1:]
+    step = max(1, -(-max(rows, columns) // ARROWS))
+    i, j = np.mgrid[step // 2 : rows : step, step // 2 : columns : step]
+    cell = np.array([view.padded[1] / columns, view.padded[0] / rows])
+    dx, dy = arrows[:, i, j]
+    longest = float(np.hypot(dx, dy).max(initial=0.0))
+    # Short arrows would be dots, long ones a tangle.
+    factor = 1.6 * step * cell.max() / longest if longest > 0 else 1.0
+    axes.quiver(
+        (j + 0.5) * cell[0],
+        (i + 0.5) * cell[1],
+        dx * factor,
+        dy * factor,
+        color="white",
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.004,
+    )
+    return f", arrows × {factor:.3g}"
+
+
+def row_label(name: str, label: str, entries: Sequence[object]) -> str:
+    """Return the label of a row, with its detector's where there are several."""
+    return wrap(f"{name}\n{label}" if len(entries) > 1 else name)
 
 
 def value_range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -162,49 +240,8 @@ def new_figure(
     lines = textwrap.wrap(title, int(width * 11))
     height = margins[1] + shape[0] * panel[1] + 0.26 * len(lines)
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle("\n".join(lines), fontsize=11, fontweight="bold")
     return figure, figure.subplots(*shape, squeeze=False)
-
-
-def show_image(axes: Axes, view: View) -> None:
-    """Show the image in gray, without axes."""
-    height, width = view.image.shape[:2]
-    gray = view.image @ np.array([0.299, 0.587, 0.114])
-    axes.imshow(gray, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
-    axes.set(xticks=[], yticks=[])
-
-
-def show_map(
-    axes: Axes,
-    view: View,
-    values: np.ndarray,
-    limits: tuple[float, float],
-    colours: str = "inferno",
-) -> AxesImage:
-    """Show a map ``(h, w)`` of the padded image over its image, the padding cut off."""
-    show_image(axes, view)
-    height, width = view.image.shape[:2]
-    shown = axes.imshow(
-        values,
-        cmap=colours,
-        vmin=limits[0],
-        vmax=limits[1],
-        alpha=0.8,
-        interpolation="nearest",
-        extent=(0, view.padded[1], view.padded[0], 0),
-    )
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    return shown
-
-
-def add_bar(
-    figure: Figure, axes: Axes | list[Axes], shown: ScalarMappable, label: str
-) -> None:
-    """Add the scale of what is shown."""
-    bar = figure.colorbar(shown, ax=axes, pad=0.01, aspect=14)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
 
 
 def wrap(label: str, width: int = 24) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from fpn_necks.auxiliary.features import LATERALS, find_levels
 from fpn_necks.checkpoints import checkpoints_of, read_checkpoint
+from fpn_necks.hooks.recording import find_modules
+from fpn_necks.hooks.weights import record_attention_factors, stored_factors
 from fpn_necks.layers import FusionFactor
 
 from .figures import COLOURS, new_figure, save, wrap
-from .recording import find_modules
 from .training_curve import Curve, read_scalars
 from .views import View, run
-from .weights import record_attention_factors, stored_factors
 
 TAG = "alpha/"
 """What the names of α begin with in the scalars of ``NeckVisualizationHook``."""
@@ -26,34 +26,33 @@ STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 
 
-def collect_factors(model: nn.Module, views: Sequence[View] = ()) -> dict[str, Curve]:
-    """Return the α of a model, as curves without iterations.
+def collect_factors(
+    model: nn.Module, views: Iterable[View] = (), work_dir: Path | None = None
+) -> dict[str, Curve]:
+    """Return α by what its connection joins, such as ``"P3 from P4"``.
+
+    Args:
+        model: whose α it is.
+        views: images, for α that depend on them.
+        work_dir: of the model's training, for α over its iterations.
 
     Returns:
-        ``<path of the factor>.<connection>`` -> ``([], [α of each image])``, or
-        ``([], [α])`` where it depends on none.
+        Iterations and α; without a training ``([], [α of each image])``, or
+        ``([], [α])`` where it depends on none. Where connections cannot be told apart
+        by what they join, they are called ``<path of the factor>.<connection>``.
     """
-    factors = find_modules(model, FusionFactor)
-    if not factors:
-        raise ValueError(
-            f"the {type(model).__name__} has no fusion factors: it has no SAlphaFPN"
-        )
-    found = {name: ([], [float(x)]) for name, x in stored_factors(model).items()}
-    if any(math.isnan(value) for _, (value,) in found.values()):
-        raise ValueError(
-            "the statistic fusion factors are not set: give a checkpoint of a training "
-            "with FusionFactorHook"
-        )
-    if all(hasattr(factor, "alpha") for factor in factors.values()):
-        return found
-    if not views:
-        raise ValueError("the fusion factors depend on the image: name at least one")
-    for view in views:
-        with record_attention_factors(model) as of_image:
-            run(model, view)
-        for name, alpha in of_image.items():
-            found.setdefault(name, ([], []))[1].append(float(alpha[0]))
-    return found
+    curves = read_factors(work_dir) if work_dir else _factors_of(model, views)
+
+    def by_number(key: str) -> tuple[str, int]:
+        path, connection = key.rsplit(".", 1)
+        return path, int(connection)
+
+    keys = sorted(curves, key=by_number)
+    names = _connection_names(model)
+    called = [names.get(key, key) for key in keys]
+    if len(set(called)) < len(called):
+        called = keys
+    return {name: curves[key] for name, key in zip(called, keys, strict=True)}
 
 
 def read_factors(work_dir: str | Path) -> dict[str, Curve]:
@@ -93,7 +92,32 @@ def read_factors(work_dir: str | Path) -> dict[str, Curve]:
     }
 
 
-def connection_names(model: nn.Module) -> dict[str, str]:
+def _factors_of(model: nn.Module, views: Iterable[View]) -> dict[str, Curve]:
+    factors = find_modules(model, FusionFactor)
+    if not factors:
+        raise ValueError(
+            f"the {type(model).__name__} has no fusion factors: it has no SAlphaFPN"
+        )
+    found = {name: ([], [float(x)]) for name, x in stored_factors(model).items()}
+    if any(math.isnan(value) for _, (value,) in found.values()):
+        raise ValueError(
+            "the statistic fusion factors are not set: give a checkpoint of a training "
+            "with FusionFactorHook"
+        )
+    if all(hasattr(factor, "alpha") for factor in factors.values()):
+        return found
+    known = len(found)
+    for view in views:
+        with record_attention_factors(model) as of_image:
+            run(model, view)
+        for name, alpha in of_image.items():
+            found.setdefault(name, ([], []))[1].append(float(alpha[0]))
+    if len(found) == known:
+        raise ValueError("the fusion factors depend on the image: name at least one")
+    return found
+
+
+def _connection_names(model: nn.Module) -> dict[str, str]:
     """Return what each connection joins: ``<path>.<i>`` -> such as ``"P3 from P4"``."""
     try:
         levels = [level.name[1:] for level in find_levels(model, LATERALS)]
@@ -110,12 +134,9 @@ def connection_names(model: nn.Module) -> dict[str, str]:
 
 
 def draw_factors(
-    entries: Sequence[tuple[str, Mapping[str, Curve]]],
-    path: str | Path,
-    names: Mapping[str, str] | None = None,
+    entries: Sequence[tuple[str, Mapping[str, Curve]]], path: str | Path
 ) -> None:
     """Write a picture of α: over the iterations, or a point per connection."""
-    entries = [(label, _named(curves, names or {})) for label, curves in entries]
     # In the order of the first detector; connections of one name are compared.
     keys = list(dict.fromkeys(key for _, curves in entries for key in curves))
     over_time = any(steps for _, curves in entries for steps, _ in curves.values())
@@ -146,14 +167,9 @@ def draw_factors(
             x = column + (place - (len(entries) - 1) / 2) * 0.3
             colour = COLOURS[place % len(COLOURS)]
             axes.plot([x] * len(values), values, "_", color=colour, alpha=0.5)
-            axes.plot(
-                x,
-                mean,
-                MARKERS[place % len(MARKERS)],
-                color=colour,
-                ms=7,
-                label=None if number else label,
-            )
+            marker = MARKERS[place % len(MARKERS)]
+            name = None if number else label
+            axes.plot(x, mean, marker, color=colour, ms=7, label=name)
             axes.annotate(
                 f"{mean:.3f}",
                 (x, max(values)),
@@ -174,17 +190,3 @@ def draw_factors(
     if over_time or several:
         figure.legend(loc="outside lower center", fontsize=8)
     save(figure, path)
-
-
-def _named(curves: Mapping[str, Curve], names: Mapping[str, str]) -> dict[str, Curve]:
-    """Call connections by what they join, where that tells them apart."""
-
-    def by_number(key: str) -> tuple[str, int]:
-        path, connection = key.rsplit(".", 1)
-        return path, int(connection)
-
-    keys = sorted(curves, key=by_number)
-    called = [names.get(key, key) for key in keys]
-    if len(set(called)) < len(called):
-        called = keys
-    return {name: curves[key] for name, key in zip(called, keys, strict=True)}

@@ -24,14 +24,11 @@ def find_scalars(work_dir: str | Path) -> Path:
 
 
 def read_scalars(path: str | Path, prefix: str = "loss") -> dict[str, Curve]:
-    """Read the curves whose names start with `prefix`.
+    """Read the curves whose names start with `prefix`, in order of appearance.
 
     Args:
         path: ``scalars.json``: one json object per line; the last may be cut off.
         prefix: start of the names of the wanted scalars.
-
-    Returns:
-        Iterations and values by name, in order of appearance.
     """
     curves: dict[str, Curve] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
@@ -47,15 +44,12 @@ def read_scalars(path: str | Path, prefix: str = "loss") -> dict[str, Curve]:
     return curves
 
 
-def draw_training_curve(
-    scalars: str | Path, path: str | Path, title: str = "Training losses"
-) -> None:
+def draw_training_curve(scalars: str | Path, path: str | Path) -> None:
     """Write a picture of all losses over the iterations.
 
     Args:
         scalars: ``scalars.json`` of a run.
         path: picture file to write.
-        title: of the picture.
 
     Raises:
         ValueError: the file holds no losses.
@@ -63,7 +57,7 @@ def draw_training_curve(
     curves = read_scalars(scalars)
     if not curves:
         raise ValueError(f"{scalars} holds no losses")
-    figure, grid = new_figure(title, (1, 1), (6.5, 3.9))
+    figure, grid = new_figure("Training losses", (1, 1), (6.5, 3.9))
     axes = grid[0, 0]
     for name, (steps, values) in curves.items():
         width, marker = 2.2 if name == "loss" else 1.4, "o" if len(steps) < 3 else None

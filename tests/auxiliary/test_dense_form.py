@@ -186,24 +186,6 @@ def test_resize_where_a_side_is_rounded_down() -> None:
 
 
 @every_head
-def test_targets_are_computed_once(name: str, monkeypatch: Any) -> None:
-    kind = MODELS.get(HEADS[name]["type"])
-    calls = []
-    original = kind.get_targets
-
-    def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        calls.append(type(self))
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(kind, "get_targets", counting)
-    detector, auxiliary = build(name)
-    for expected in (1, 2):
-        supervise(detector, auxiliary, some_samples(OBJECTS, []))
-        assert len(calls) == expected
-    assert set(calls) == {type(detector.bbox_head)}
-
-
-@every_head
 def test_losses_are_those_of_a_head_of_its_own(name: str) -> None:
     """A plain head computes targets and losses for the same predictions itself."""
     detector, auxiliary = build(name, loss_weight=0.7)
@@ -366,37 +348,6 @@ def test_uncertain_retinanet_location_by_location() -> None:
 # Nothing to learn from, and half precision.
 
 
-@every_head
-@pytest.mark.parametrize("boxes", [([], []), (OBJECTS, [])], ids=["empty", "mixed"])
-def test_every_parameter_gets_a_gradient(name: str, boxes: Any) -> None:
-    tau = None if name == "gfl" else 0.5
-    detector, auxiliary = build(name, uncertainty_weight=tau)
-    features = backbone_maps()
-    _, losses = supervise(detector, auxiliary, some_samples(*boxes), features)
-    _, others = supervise(detector, auxiliary, some_samples(OBJECTS, OBJECTS))
-    assert set(losses) == set(others)
-    assert all(loss.isfinite() for loss in losses.values())
-    sum(loss for key, loss in losses.items() if "loss" in key).backward()
-    for key, parameter in auxiliary.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
-    assert all(x.grad.abs().sum() > 0 for x in features.values())
-    assert all(p.grad is None for p in detector.bbox_head.parameters())
-
-
-@pytest.mark.parametrize("name", CERTAIN)
-def test_mixed_precision(name: str) -> None:
-    detector, auxiliary = build(name, uncertainty_weight=0.5)
-    features = {key: x.detach().bfloat16() for key, x in backbone_maps().items()}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, losses = supervise(detector, auxiliary, some_samples(OBJECTS, []), features)
-    assert all(loss.isfinite() for loss in losses.values())
-    _, exact = supervise(detector, auxiliary, some_samples(OBJECTS, []), features={
-        key: x.float() for key, x in features.items()
-    })  # fmt: skip
-    for key, loss in losses.items():
-        assert loss.item() == pytest.approx(exact[key].item(), rel=0.05), key
-
-
 # What is built.
 
 
@@ -439,82 +390,6 @@ def test_every_level_has_its_own_predictor() -> None:
     assert auxiliary.loss_weight == 1.0
     uncertain = [k for k, _ in auxiliary.named_parameters() if ".uncertainty." in k]
     assert len(uncertain) == 3 * 4
-
-
-def test_the_main_head_is_not_touched() -> None:
-    """Its losses are those without the form; recording leaves nothing behind."""
-    detector, auxiliary = build("retinanet")
-    maps, samples = tuple(maps_of([4] * 3, STRIDES)), some_samples(OBJECTS, [])
-    plain = detector.bbox_head.loss(maps, samples)
-    main, _ = supervise(detector, auxiliary, samples)
-    for key, loss in plain.items():
-        assert all(torch.equal(a, b) for a, b in zip(loss, main[key], strict=True))
-    assert not detector.bbox_head._forward_hooks
-    with pytest.raises(RuntimeError, match="inside"), auxiliary.recording(detector):
-        raise RuntimeError("inside")
-    assert not detector.bbox_head._forward_hooks
-
-
-def test_two_stages_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs a one-stage detector.*RoIAuxiliary is"):
-        DenseAuxiliary.check_settings(dict(roi_head={}))
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("VFNetHead", "predicts by single convs.*; VFNetHead also has vfnet_reg_conv"),
-        ("RepPointsHead", "by single convs.*RepPointsHead also has reppoints_cls_conv"),
-        ("TOODHead", "can have stacked_convs=0; TOODHead cannot"),
-        ("YOLOV3Head", "can have stacked_convs=0; YOLOV3Head cannot"),
-        ("YOLOXHead", "needs a head with get_targets, and YOLOXHead has none"),
-        ("SABLRetinaHead", "needs a head with prior_generator, and SABLRetinaHead"),
-    ],
-)
-def test_heads_that_are_refused(kind: str, message: str) -> None:
-    config = ConfigDict(type=kind, num_classes=3, in_channels=4)
-    if kind in ("VFNetHead", "TOODHead"):
-        config.anchor_generator = dict(ONE_ANCHOR, center_offset=0.0)
-        config.loss_cls = FOCAL
-    if kind == "TOODHead":
-        config.loss_bbox = GIOU
-        config.feat_channels = 32
-    if kind == "SABLRetinaHead":
-        config.loss_cls = FOCAL
-    if kind == "YOLOV3Head":
-        del config.in_channels
-        config |= dict(in_channels=[4, 4, 4], out_channels=[8, 8, 8])
-    settings = dict(bbox_head=config, train_cfg=None)
-    detector = StubDetector(settings)
-    with pytest.raises(ValueError, match=message):
-        DenseAuxiliary(detector, settings)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "error", "message"),
-    [
-        (
-            "retinanet",
-            dict(uncertainty_weight=-1),
-            ValueError,
-            "uncertainty_weight.*-1",
-        ),
-        ("retinanet", dict(strides=[8, 64]), ValueError, r"\[8, 16, 32\].*\[8, 64\]"),
-        ("retinanet", dict(strides=[]), ValueError, r"strides must be.*got \[\]"),
-        ("retinanet", dict(strides=[8, 8]), ValueError, r"different.*got \[8, 8\]"),
-        ("retinanet", dict(feature_channels=0), ValueError, "feature_channels.*0"),
-        ("retinanet", dict(feature_channels="6"), TypeError, "feature_channels.*'6'"),
-        ("fcos", dict(levels=["c1"]), ValueError, "levels names 'c1'"),
-        ("fcos", dict(levels="laterals"), ValueError, "a Identity without any"),
-        ("fcos", dict(loss_weight=None), TypeError, "loss_weight.*None"),
-        ("fcos", dict(in_channels=[3]), ValueError, "in_channels must have one width"),
-    ],
-)
-def test_wrong_arguments(
-    name: str, arguments: Any, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        build(name, **arguments)
 
 
 def test_a_head_that_asks_for_targets_twice() -> None:

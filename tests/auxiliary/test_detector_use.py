@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmdet.models.detectors import DETR, FCOS
+from mmdet.models.detectors import FCOS
 from mmdet.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.model import ExponentialMovingAverage
@@ -17,10 +17,6 @@ from mmengine.runner import Runner, load_checkpoint
 
 from fpn_necks.auxiliary import AuxiliaryLosses, detectors
 from tests.auxiliary.cases import (
-    BACKBONE,
-    DENSE,
-    LATERALS,
-    ONE_STAGE,
     batch,
     build,
     detector_config,
@@ -227,101 +223,6 @@ def test_shipped_configs_do_not_decay_the_uncertainty(name: str) -> None:
 
 
 # Refusals
-
-
-def without_laterals(name: str) -> Any:
-    config = detector_config(name, LATERALS | ONE_STAGE)
-    config.neck = dict(
-        type="ChannelMapper", in_channels=[16, 32, 64, 128], out_channels=32, num_outs=5
-    )
-    return config
-
-
-def without_neck() -> Any:
-    return detector_config("faster-rcnn-dc5", LATERALS)
-
-
-@pytest.mark.parametrize(
-    ("name", "auxiliary", "message"),
-    [
-        ("faster-rcnn-dc5", LATERALS, "'laterals' needs .* the detector has no neck"),
-        ("faster-rcnn-dc5", LATERALS | dict(levels=["m3"]), "'m3' needs .* no neck"),
-        ("retinanet-dense", DENSE | dict(levels=["c2", "c7"]), "names 'c7', .* c2, c3"),
-        (
-            "retinanet-s-alpha-roi",
-            LATERALS | dict(levels=["m2"]),
-            "'m2', .* m3, m4, m5",
-        ),
-        ("faster-rcnn-laterals", DENSE, "DenseAuxiliary needs a one-stage detector"),
-        ("mask-rcnn-augfpn", DENSE, "RoIAuxiliary is for two stages"),
-        ("retinanet-dense", DENSE | dict(strides=[4]), r"strides must .*\[8, 16, 32"),
-        (
-            "faster-rcnn-laterals",
-            LATERALS | dict(mask_loss=True),
-            "mask_loss=True needs a detector with a mask_head",
-        ),
-        (
-            "faster-rcnn-laterals",
-            BACKBONE | dict(feature_channels=None, shared_head=True),
-            r"shared_head=True needs levels of one width, got \[16, 32, 64\]",
-        ),
-        (
-            "faster-rcnn-laterals",
-            LATERALS | ONE_STAGE,
-            "proposals, .* without RoI head",
-        ),
-        (
-            "retinanet-dense",
-            DENSE | dict(loss_weight=-1),
-            "loss_weight must be at least",
-        ),
-        ("retinanet-dense", dict(type="FocalLoss"), "auxiliary must have type RoIAux"),
-        (
-            "retinanet-dense",
-            dict(levels=["c2"]),
-            "auxiliary must be a config with a typ",
-        ),
-        ("retinanet-dense", "RoIAuxiliary", "auxiliary must be a config .* 'RoIAuxil"),
-    ],
-)
-def test_refusals_at_construction(name: str, auxiliary: Any, message: str) -> None:
-    config = detector_config(name, auxiliary)
-    with pytest.raises((ValueError, TypeError), match=message):
-        MODELS.build(config)
-
-
-def test_a_neck_without_laterals_is_named() -> None:
-    with pytest.raises(ValueError, match="a ChannelMapper without any.*'c3'"):
-        MODELS.build(without_laterals("retinanet-s-alpha-roi"))
-
-
-@MODELS.register_module()
-class AuxiliaryDETRForTests(AuxiliaryLosses, DETR):
-    """What a user may try with a detector of neither one nor two stages."""
-
-
-@pytest.mark.parametrize(
-    ("auxiliary", "message"),
-    [
-        (DENSE, "DenseAuxiliary needs a head .*DETRHead"),
-        (BACKBONE, "predict_by_feat takes .*; DETRHead's does not"),
-    ],
-)
-def test_transformers_are_refused(auxiliary: dict, message: str) -> None:
-    config = Config.fromstring(
-        '_base_ = "mmdet::detr/detr_r50_8xb2-150e_coco.py"', ".py"
-    )
-    config.model.backbone.init_cfg = None
-    config.model.update(type="AuxiliaryDETRForTests", auxiliary=auxiliary)
-    with pytest.raises(ValueError, match=message):
-        MODELS.build(config.model)
-
-
-def test_detectors_without_sampling_are_refused() -> None:
-    config = shrink(load_config("sparse-rcnn_r50_cfg-fpn_1x_coco"))
-    config.model.update(type="AuxiliarySparseRCNN", auxiliary=LATERALS)
-    with pytest.raises(ValueError, match="samples RoIs; PseudoSampler takes every"):
-        MODELS.build(config.model)
 
 
 def test_detectors_of_ones_own() -> None:

@@ -87,25 +87,6 @@ def test_backbone_outputs_and_laterals_of_a_resnet_with_fpn() -> None:
         assert torch.equal(features[name], detector.neck.lateral_convs[i](maps[i]))
 
 
-@pytest.mark.parametrize("neck", ["FPN", "PAFPN", "SAlphaFPN", "AugFPN", "CFGFPN"])
-@pytest.mark.parametrize("start", [0, 1])
-def test_all_laterals(neck: str, start: int) -> None:
-    changes = dict(type=neck, start_level=start)
-    if neck != "PAFPN":
-        changes["add_extra_convs"] = "on_input"
-    if neck == "SAlphaFPN":
-        changes["fusion_factor"] = 0.5
-    detector = Detector(resnet(), FPN | changes)
-    image = torch.rand(2, 3, *IMAGE)
-    detector.eval()
-    found, features, _ = record(detector, "laterals", image)
-    assert [level.name for level in found] == ["m2", "m3", "m4", "m5"][start:]
-    check_shapes(found, features)
-    used = detector.backbone(image)[start:]
-    for level, conv, x in zip(found, detector.neck.lateral_convs, used, strict=True):
-        assert torch.equal(features[level.name], conv(x)), level
-
-
 class InPlaceNeck(nn.Module):
     """Adds the top-down path to its laterals in place."""
 
@@ -343,36 +324,6 @@ def test_a_width_that_nothing_tells() -> None:
             find_levels(detector, ["c3", "c4"], in_channels=wrong)
     with pytest.raises(ValueError, match="the width of c3 is not known"):
         find_levels(detector, ["c3"], in_channels=[0])
-
-
-@pytest.mark.parametrize(
-    ("levels", "error", "message"),
-    [
-        ("c3", TypeError, "levels must be 'laterals' or a list.*got 'c3'"),
-        (3, TypeError, "levels must be 'laterals' or a list.*got 3"),
-        ([3], ValueError, "levels must name backbone outputs.*got 3"),
-        (["p3"], ValueError, "levels must name backbone outputs.*got 'p3'"),
-        (["c"], ValueError, "levels must name backbone outputs.*got 'c'"),
-        ([], ValueError, "levels must be different and not empty"),
-        (["c3", "c3"], ValueError, "levels must be different and not empty"),
-        (["c3", "c6"], ValueError, "levels names 'c6'.*it has c2, c3, c4, c5, m3"),
-        (["m2"], ValueError, "levels names 'm2', which this detector does not"),
-    ],
-)
-def test_wrong_levels(levels: Any, error: type[Exception], message: str) -> None:
-    detector = Detector(resnet(), FPN | dict(start_level=1))
-    with pytest.raises(error, match=message):
-        find_levels(detector, levels)
-
-
-def test_no_laterals() -> None:
-    without_neck = Detector(resnet())
-    mapper = dict(type="ChannelMapper", in_channels=WIDTHS, out_channels=8)
-    for levels, wanted in (("laterals", "levels='laterals'"), (["m3"], "level 'm3'")):
-        with pytest.raises(ValueError, match=f"{wanted} needs a neck.*has no neck"):
-            find_levels(without_neck, levels)
-        with pytest.raises(ValueError, match=f"{wanted}.*a ChannelMapper without any"):
-            find_levels(Detector(resnet(), mapper), levels)
 
 
 def test_hooks_are_gone_after_the_block() -> None:

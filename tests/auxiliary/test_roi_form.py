@@ -127,6 +127,22 @@ def losses_of(
     return auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
 
 
+def box_losses(
+    auxiliary: RoIAuxiliary,
+    pooled: list[Tensor],
+    rois: Tensor,
+    targets: tuple[Tensor, ...],
+    rows: list[Tensor | slice],
+) -> dict[str, Tensor]:
+    """The losses of RoIs that are pooled already, ``(K_l, C, h, w)`` per level."""
+    losses: dict[str, Tensor] = {}
+    weighted = (targets[1] > 0).sum().clamp(min=1)
+    for i, (x, chosen) in enumerate(zip(pooled, rows, strict=True)):
+        own = [target[chosen] for target in targets]
+        losses |= auxiliary._level_losses(i, x, rois[chosen], own, weighted, len(rois))
+    return losses
+
+
 def encode(box: Tensor, truth: Tensor) -> Tensor:
     """The deltas of a box to an object, divided by their scale."""
     width, height = box[2] - box[0], box[3] - box[1]
@@ -273,9 +289,11 @@ def test_assigned_losses_are_parts_of_the_whole() -> None:
     assert all(row.any() for row in rows[:3])
     pool = RoIAlign(7, 0.25)
     pooled = [pool(x, rois[row]) for x, row in zip(same.values(), rows, strict=True)]
-    parts = auxiliary.box_losses(pooled, rois, targets, rows)
+    parts = box_losses(auxiliary, pooled, rois, targets, rows)
     auxiliary = form(levels=["m2"])
-    whole = auxiliary.box_losses([pool(maps["m2"], rois)], rois, targets, [slice(None)])
+    whole = box_losses(
+        auxiliary, [pool(maps["m2"], rois)], rois, targets, [slice(None)]
+    )
     for kind in ("cls", "bbox"):
         total = sum(parts[f"aux.loss_{kind}.{name}"] for name in LEVELS)
         torch.testing.assert_close(total, whole[f"aux.loss_{kind}.m2"])
@@ -341,7 +359,7 @@ def test_parity_of_head_and_losses() -> None:
     targets = golden_targets(case)
     pooled = by_level(case.inputs["bbox_feats"])
     rois = torch.zeros(len(targets[0]), 5)
-    losses = auxiliary.box_losses(pooled, rois, targets, [slice(None)] * 4)
+    losses = box_losses(auxiliary, pooled, rois, targets, [slice(None)] * 4)
     assert len(outputs) == 4, "RoIs of all levels are not concatenated"
     score, boxes = (interleaved(torch.cat(x)) for x in zip(*outputs, strict=True))
     case.check_outputs({"cls_score": score[:, TO_RELEASED]})
@@ -387,7 +405,7 @@ def test_parity_of_the_loss_gradients() -> None:
     auxiliary.bbox_heads[0].forward = lambda _: next(predicted)
     pooled = by_level(case.inputs["bbox_feats"])
     rois = torch.zeros(len(targets[0]), 5)
-    losses = auxiliary.box_losses(pooled, rois, targets, [slice(None)] * 4)
+    losses = box_losses(auxiliary, pooled, rois, targets, [slice(None)] * 4)
     total = sum(losses.values())
     torch.testing.assert_close(total, case.others["lossgrad/total"])
     total.backward()
@@ -472,7 +490,9 @@ def test_rois_without_weight() -> None:
     nothing = torch.zeros(5, 4).double()
     targets = (labels, torch.zeros(5).double(), nothing, nothing)
     pooled = [torch.rand(5, CHANNELS, 7, 7).double() for _ in LEVELS]
-    losses = auxiliary.box_losses(pooled, torch.zeros(5, 5), targets, [slice(None)] * 4)
+    losses = box_losses(
+        auxiliary, pooled, torch.zeros(5, 5), targets, [slice(None)] * 4
+    )
     backward(auxiliary, losses)
     assert all(loss == 0 for loss in losses.values())
 
@@ -600,20 +620,6 @@ def test_gradients_reach_alpha_and_maps_at_initialisation() -> None:
     assert all(x.grad.abs().sum() > 0 for x in maps.values())
 
 
-def test_mixed_precision() -> None:
-    auxiliary = form(
-        with_masks("masks"), uncertainty_weight=0.5, mask_loss=True
-    ).float()
-    sampled, samples = sampled_rois(OBJECTS, [])
-    for result in sampled:
-        for name in ("pos_priors", "neg_priors", "pos_gt_bboxes"):
-            setattr(result, name, getattr(result, name).float())
-    maps = {k: x.detach().bfloat16() for k, x in some_maps().items()}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
-    backward(auxiliary, losses)
-
-
 @pytest.mark.parametrize("stages", [1, 2])
 @pytest.mark.parametrize("beside", [False, True], ids=["result", "with-weights"])
 def test_recorded_samples(stages: int, beside: bool) -> None:
@@ -651,80 +657,6 @@ def test_checkpointed_losses_have_the_same_gradients(
     assert results[0][0] == results[1][0]
     for a, b in zip(results[0][1], results[1][1], strict=True):
         assert torch.equal(a, b)
-
-
-WRONG_SETTINGS = {
-    "neither head": (dict(backbone={}), "needs a detector with a roi_head or a bbox"),
-    "no train_cfg": (dict(roi_head={}, train_cfg=None), "train_cfg.rcnn.sampler"),
-    "no rcnn": (dict(roi_head={}, train_cfg=dict(rpn={})), "train_cfg.rcnn.sampler"),
-    "no sampler": (
-        dict(roi_head={}, train_cfg=dict(rcnn=dict(assigner={}))),
-        "needs a detector that samples RoIs",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_SETTINGS)
-def test_detectors_without_rois(name: str) -> None:
-    settings, message = WRONG_SETTINGS[name]
-    with pytest.raises(ValueError, match=message):
-        RoIAuxiliary.check_settings(settings)
-
-
-WRONG_ARGUMENTS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "assignment": (dict(assignment="some"), ValueError, "assignment.*'some'"),
-    "negative weight": (dict(loss_weight=-1), ValueError, "loss_weight.*-1"),
-    "no number": (dict(loss_weight="1"), TypeError, "loss_weight.*'1'"),
-    "infinite": (dict(loss_weight=float("inf")), ValueError, "loss_weight.*inf"),
-    "nan": (dict(uncertainty_weight=float("nan")), ValueError, "uncertainty_weight"),
-    "truth": (dict(uncertainty_weight=True), TypeError, "uncertainty_weight.*True"),
-    "channels": (dict(feature_channels=0), ValueError, "feature_channels.*0"),
-    "no channels": (dict(feature_channels="9"), TypeError, "feature_channels.*'9'"),
-    "widths": (
-        dict(levels=["c2", "c3"]),
-        ValueError,
-        r"shared_head=True needs levels of one width, got \[4, 5\]",
-    ),
-    "level": (dict(levels=["c7"]), ValueError, "levels names 'c7'"),
-    "no mask head": (dict(mask_loss=True), ValueError, "mask_loss=True needs a dete"),
-    **{
-        name: (
-            {name: dict(type="x")},
-            ValueError,
-            "proposals, assigner and sampler are for detectors without RoI head",
-        )
-        for name in ("proposals", "assigner", "sampler")
-    },
-    "head without fc_cls": (
-        dict(
-            uncertainty_weight=0.5,
-            bbox_head=dict(type="Shared2FCBBoxHead", with_reg=False),
-        ),
-        ValueError,
-        "uncertainty_weight needs a box head with fc_cls and fc_reg, got Shared2FC",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
-def test_wrong_arguments(name: str) -> None:
-    arguments, error, message = WRONG_ARGUMENTS[name]
-    with pytest.raises(error, match=message):
-        RoIAuxiliary(StubDetector(), copy.deepcopy(SETTINGS), **arguments)
-
-
-def test_one_stage_head_without_classes() -> None:
-    detector = StubDetector()
-    detector.bbox_head = MODELS.build(
-        dict(type="RetinaHead", num_classes=3, in_channels=4)
-    )
-    with pytest.raises(ValueError, match="bbox_head does not say num_classes"):
-        RoIAuxiliary(detector, dict(bbox_head=dict(type="RetinaHead")))
-    settings = dict(bbox_head=dict(type="RetinaHead", num_classes=3))
-    auxiliary = RoIAuxiliary(detector, settings, bbox_head=SMALL)
-    assert auxiliary.bbox_heads[0].num_classes == 3 and not auxiliary.is_two_stage
-    with pytest.raises(ValueError, match="mask_loss=True needs a detector with a mask"):
-        RoIAuxiliary(detector, settings, mask_loss=True)
 
 
 def test_a_level_of_another_stride() -> None:

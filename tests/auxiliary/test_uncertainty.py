@@ -72,22 +72,6 @@ def test_alpha_of_rows_and_maps() -> None:
     assert rows(torch.zeros(0, 5)).shape == (0,)
 
 
-def test_mixed_precision() -> None:
-    """α is a float32, so that e^{-α} does not lose what bfloat16 cannot tell."""
-    rows, x = branch(), torch.randn(7, 5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        alpha = rows(x)
-    assert alpha.dtype == torch.float32 and alpha.isfinite().all()
-    torch.testing.assert_close(alpha, rows(x), atol=2e-2, rtol=2e-2)
-    scores = torch.randn(7, NUM_CLASSES, dtype=torch.bfloat16, requires_grad=True)
-    handed = UncertaintyRows(NUM_CLASSES)
-    handed.start([alpha], [alpha])
-    loss = UncertainLoss(FocalLoss(), handed, "cls")
-    (loss(scores, torch.arange(7) % 4) + handed.mean("cls")).backward()
-    assert scores.grad.isfinite().all() and scores.grad.any()
-    assert rows.layer.weight.grad.isfinite().all()
-
-
 # Eq. 10: e^{-α} L per element, and the mean of α.
 
 
@@ -133,65 +117,6 @@ def retina_head(loss_bbox: dict[str, Any]) -> RetinaHead:
 def weigh(head: Any, rows: UncertaintyRows) -> None:
     head.loss_cls = UncertainLoss(head.loss_cls, rows, "cls")
     head.loss_bbox = UncertainLoss(head.loss_bbox, rows, "bbox")
-
-
-def test_rows_of_retinanet() -> None:
-    """A anchors per location share its α; losses come level by level."""
-    head = retina_head(dict(type="SmoothL1Loss", beta=0.5))
-    rows = UncertaintyRows(NUM_CLASSES, num_anchors=2)
-    torch.manual_seed(1)
-    scores = [torch.randn(2, 2 * NUM_CLASSES, h, w).double() for h, w in SIZES]
-    boxes = [torch.randn(2, 2 * 4, h, w).double() for h, w in SIZES]
-    metas = [META] * 2
-    anchors, flags = head.get_anchors(SIZES, metas, device="cpu")
-    *targets, factor = head.get_targets(anchors, flags, TRUTHS, metas)
-    targets = [*([x.double() for x in part] for part in targets), factor]
-    targets[0] = [labels.long() for labels in targets[0]]
-    labels, label_weights, box_targets, box_weights, factor = targets
-    weigh(head, rows)
-    of_scores, of_boxes = random_alphas(SIZES), random_alphas(SIZES)
-    of_boxes = [alpha / 2 for alpha in of_boxes]
-    rows.start(of_scores, of_boxes)
-    head.get_targets = lambda *_, **__: targets
-    losses = head.loss_by_feat(scores, boxes, TRUTHS, metas)
-
-    counted: dict[str, list[Tensor]] = {"cls": [], "bbox": []}
-    for level, (h, w) in enumerate(SIZES):
-        classification = regression = torch.zeros(()).double()
-        for n in range(2):
-            for y in range(h):
-                for x in range(w):
-                    place = (n * h + y) * w + x
-                    for a in range(2):
-                        row = (y * w + x) * 2 + a
-                        score = scores[level][n].reshape(2, NUM_CLASSES, h, w)[
-                            a, :, y, x
-                        ]
-                        box = boxes[level][n].reshape(2, 4, h, w)[a, :, y, x]
-                        label = int(labels[level][n, row])
-                        weight = label_weights[level][n, row].double()
-                        alpha = of_scores[level][place]
-                        if weight > 0:
-                            counted["cls"].append(alpha)
-                        entropy = weight * plain_focal(score, label)
-                        classification = classification + (-alpha).exp() * entropy
-                        if box_weights[level][n, row].sum() == 0:
-                            assert label == NUM_CLASSES
-                            continue
-                        alpha = of_boxes[level][place]
-                        counted["bbox"].append(alpha)
-                        error = (box - box_targets[level][n, row]).abs()
-                        each = torch.where(error < 0.5, error**2, error - 0.25)
-                        regression = regression + (-alpha).exp() * each.sum()
-        found = losses["loss_cls"][level], losses["loss_bbox"][level]
-        torch.testing.assert_close(found[0], classification / factor)
-        torch.testing.assert_close(found[1], regression / factor)
-    num_ignored = sum(int((w == 0).sum()) for w in label_weights)
-    assert num_ignored > 0, "some anchors are neither positive nor negative"
-    assert 2 <= len(counted["bbox"]) < 60
-    for kind, alphas in counted.items():
-        torch.testing.assert_close(rows.mean(kind), torch.stack(alphas).mean())
-    assert len(counted["cls"]) == 120 - num_ignored
 
 
 @pytest.mark.parametrize("kind", ["IoULoss", "GIoULoss", "L1Loss"])
@@ -334,22 +259,6 @@ def weighted_total(
     rows.of_scores(torch.zeros(len(x), dtype=torch.long))
     found = weigh_loss(losses, torch.zeros_like(losses), avg_factor=len(x))
     return found + tau * rows.mean("bbox")
-
-
-def test_gradient_is_numerically_right() -> None:
-    layer = branch().double()
-    x = torch.randn(6, 5).double() / 10
-    losses = (torch.rand(6, 1).double() + 0.5).requires_grad_()
-
-    def function(weight: Tensor, bias: Tensor, losses: Tensor) -> Tensor:
-        copy = Uncertainty(5, dense=False).double()
-        del copy.layer.weight, copy.layer.bias
-        copy.layer.weight, copy.layer.bias = weight, bias
-        return weighted_total(copy, x, losses, 0.5)
-
-    weight, bias = layer.layer.weight.detach(), layer.layer.bias.detach()
-    inputs = (weight.requires_grad_(), bias.requires_grad_(), losses)
-    assert torch.autograd.gradcheck(function, inputs)
 
 
 def test_gradient_is_not_zero_at_initialisation() -> None:

@@ -402,6 +402,19 @@ def test_narrower_neck_names_everything_behind_it() -> None:
     assert not errors(check_config(config))
 
 
+@pytest.mark.parametrize(
+    ("factor", "warned"),
+    [(2, "α = 2"), (0.9, ""), ([0.5, 1.0], "α = 1.0"), (1.0, ""), ([1, 1], "")],
+)
+def test_factors_that_do_not_lower(factor: Any, warned: str) -> None:
+    """1 everywhere is a plain FPN; the paper's own factors reach 1.06."""
+    config = load_config(RETINA)
+    config.merge_from_dict({"model.neck.fusion_factor": factor, "custom_hooks": []})
+    found = [p for p in check_config(config) if p.key == "model.neck.fusion_factor"]
+    assert [p.level for p in found] == ["note"] * bool(warned)
+    assert all(p.detail.startswith(warned) for p in found)
+
+
 def test_independent_faults_are_found_in_one_run() -> None:
     config = load_config(TINY)
     config.merge_from_dict(

@@ -185,9 +185,11 @@ def test_what_decides_the_result_is_looked_at(
     for name in (redone, "drawn/b.png"):
         assert changes(out)[name] > first[name]
     config.write_text(text + "\nmodel['test_cfg']['nms_pre'] = 7\n")
-    status, _, error = run(images, out, *TILES, files=files)
-    assert status == 2 and "other settings (config: it has changed)" in error
+    refused = run(images, out, *TILES, files=files)
     config.write_text(text)
+    nms = ("--cfg-options", "model.test_cfg.nms_pre=7")
+    assert run(images, out, *TILES, *nms, files=files) == refused
+    assert refused[0] == 2 and "other settings (config: it has changed)" in refused[2]
     content = torch.load(weights, weights_only=True)
     content["state_dict"]["bbox_head.retina_reg.bias"] += 1
     torch.save(content, weights)

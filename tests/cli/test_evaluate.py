@@ -98,7 +98,7 @@ def test_wrong_input_is_one_line(run, tmp_path: Path) -> None:
     detections.write_text("not json")
     for options, message in (
         (("--gt", gt), "is no JSON"),
-        (("--gt", tmp_path / "missing.json"), "There is no such file"),
+        (("--gt", tmp_path / "missing.json"), "there is no file"),
         (("--gt", gt, "--metric", "recall"), "metrics must be some of"),
     ):
         status, output, error = run(*options, "--detections", detections)

@@ -19,12 +19,8 @@ import pytest
 from fpn_necks.cli import main
 from fpn_necks.reproduction import load_tables
 from fpn_necks.reproduction import run as running
-from fpn_necks.reproduction.run import (
-    CONFIG_FILE,
-    OUTPUT_FILE,
-    RESULT_FILE,
-    RUN_FILE,
-)
+from fpn_necks.reproduction.plan import CONFIG_FILE, RESULT_FILE, RUN_FILE
+from fpn_necks.reproduction.run import OUTPUT_FILE
 from tests.reproduction.tiny_table import (
     in_this_process,
     small_options,
@@ -172,7 +168,7 @@ def test_commands_of_the_page(
     words: list[str], tmp_path: Path, monkeypatch, capsys
 ) -> None:
     """Everything but the training itself is done."""
-    assert words[:2] == ["python", "fpn-necks reproduce"]
+    assert words[:2] == ["fpn-necks", "reproduce"]
     monkeypatch.chdir(tmp_path)
     tables = tables_folder(tmp_path)
     tables.rename(tmp_path / "my_tables")

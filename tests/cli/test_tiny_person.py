@@ -76,7 +76,7 @@ def test_tiles(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{none}", "{out}"], "no such file"),
+        (["{none}", "{out}"], "there is no file"),
         (["{source}", "{source}", "--force"], "OUT must not be SOURCE"),
         (["{source}", "{out}", "--overlap", "640", "0"], "overlap must be smaller"),
         (["{source}", "{out}", "--keep", "2"], "keep must lie in"),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from fpn_necks.cli import main as command_line
 from fpn_necks.detectors import load_detector
-from fpn_necks.visualization.pictures import NAMES
+from fpn_necks.visualization.pictures import PICTURES
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     check_picture,
@@ -141,7 +141,7 @@ def test_detections(folder: Path, tmp_path: Path) -> None:
         ),
         ("no.py none images/a.png --what features", "there is no config"),
         ("broken.py none images/a.png --what features", "NoSuchDetector"),
-        ("empty.py none images/a.png --what features", "has no model with a backbone"),
+        ("empty.py none images/a.png --what features", "no config of a detector"),
         ("plain.py none a.png --what detections --levels p3", "--levels says nothing"),
         ("plain.py none a.png --what grouping --channel 3", "--channel says nothing"),
         ("plain.py none a.png --what detections --score-thr 2", "--score-thr must be"),
@@ -167,4 +167,4 @@ def test_an_unknown_kind_lists_all(capsys) -> None:
         main(["a.py", "none", "a.png", "--what", "everything"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert all(name in error for name in NAMES)
+    assert all(name in error for name in PICTURES)

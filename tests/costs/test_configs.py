@@ -1,19 +1,12 @@
 from pathlib import Path
 
 import pytest
-from mmdet.models.necks import FPN
-from mmengine.config import Config
 
 from fpn_necks.costs.configs import (
     ConfigArgument,
-    arguments_of,
-    find_config,
-    load_config,
-    merge_options,
     parse_config_argument,
     read_detector_config,
 )
-from fpn_necks.necks import AugFPN
 
 AUGFPN = "retinanet_r50_augfpn_1x_coco"
 
@@ -82,57 +75,18 @@ def test_a_new_type_leaves_out_what_it_does_not_take() -> None:
     assert kept.model.neck.start_level == 1
 
 
-def test_arguments_are_those_that_are_passed_on_as_well() -> None:
-    assert "residual_to_extra_level" in arguments_of(AugFPN)
-    assert {"in_channels", "num_outs", "add_extra_convs"} <= arguments_of(AugFPN)
-    assert "residual_to_extra_level" not in arguments_of(FPN)
-
-
 def test_errors_of_configs(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("model = 1 / 0\n")
     with pytest.raises(ValueError, match=f"{broken} cannot be read: .*zero"):
         read(str(broken))
-    with pytest.raises(LookupError, match="no shipped config is named 'augfpn_r50'"):
+    with pytest.raises(
+        FileNotFoundError, match="no shipped config is named 'augfpn_r50'"
+    ):
         read("augfpn_r50")
-    with pytest.raises(LookupError, match="there is no config"):
+    with pytest.raises(FileNotFoundError, match="there is no config"):
         read(str(tmp_path / "a" / "none.py"))
     with pytest.raises(
         ValueError, match="option model.backbone.depth.x=1 does not fit"
     ):
         read(f"{AUGFPN}@model.backbone.depth.x=1")
-
-
-def test_configs_of_both_libraries() -> None:
-    ours = find_config("asff/retinanet_r50_asff_1x_coco")
-    theirs = find_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco")
-    assert ours.is_file() and theirs.is_file()
-    with pytest.raises(LookupError, match="mmdet has no config 'retinanet/no.py'"):
-        find_config("mmdet::retinanet/no")
-
-
-def test_configs_can_be_changed_without_changing_the_next() -> None:
-    name = "mmdet::retinanet/retinanet_r50_fpn_1x_coco"
-    first = load_config(name, {"train_cfg.max_epochs": 1})
-    second = load_config(name, {})
-    assert (first.train_cfg.max_epochs, second.train_cfg.max_epochs) == (1, 12)
-    assert first.custom_imports.imports == ["fpn_necks"]
-
-
-def test_a_list_in_the_place_of_a_tuple() -> None:
-    """mmdet's Resize takes no list, and YAML has no tuple."""
-    options = {
-        "train_dataloader.dataset.pipeline.2.scale": [333, 200],
-        "model.neck.in_channels": [1, 2, 3, 4],
-    }
-    config = load_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco", options)
-    assert config.train_dataloader.dataset.pipeline[2].scale == (333, 200)
-    assert config.model.neck.in_channels == [1, 2, 3, 4]
-
-
-def test_options_into_lists() -> None:
-    config = Config(dict(a=[dict(b=1), dict(b=2)]))
-    merge_options(config, {"a.1.b": 3})
-    assert config.a[1].b == 3
-    with pytest.raises(ValueError, match="option a.5.b=3 does not fit"):
-        merge_options(config, {"a.5.b": 3})

@@ -86,7 +86,8 @@ def test_soft_roi_selection_counts_its_convs() -> None:
     config.model.roi_head.bbox_roi_extractor.type = "SingleRoIExtractor"
     single = count_costs(config, [(64, 64)]).multiply_adds[64, 64]
     squeeze, weigh = 4 * 256 * 256, 256 * 4 * 9  # of 4 levels, for 4 weights
-    assert soft - single == 1000 * 49 * (squeeze + weigh)
+    rois = config.model.test_cfg.rpn.max_per_img
+    assert soft - single == rois * 49 * (squeeze + weigh)
 
 
 def test_unknown_extractor_is_an_error_and_not_free() -> None:

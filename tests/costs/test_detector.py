@@ -7,8 +7,10 @@ from mmengine.config import Config
 from torch import nn
 
 from fpn_necks.costs import count_multiply_adds, count_parameters, peak_memory
-from fpn_necks.costs.detector import MeasuredDetector, synthetic_batch
-from fpn_necks.costs.report import Cost, measure_detectors
+from fpn_necks.costs.batch import synthetic_batch
+from fpn_necks.costs.detector import MeasuredDetector
+from fpn_necks.costs.report import measure_detectors
+from fpn_necks.costs.tables import Cost
 from tests.costs.tiny import SIZE, tiny_config
 from tests.shared_data import shared
 

@@ -10,17 +10,8 @@ import pytest
 
 import fpn_necks.necks
 from fpn_necks.costs import PairedTimes
-from fpn_necks.costs.report import (
-    BASE,
-    NECKS,
-    PYRAMIDS,
-    Cost,
-    benchmark,
-    claims_of,
-    csv_costs,
-    markdown_costs,
-    markdown_rows,
-)
+from fpn_necks.costs.report import BASE, NECKS, PYRAMIDS, benchmark, claims_of
+from fpn_necks.costs.tables import Cost, csv_costs, markdown_costs, markdown_rows
 from tests.costs.tiny import tiny_config
 
 FPN = dict(neck=dict(type="FPN"), rpn_head=dict())

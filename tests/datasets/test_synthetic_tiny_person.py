@@ -22,7 +22,6 @@ SMALL = dict(
     people_per_image=(2, 6),
     progress=False,
 )
-TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic_tiny_person.py"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -308,10 +307,13 @@ class TestRefusals:
         assert not list((tmp_path / "annotations").iterdir())
 
 
+TOOL = ("tiny-person", "synthesize")
+
+
 class TestTool:
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, str(TOOL), *arguments],
+            [sys.executable, "-m", "fpn_necks", *TOOL, *arguments],
             capture_output=True,
             text=True,
             timeout=120,

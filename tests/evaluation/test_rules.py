@@ -60,7 +60,7 @@ def change_of(case: str, rules: Rules) -> dict[str, float]:
 
 @pytest.mark.parametrize("quirk", [*QUIRKS, "all four"])
 def test_documented_changes(quirk: str) -> None:
-    page = Path(__file__).parents[2] / "docs" / "tiny_person_evaluation.md"
+    page = Path(__file__).parents[2] / "docs" / "tiny_person.md"
     start = f"| {quirk} |" if quirk == "all four" else f"| `{quirk}` |"
     (row,) = (r for r in page.read_text().splitlines() if r.startswith(start))
     written = [float(cell) for cell in row.strip("| ").split(" | ")[-5:]]

@@ -58,6 +58,8 @@ def build(case: NeckCase) -> nn.Module:
     config = case.config()
     if case in EXTRACTORS:
         del config["in_channels"]
+    elif case.type == "DRFPN":  # blocks that start at zero have nothing to compare
+        config["srb"] = dict(config.get("srb", {}), zero_init=False)
     elif case is YOLO:
         widths = IN_CHANNELS[:0:-1]
         config |= dict(num_classes=4, in_channels=widths, out_channels=widths)

@@ -78,11 +78,11 @@ class TestFindImages:
         # Who names it wants it.
         assert list(find_images(source / "._b.PNG", source / "out")) == ["._b.PNG"]
 
-    def test_home(self, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_file_of_any_suffix_and_home(
+        self, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("HOME", str(source.parent))
         assert list(find_images("~/in/sub", "~/out")) == ["a.jpeg"]
-
-    def test_one_file_of_any_suffix(self, source: Path) -> None:
         path = source / "notes.txt"
         assert find_images(path, source / "out") == {"notes.txt": path}
 
@@ -105,7 +105,6 @@ class TestResultFolder:
         assert record == folder.load(*image)
         assert record["detections"][0] == dict(bbox=[1, 2, 4.5, 6], score=0, label=0)
         again = to_sample(record)
-        assert again.ori_shape == (30, 40)
         for field in ("bboxes", "scores", "labels"):
             expected = sample.pred_instances[field]
             assert torch.equal(again.pred_instances[field], expected)
@@ -134,29 +133,11 @@ class TestResultFolder:
         folder = ResultFolder(tmp_path, SETTINGS)
         picture = np.zeros((4, 5, 3), np.uint8)
         for name, file in (("a.png", "a.png"), ("b.strange", "b.strange.png")):
-            assert not folder.has_picture(name)
             folder.save_picture(name, picture)
-            assert folder.has_picture(name)
             assert (tmp_path / "drawn" / file).read_bytes().startswith(b"\x89PNG")
         # A picture of other detections must not stay.
         folder.save("a.png", paths["a.png"], sample_of())
-        assert not folder.has_picture("a.png")
-
-    def test_interrupted_writing_leaves_nothing_that_counts(
-        self, tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        folder = ResultFolder(tmp_path, SETTINGS)
-
-        def stop(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("os.replace", stop)
-        with pytest.raises(KeyboardInterrupt):
-            folder.save("a.png", paths["a.png"], sample_of())
-        with pytest.raises(KeyboardInterrupt):
-            folder.save_picture("a.png", np.zeros((4, 5, 3), np.uint8))
-        assert folder.load("a.png", paths["a.png"]) is None
-        assert not folder.has_picture("a.png")
+        assert not (tmp_path / "drawn" / "a.png").exists()
 
     def test_what_decides_the_result_decides_what_is_done(
         self, tmp_path: Path, paths: dict[str, Path]
@@ -190,11 +171,5 @@ class TestResultFolder:
         with pytest.raises(ValueError, match="other settings"):
             ResultFolder(tmp_path, SETTINGS)
         assert (tmp_path / "settings.json").read_text() == content
-
-    def test_other_settings_where_nothing_was_detected_yet(
-        self, tmp_path: Path
-    ) -> None:
-        ResultFolder(tmp_path, dict(SETTINGS, score_threshold=0.5))
+        (tmp_path / "detections").rmdir()  # nothing was detected yet
         ResultFolder(tmp_path, SETTINGS)
-        kept = json.loads((tmp_path / "settings.json").read_text())
-        assert kept["score_threshold"] == SETTINGS["score_threshold"]

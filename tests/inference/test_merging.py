@@ -168,15 +168,5 @@ class TestCutDuplicates:
         ]
         assert [True, True] not in pairs and [True, False] in pairs
 
-    def test_rows_stay_in_place(self) -> None:
-        rows = [
-            ((40, 40, 60, 60), 0, 0),
-            ((90, 40, 100, 60), 0, 0),
-            ((80, 40, 90, 60), 1, 0),
-            ((90, 40, 110, 60), 1, 0),
-            ((70, 40, 90, 60), 0, 0),
-        ]
-        assert self.duplicates(*rows) == [False, True, True, False, False]
-
     def test_empty(self) -> None:
         assert self.duplicates() == []

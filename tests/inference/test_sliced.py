@@ -113,28 +113,34 @@ CORNERS = [(x, y, x + 64, y + 48) for y in (0, 42, 53) for x in (0, 54, 86)]
 
 
 class TestSeveralTiles:
-    @pytest.mark.parametrize("per_class", [True, False])
-    def test_equals_a_plain_loop(self, detector: nn.Module, per_class: bool) -> None:
-        expected = slow_sliced(detector, IMAGE, CORNERS, 0.3, per_class)
-        everything = slow_sliced(detector, IMAGE, CORNERS, 1.0, True)
-        assert len(everything) == len(CORNERS) * PER_TILE
-        assert 20 < len(expected) < 0.9 * len(everything)
+    @pytest.mark.parametrize(
+        ("threshold", "per_class", "whole"),
+        [
+            (0.3, True, False),
+            (0.3, False, False),
+            (None, True, False),
+            (0.3, True, True),
+        ],
+    )
+    def test_equals_a_plain_loop(
+        self, detector: nn.Module, threshold: float | None, per_class: bool, whole: bool
+    ) -> None:
+        places = [*CORNERS, (0, 0, 150, 101)] if whole else CORNERS
+        expected = slow_sliced(detector, IMAGE, places, threshold or 1.0, per_class)
+        fewest = 0.9 if threshold else 1
+        assert 20 < len(expected) <= fewest * len(places) * PER_TILE
         result = detect_sliced(
             detector,
             IMAGE,
             **SIZE,
             batch_size=1,
-            nms_threshold=0.3,
+            nms_threshold=threshold,
             per_class=per_class,
+            also_whole_image=whole,
         )
         assert_same(result.pred_instances, expected, score=0)
         scores = result.pred_instances.scores
         assert (scores[1:] <= scores[:-1]).all()
-
-    def test_nothing_is_dropped_without_nms(self, detector: nn.Module) -> None:
-        expected = slow_sliced(detector, IMAGE, CORNERS, 1.0, True)
-        result = detect_sliced(detector, IMAGE, **SIZE, nms_threshold=None)
-        assert_same(result.pred_instances, expected, score=1e-5)
 
     @pytest.mark.parametrize("batch_size", [2, 4, 100])
     def test_batch_size_does_not_matter(
@@ -145,18 +151,6 @@ class TestSeveralTiles:
             for size in (1, batch_size)
         )
         assert_same(several.pred_instances, rows(one.pred_instances), score=1e-5)
-
-    def test_whole_image_is_one_more(self, detector: nn.Module) -> None:
-        places = [*CORNERS, (0, 0, 150, 101)]
-        expected = slow_sliced(detector, IMAGE, places, 0.3, True)
-        result = detect_sliced(
-            detector,
-            IMAGE,
-            **SIZE,
-            nms_threshold=0.3,
-            also_whole_image=True,
-        )
-        assert_same(result.pred_instances, expected, score=1e-5)
 
     def test_image_is_left_as_it_was(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pack = PackDetInputs.transform
@@ -190,17 +184,6 @@ class TestScenes:
         found = result.pred_instances
         for box, label in zip(found.bboxes.tolist(), found.labels, strict=True):
             assert numbers[tuple(map(int, box))] % 3 == label
-
-    @pytest.mark.parametrize("seed", range(4))
-    def test_parts_stay_without_margin(self, seed: int) -> None:
-        truth = place_objects(300, 240, (3, 20), 60, seed)
-        image = draw_objects(300, 240, truth)
-        result = detect_sliced(
-            ColourDetector(), image, (80, 80), (20, 20), border_margin=None
-        )
-        boxes = sorted_boxes(result)
-        assert all(box in boxes for box in truth.tolist())
-        assert len(boxes) > len(truth)
 
     @pytest.mark.parametrize("margin", [0, 3])
     @pytest.mark.parametrize("seed", range(6))
@@ -271,11 +254,6 @@ class TestTiles:
         assert model.batches == batches
         assert sorted_boxes(result) == truth.tolist()
 
-    def test_one_tile_is_not_run_twice(self) -> None:
-        model = ColourDetector()
-        detect_sliced(model, noise(64, 48), (64, 48), (9, 9), also_whole_image=True)
-        assert model.batches == [[(48, 64)]]
-
     def test_one_batch_is_prepared_at_a_time(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -299,23 +277,16 @@ class TestTiles:
         assert events == ["tile", "tile", "forward"] * 4
 
     def test_resizing(self) -> None:
+        """Of tiles if wanted, of the whole image always."""
         truth = np.array([[10, 12, 20, 18], [70, 50, 76, 60]])
         image = draw_objects(80, 64, truth)
-        resize = dict(type="mmdet.Resize", scale=(80, 64), interpolation="nearest")
-        for resize_tiles, shape in ((True, (64, 80)), (False, (32, 40))):
+        resize = dict(type="mmdet.Resize", scale=(160, 128), interpolation="nearest")
+        for resize_tiles, shape in ((True, (128, 160)), (False, (32, 40))):
             model = ColourDetector(steps=(resize,))
-            result = detect_sliced(
-                model, image, (40, 32), (0, 0), resize_tiles=resize_tiles
-            )
-            assert model.batches == [[shape] * 4]
+            options = dict(resize_tiles=resize_tiles, also_whole_image=True)
+            result = detect_sliced(model, image, (40, 32), (0, 0), **options)
+            assert model.batches == [[shape] * 4, [(128, 160)]]
             assert sorted_boxes(result) == truth.tolist()
-
-    def test_whole_image_is_always_resized(self) -> None:
-        resize = dict(type="mmdet.Resize", scale=(40, 32))
-        model = ColourDetector(steps=(resize,))
-        options = dict(also_whole_image=True, resize_tiles=False)
-        detect_sliced(model, noise(160, 128), (80, 64), (0, 0), **options)
-        assert model.batches == [[(64, 80)] * 4, [(32, 40)]]
 
     def test_unscaled_tiles_of_a_real_detector(self, detector: nn.Module) -> None:
         image = noise(100, 80)

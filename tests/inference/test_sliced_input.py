@@ -24,8 +24,6 @@ from tests.inference.small_detectors import (
     sorted_boxes,
 )
 
-FIELDS = ("bboxes", "scores", "labels")
-
 
 class TestInput:
     truth = np.array([[10, 12, 20, 18]])
@@ -158,31 +156,20 @@ class TestInput:
             detect_sliced(ColourDetector(), "not read", **options)
 
     @pytest.mark.parametrize(
-        ("cfg", "message"),
+        ("dataset", "message"),
         [
             (None, "no test pipeline"),
-            (Config(), "no test pipeline"),
-            (Config(dict(test_dataloader=None)), "no test pipeline"),
-            (Config(dict(test_dataloader=dict(dataset=dict(a=1)))), "no test pipeline"),
+            (dict(a=1), "no test pipeline"),
+            (dict(pipeline=[]), "must start by loading"),
             (
-                Config(dict(test_dataloader=dict(dataset=dict(pipeline=[])))),
-                "must start by loading",
-            ),
-            (
-                Config(
-                    dict(
-                        test_dataloader=dict(
-                            dataset=dict(pipeline=[dict(type="mmdet.Resize")])
-                        )
-                    )
-                ),
+                dict(pipeline=[dict(type="mmdet.Resize")]),
                 r"must start by loading the image, got \['Resize'\]",
             ),
         ],
     )
-    def test_no_pipeline(self, cfg: Any, message: str) -> None:
+    def test_no_pipeline(self, dataset: Any, message: str) -> None:
         model = ColourDetector()
-        model.cfg = cfg
+        model.cfg = Config(dict(test_dataloader=dataset and dict(dataset=dataset)))
         with pytest.raises(ValueError, match=message):
             detect_sliced(model, self.image)
 
@@ -194,7 +181,7 @@ class TestInput:
 class TestOtherResults:
     image = draw_objects(80, 64, np.array([[10, 12, 20, 18]]))
 
-    def answering(self, change: Callable[[DetDataSample], None]) -> ColourDetector:
+    def answering(self, change: Callable[[DetDataSample], object]) -> ColourDetector:
         model = ColourDetector()
         step = model.test_step
 
@@ -208,27 +195,19 @@ class TestOtherResults:
         return model
 
     def test_masks(self) -> None:
-        def add(sample: DetDataSample) -> None:
-            count = len(sample.pred_instances)
-            sample.pred_instances.masks = torch.zeros(count, 64, 80, dtype=torch.bool)
-
-        model = self.answering(add)
+        masks = torch.zeros(1, 64, 80, dtype=torch.bool)
+        model = self.answering(lambda x: x.pred_instances.set_field(masks, "masks"))
         with pytest.raises(ValueError, match="ignore_masks=True"):
             detect_sliced(model, self.image)
         result = detect_sliced(model, self.image, ignore_masks=True)
         assert sorted_boxes(result) == [[10, 12, 20, 18]]
-        assert set(result.pred_instances.keys()) == set(FIELDS)
+        assert set(result.pred_instances.keys()) == {"bboxes", "scores", "labels"}
 
-    def test_rotated_boxes(self) -> None:
-        def rotate(sample: DetDataSample) -> None:
-            sample.pred_instances.bboxes = torch.zeros(1, 5)
-
+    def test_no_boxes_or_rotated_ones(self) -> None:
+        rotated = torch.zeros(1, 5)
+        model = self.answering(lambda x: x.pred_instances.set_field(rotated, "bboxes"))
         with pytest.raises(ValueError, match="4 numbers, got 5"):
-            detect_sliced(self.answering(rotate), self.image)
-
-    def test_no_boxes(self) -> None:
-        def remove(sample: DetDataSample) -> None:
-            del sample.pred_instances
-
-        with pytest.raises(ValueError, match="no pred_instances"):
-            detect_sliced(self.answering(remove), self.image)
+            detect_sliced(model, self.image)
+        model = self.answering(lambda sample: delattr(sample, "pred_instances"))
+        with pytest.raises(ValueError, match="the ColourDetector gives no boxes"):
+            detect_sliced(model, self.image)

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch import Tensor
 
@@ -60,21 +59,3 @@ def test_no_maps_of_the_batch_still_give_gradients() -> None:
     fusion = build()
     fusion(maps(batch=0)).sum().backward()
     assert all(torch.count_nonzero(p.grad) == 0 for p in fusion.parameters())
-
-
-def test_float64_gradient() -> None:
-    fusion = build(2, 3)
-    inputs = [x.requires_grad_() for x in maps(2, 2, 3)]
-    parameters = list(fusion.parameters())
-    assert torch.autograd.gradcheck(
-        lambda a, b, *_: fusion([a, b]), (*inputs, *parameters)
-    )
-
-
-def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="num_maps must be at least 1, got 0"):
-        AdaptiveChannelFusion(0, 4)
-    with pytest.raises(TypeError, match="channels must be an integer, got '4'"):
-        AdaptiveChannelFusion(2, "4")
-    with pytest.raises(ValueError, match="expected 3 maps, got 4"):
-        build()(maps(4))

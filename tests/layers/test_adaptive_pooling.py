@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from fpn_necks.layers import adaptive_average_pool
+from fpn_necks.layers.adaptive_pooling import _pooled_identity
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 8), (6, 6), (7, 12), (25, 42)])
@@ -19,3 +20,14 @@ def test_equals_the_operator(shape, size) -> None:
 
 def test_matrices_live_where_the_map_lives() -> None:
     assert adaptive_average_pool(torch.empty(1, 2, 9, 9, device="meta"), (2, 4)).is_meta
+
+
+def test_constants_are_made_once_and_fit_training_after_inference() -> None:
+    x = torch.randn(1, 2, 7, 11)
+    with torch.inference_mode():
+        adaptive_average_pool(x, (3, 4))
+    assert _pooled_identity(x, 7, 3) is _pooled_identity(x, 7, 3)
+    assert _pooled_identity(x, 7, 3).dtype == torch.float32
+    assert _pooled_identity(x.double(), 7, 3).dtype == torch.float64
+    adaptive_average_pool(x.requires_grad_(), (3, 4)).sum().backward()
+    assert x.grad.sum() == pytest.approx(2 * 3 * 4)

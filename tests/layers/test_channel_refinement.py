@@ -123,31 +123,3 @@ def test_frozen_statistics_need_one_image() -> None:
 def test_two_images_of_one_cell_train() -> None:
     maps = [torch.randn(2, 6, 1, 1, dtype=torch.double) for _ in range(2)]
     assert build()(*maps).shape == (2, 6, 1, 1)
-
-
-@pytest.mark.parametrize("path", ["bottom-up", "top-down"])
-@pytest.mark.parametrize("guide", ["low", "high", "add", "cat"])
-def test_gradcheck(path: str, guide: str) -> None:
-    block = build(2, path=path, guide=guide, norm_cfg=dict(type="GN", num_groups=1))
-    names = [name for name, _ in block.named_parameters()]
-
-    def run(low: Tensor, high: Tensor, *parameters: Tensor) -> Tensor:
-        state = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(block, state, (low, high))
-
-    assert torch.autograd.gradcheck(run, (*levels(2), *block.parameters()))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(channels=0), ValueError, "channels must be at least 1, got 0"),
-        (dict(path="sideways"), ValueError, "path must be one of .*got 'sideways'"),
-        (dict(guide="both"), ValueError, "guide must be one of .*'low'.*got 'both'"),
-        (dict(norm_cfg="BN"), TypeError, "norm_cfg must be a dict or None, got 'BN'"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        ChannelRefinement(**{"channels": 8, **arguments})

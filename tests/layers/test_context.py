@@ -95,34 +95,3 @@ def test_keeps_the_size(kind: type[nn.Module], size: tuple[int, int]) -> None:
     result = build(kind)(backbone_map(*size))
     assert result.shape == (2, 3, *size)
     assert result.isfinite().all()
-
-
-@pytest.mark.parametrize("kind", MODULES)
-def test_gradcheck(kind: type[nn.Module]) -> None:
-    arguments = dict(dilations=(1, 2)) if kind is DenseASPPContext else {}
-    module = build(kind, 8, **arguments)
-    names = [name for name, _ in module.named_parameters()]
-
-    def run(x: Tensor, *parameters: Tensor) -> Tensor:
-        state = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(module, state, (x,))
-
-    x = backbone_map(3, 4, channels=8)
-    assert torch.autograd.gradcheck(run, (x, *module.parameters()))
-
-
-@pytest.mark.parametrize("kind", MODULES)
-def test_wrong_arguments(kind: type[nn.Module]) -> None:
-    with pytest.raises(ValueError, match="in_channels must be at least 1, got 0"):
-        kind(0, 8)
-    with pytest.raises(TypeError, match="out_channels must be an integer, got '8'"):
-        kind(8, "8")
-
-
-def test_wrong_cells_dilations_and_widths() -> None:
-    with pytest.raises(ValueError, match="in_channels must be at least 8, got 4"):
-        NonLocalContext(4, 8)
-    with pytest.raises(ValueError, match="cells must be at least 1, got 0"):
-        PyramidPooling(8, 8, cells=(1, 0))
-    with pytest.raises(ValueError, match="dilations must be at least 1, got -3"):
-        DenseASPPContext(8, 8, dilations=(-3,))

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -188,27 +186,6 @@ def test_flat_and_tiny_maps_stay_finite(fill: float, autocast: bool) -> None:
         assert tensor.isfinite().all()
 
 
-@pytest.mark.parametrize("rank", [None, 2])
-def test_gradients_of_the_matrix(rank: int | None) -> None:
-    matrix = randomise(GroupingMatrix(4, 5, rank).double())
-    (x,) = random_maps(1, 4, sizes=[(2, 3)])
-    parameters = dict(matrix.named_parameters())
-
-    def run(x: Tensor, *values: Tensor) -> Tensor:
-        named = dict(zip(parameters, values, strict=True))
-        return torch.func.functional_call(matrix, named, x)
-
-    assert torch.autograd.gradcheck(run, (x, *parameters.values()))
-
-
-@pytest.mark.parametrize("cascade_times", [1, 2])
-def test_gradients_of_the_cascade(cascade_times: int) -> None:
-    torch.manual_seed(0)
-    grouping = CascadeFeatureGrouping(2, 4, 4, cascade_times, noise=0.3).double()
-    maps = random_maps(2, 4, sizes=[(5, 3), (3, 2)], batch=1)
-    assert torch.autograd.gradcheck(lambda *x: tuple(grouping(x)), maps)
-
-
 def saved_bytes(function) -> int:
     storages = {}
 
@@ -252,32 +229,3 @@ def test_thirty_two_groups_of_eight_at_256_channels() -> None:
     with torch.device("meta"):
         groups = {z: GroupingMatrix(8, z).norm.num_groups for z in (2, 7, 16, 100, 256)}
     assert groups == {2: 1, 7: 1, 16: 2, 100: 10, 256: 32}
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        (dict(cascade_times=0), ValueError, "cascade_times must be at least 1, got 0"),
-        (dict(cascade_times=1.5), TypeError, "cascade_times must be an integer"),
-        (dict(cascade_times=True), TypeError, "cascade_times must be an integer"),
-        (dict(rank=0), ValueError, "rank must be at least 1, got 0"),
-        (dict(rank=13), ValueError, r"rank must be None or lie in \[1, 12\].*got 13"),
-        (dict(rank=2.0), TypeError, "rank must be an integer, got 2.0"),
-        (dict(noise=-0.1), ValueError, "noise must be finite and at least 0, got -0.1"),
-        (dict(noise=math.nan), ValueError, "noise must be finite"),
-        (dict(noise=math.inf), ValueError, "noise must be finite"),
-        (dict(noise="1"), TypeError, "noise must be a number, got '1'"),
-        (dict(noise=True), TypeError, "noise must be a number, got True"),
-        (dict(noise=0, rank=2), ValueError, "noise must be above 0 with a rank"),
-        (dict(weight_channels=1), ValueError, "weight_channels must be at least 2"),
-        (dict(weight_channels="a"), TypeError, "weight_channels must be an integer"),
-        (dict(num_levels=0), ValueError, "num_levels must be at least 1, got 0"),
-        (dict(channels=13), ValueError, "channels must be a multiple of num_levels=3"),
-        (dict(hidden_channels=1), ValueError, "hidden_channels must be at least 2"),
-    ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",
-)
-def test_wrong_arguments(changes: dict, error, message: str) -> None:
-    arguments = dict(num_levels=3, channels=12, hidden_channels=8)
-    with pytest.raises(error, match=message):
-        CascadeFeatureGrouping(**{**arguments, **changes})

@@ -141,12 +141,6 @@ def test_sum_and_concat() -> None:
         assert not [n for n, _ in fusion.named_parameters() if "scores" in n]
 
 
-@pytest.mark.parametrize("fusion", ["sum", "concat"])
-def test_only_asff_has_weights(fusion: str) -> None:
-    with pytest.raises(ValueError, match=f"only fusion='asff' has weights.*'{fusion}'"):
-        build(fusion=fusion).weight_maps(pyramid())
-
-
 @pytest.mark.parametrize("target", range(3))
 def test_result_is_the_expanded_sum_of_resized_levels(target: int) -> None:
     fusion, maps = build(target), pyramid()
@@ -179,20 +173,3 @@ def test_blocks_take_the_settings() -> None:
         assert isinstance(block.norm, nn.GroupNorm)
         assert isinstance(block.activate, nn.ReLU)
         assert block.conv.bias is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (dict(weights="softmax"), "weights must be one of .'compressed', 'direct'.,"),
-        (
-            dict(fusion="max"),
-            "fusion must be one of .'asff', 'sum', 'concat'., got 'max'",
-        ),
-        (dict(order="up"), "order must be one of"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build(**changes)

@@ -97,21 +97,6 @@ def test_maps_and_levels_must_match() -> None:
         resizing(pyramid((64, 96))[:3])
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (dict(order="top_down"), "order must be one of .'fine_to_coarse', 'coarse_t"),
-        (dict(target=5), r"target must lie in \[0, 4\], got 5"),
-        (dict(target=-1), r"target must lie in \[0, 4\], got -1"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(changes: dict, message: str) -> None:
-    arguments = dict(in_channels=WIDTHS, target=1, order="fine_to_coarse", settings={})
-    with pytest.raises(ValueError, match=message):
-        LevelResizing(**{**arguments, **changes})
-
-
 @pytest.mark.parametrize("size", [(64, 96), (7, 5), (1, 1)], ids=str)
 def test_order_of_pyramids_is_accepted(size: tuple[int, int]) -> None:
     check_level_order(pyramid(size), "fine_to_coarse")

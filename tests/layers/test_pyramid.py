@@ -20,16 +20,6 @@ def test_parameter_names_are_those_of_mmdet_fpn() -> None:
     assert outputs.extra == [outputs[2], outputs[3]]
 
 
-def test_output_convs_want_one_map_per_level() -> None:
-    with pytest.raises(ValueError, match="expected 2 maps, got 3"):
-        OutputConvs(2, 6, 6, [6], {})([torch.zeros(1, 6, 4, 4)] * 3)
-
-
-def test_laterals_want_one_map_per_level() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        LateralConvs([4, 8], 6, {})([torch.zeros(1, 4, 4, 4)])
-
-
 def test_top_down_merges_from_the_top_and_keeps_its_input() -> None:
     calls = []
 
@@ -94,15 +84,6 @@ def test_pooled_levels_take_every_second_cell() -> None:
     first, second = ExtraLevels(2)([], none, none, output)
     assert first[0, 0].tolist() == [[0, 2, 4], [10, 12, 14]]
     assert second[0, 0].tolist() == [[0, 4]]
-
-
-def test_true_means_on_input_and_others_are_refused() -> None:
-    assert ExtraLevels(1, True).source == "on_input"
-    for wrong in ("on_top", 1, None, []):
-        with pytest.raises(ValueError, match="add_extra_convs must be True, False or"):
-            ExtraLevels(1, wrong)
-    with pytest.raises(TypeError, match="relu_before_extra_convs must be True or"):
-        ExtraLevels(1, "on_input", "yes")
 
 
 def test_fit_to_crops_and_leaves_alone() -> None:

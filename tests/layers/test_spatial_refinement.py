@@ -227,20 +227,6 @@ def test_upsample_cfg() -> None:
     torch.testing.assert_close(difference, expected, **EXACT)
 
 
-@pytest.mark.parametrize("path", ["top-down", "bottom-up"])
-@pytest.mark.parametrize("inputs", ["cat", "low", "high", "add"])
-def test_gradcheck(path: str, inputs: str) -> None:
-    block = build(2, path=path, inputs=inputs)
-    low, high = levels((5, 6), (3, 3), channels=2)
-    names = [name for name, _ in block.named_parameters()]
-
-    def run(low: Tensor, high: Tensor, *parameters: Tensor) -> Tensor:
-        state = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(block, state, (low, high))
-
-    assert torch.autograd.gradcheck(run, (low, high, *block.parameters()))
-
-
 def test_traced_block_follows_the_offsets() -> None:
     for path in ("top-down", "bottom-up"):
         block, (low, high) = build(path=path), levels()
@@ -259,28 +245,3 @@ def test_memory_stays_below_the_plain_operations(batch: int) -> None:
     plain = peak_bytes(lambda *maps: plain_spatial_refinement(block, *maps), low, high)
     # The result, the samples and their gradients alone take more than this.
     assert 3 * low.nbytes < ours < 0.8 * plain
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(channels=1), ValueError, "channels must be at least 2, got 1"),
-        (dict(channels="8"), TypeError, "channels must be an integer, got '8'"),
-        (dict(path="up"), ValueError, "path must be one of .*'top-down'.*got 'up'"),
-        (dict(inputs="both"), ValueError, "inputs must be one of .*'cat'.*got 'both'"),
-        (dict(offset_scale="area"), ValueError, "offset_scale must be one of"),
-        (dict(base_grid="none"), ValueError, "base_grid must be one of .*'identity'"),
-        (dict(zero_init=0), TypeError, "zero_init must be True or False, got 0"),
-        (dict(sampling_offset=1), TypeError, "sampling_offset must be True or False"),
-        (dict(sampling_weight="no"), TypeError, "sampling_weight must be True or"),
-        (
-            dict(sampling_offset=False, sampling_weight=False),
-            ValueError,
-            "sampling_offset or sampling_weight must be True",
-        ),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        SpatialRefinement(**{"channels": 8, **arguments})

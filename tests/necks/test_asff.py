@@ -110,11 +110,6 @@ def test_weight_maps(num_fused: int, order: str, weights: str) -> None:
         assert torch.equal(weight, scores.softmax(1))
 
 
-def test_only_asff_has_weight_maps() -> None:
-    with pytest.raises(ValueError, match="only fusion='asff' has weights, not 'sum'"):
-        build(fusion="sum").weight_maps(pyramid())
-
-
 def test_lead_convs_come_before_everything() -> None:
     neck = build(lead_channels=[None, 9, None])
     maps = pyramid()
@@ -153,63 +148,6 @@ def test_initialisation_is_that_of_the_paper() -> None:
             assert module.weight.std().item() == pytest.approx(expected, rel=0.05), name
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             assert not module.bias.any()
-
-
-def test_one_image_in_evaluation() -> None:
-    neck, maps = build().eval(), pyramid()
-    together = neck(maps)
-    alone = neck([m[1:] for m in maps])
-    for a, b in zip(alone, together, strict=True):
-        torch.testing.assert_close(a, b[1:], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("num_maps", [2, 0])
-def test_too_few_maps(num_maps: int) -> None:
-    message = f"num_fused is 3, but there are {num_maps} maps"
-    for call in (build(), build().weight_maps):
-        with pytest.raises(ValueError, match=message):
-            call(pyramid()[:num_maps])
-
-
-def test_wrong_order_of_maps() -> None:
-    for neck in (build(in_channels=8), build(in_channels=8, order="coarse_to_fine")):
-        maps = pyramid(widths=[8] * 5)
-        if neck.order == "fine_to_coarse":
-            maps = maps[::-1]
-        for call in (neck, neck.weight_maps):
-            with pytest.raises(
-                ValueError, match=f"order is '{neck.order}', but the maps"
-            ):
-                call(maps)
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        (dict(in_channels=8.0), TypeError, "in_channels must be an integer, got 8.0"),
-        (dict(in_channels="8"), TypeError, "in_channels must be an integer, got '8'"),
-        (dict(in_channels=0), ValueError, "in_channels must be at least 1, got 0"),
-        (dict(in_channels=[8] * 5), ValueError, "in_channels must be one .*3 entries"),
-        (dict(out_channels=[8, 8]), ValueError, "out_channels must be .* 3 entries"),
-        (dict(out_channels=[8, 8, -1]), ValueError, "out_channels must be at least 1"),
-        (dict(num_fused=1), ValueError, "num_fused must be at least 2, got 1"),
-        (dict(num_fused=3.0), TypeError, "num_fused must be an integer, got 3.0"),
-        (dict(num_fused=True), TypeError, "num_fused must be an integer, got True"),
-        (dict(order="down"), ValueError, "order must be one of .'fine_to_coarse', 'c"),
-        (dict(weights="paper"), ValueError, "weights must be one of .'compressed', 'd"),
-        (dict(fusion="mean"), ValueError, "fusion must be one of .'asff', 'sum', 'con"),
-        (dict(compress_channels=0), ValueError, "compress_channels must be at least 1"),
-        (dict(lead_channels=8), TypeError, "lead_channels must be a list or None, got"),
-        (dict(lead_channels=[8]), ValueError, "lead_channels must have 3 entries"),
-        (dict(lead_channels=[0] * 3), ValueError, "lead_channels must be at least 1"),
-        (dict(num_outs=5), TypeError, "unexpected keyword argument 'num_outs'"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(changes: dict, error, message: str) -> None:
-    arguments = dict(in_channels=8, out_channels=8)
-    with pytest.raises(error, match=message):
-        MODELS.build(dict(type="ASFF", **{**arguments, **changes}))
 
 
 @pytest.mark.parametrize("first", ["FPN", "PAFPN", "SAlphaFPN"])

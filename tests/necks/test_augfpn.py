@@ -7,7 +7,6 @@ from torch import Tensor
 
 from fpn_necks.layers import AdaptiveSpatialFusion
 from fpn_necks.necks import AugFPN, SAlphaFPN
-from tests.stack import needs_whole_graphs
 
 CHANNELS = [8, 16, 24, 32]
 P2_P6 = dict(num_outs=5)
@@ -179,59 +178,7 @@ def test_parameters_of_the_published_models() -> None:
     assert count[AugFPN] - count[FPN] == branches + fusion
 
 
-@pytest.mark.parametrize(
-    "kind", [*KINDS, dict(num_outs=3, residual_to_extra_level=True)], ids=str
-)
-def test_float64_gradient(kind: dict) -> None:
-    torch.manual_seed(0)
-    neck = AugFPN([2, 3], 2, **(dict(num_outs=2) | kind)).double()
-    inputs = [
-        torch.randn(1, c, 6 // 2**i, 4 // 2**i).double().requires_grad_()
-        for i, c in enumerate([2, 3])
-    ]
-    parameters = list(neck.parameters())
-    assert torch.autograd.gradcheck(
-        lambda a, b, *_: sum((x**2).sum() for x in neck([a, b])),
-        (*inputs, *parameters),
-    )
-
-
-@needs_whole_graphs
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_compiles_as_one_graph(kind: dict) -> None:
-    neck, inputs = build(**P2_P6, **kind, residual_to_extra_level=True), maps()
-    compiled = torch.compile(neck, backend="eager", fullgraph=True)
-    for a, b in zip(compiled(inputs), neck(inputs), strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_runs_on_the_meta_device() -> None:
-    neck = build(**RETINANET, residual_to_extra_level=True).to("meta")
-    outputs = neck([x.to("meta") for x in maps(800, 1344)])
-    assert [tuple(x.shape[2:]) for x in outputs] == [
-        (400, 672), (200, 336), (100, 168), (50, 84), (25, 42)
-    ]  # fmt: skip
-
-
 def test_single_ratio_has_spatial_fusion() -> None:
     """A row of Table 4."""
     neck = build(**P2_P6, ratios=[0.1])
     assert isinstance(neck.residual_features.fusion, AdaptiveSpatialFusion)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(num_outs=4, residual_to_extra_level=True), ValueError,
-         "residual_to_extra_level=True needs an extra level.*above 4.*got 4"),
-        (dict(num_outs=5, residual_to_extra_level=1), TypeError,
-         "residual_to_extra_level must be True or False, got 1"),
-        (dict(num_outs=5, pooling="avg"), ValueError, "pooling must be one of"),
-        (dict(num_outs=5, pooling="gap", fusion="asf"), ValueError, "fusion must be"),
-        (dict(num_outs=5, ratios=[2]), ValueError, "ratios must be"),
-        (dict(num_outs=5, fusion_factor=[1.0]), ValueError, "must have 3 entries"),
-    ],
-)  # fmt: skip
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        build(**arguments)

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.models.necks import FPN
-from mmdet.registry import MODELS
 from torch import Tensor
 
 from fpn_necks.necks import CFGFPN
@@ -155,24 +154,6 @@ def test_init_weights_starts_at_the_identity_and_leaves_convs_to_init_cfg() -> N
     assert all(torch.equal(v, again[k]) for k, v in neck.state_dict().items())
 
 
-def test_gradcheck() -> None:
-    neck = build(
-        in_channels=[2, 3], out_channels=3, num_outs=3, cascade_times=2, noise=0.3
-    ).double()
-    random = torch.Generator().manual_seed(5)
-    maps = [
-        torch.randn(1, c, h, 3, generator=random, dtype=torch.double).requires_grad_()
-        for c, h in ((2, 5), (3, 2))
-    ]
-    parameters = dict(neck.named_parameters())
-
-    def run(first: Tensor, second: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip(parameters, values, strict=True))
-        return torch.func.functional_call(neck, named, ([first, second],))
-
-    assert torch.autograd.gradcheck(run, (*maps, *parameters.values()), fast_mode=True)
-
-
 @pytest.mark.parametrize("rank", [None, 64, 32, 16])
 def test_parameter_table(rank: int | None) -> None:
     """The docstring's table of what the grouping costs."""
@@ -189,23 +170,3 @@ def test_parameter_table(rank: int | None) -> None:
         )
     rows = [line.split() for line in CFGFPN.__doc__.splitlines()]
     assert [str(rank), *(f"{count:,}" for count in counts)] in rows
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        (dict(cascade_times=0), ValueError, "cascade_times must be at least 1, got 0"),
-        (dict(cascade_times=1.5), TypeError, "cascade_times must be an integer"),
-        (dict(rank=0), ValueError, "rank must be at least 1, got 0"),
-        (dict(rank=41), ValueError, r"rank must be None or lie in \[1, 40\].*got 41"),
-        (dict(noise=-1), ValueError, "noise must be finite and at least 0, got -1"),
-        (dict(weight_channels=0), ValueError, "weight_channels must be at least 1"),
-        (dict(out_channels=1), ValueError, "must be at least 2 for feature grouping"),
-        (dict(group=3), TypeError, "unexpected keyword argument 'group'"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(changes: dict, error, message: str) -> None:
-    config = dict(type="CFGFPN", in_channels=WIDTHS, out_channels=8, num_outs=5)
-    with pytest.raises(error, match=message):
-        MODELS.build({**config, **changes})

@@ -206,60 +206,6 @@ def test_initialisation(tmp_path: Path) -> None:
     assert DRFPN(CHANNELS, 16, num_outs=5, init_cfg=None).init_cfg is None
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (dict(top_down="SRB"), ValueError, "top_down must be one of .*'srb'.*'SRB'"),
-        (dict(top_down="none"), ValueError, "top_down must be one of"),
-        (dict(bottom_up="srb+crb"), ValueError, "bottom_up must be one of .*'crb'"),
-        (dict(context=None), ValueError, "context must be one of .*'ppm'.*got None"),
-        (dict(context="psp"), ValueError, "context must be one of .*'non-local'"),
-        (dict(srb="cat"), TypeError, "srb must be a dict or None, got 'cat'"),
-        (dict(crb=["BN"]), TypeError, "crb must be a dict or None"),
-        (dict(srb=dict(inputs="x")), ValueError, "inputs must be one of"),
-        (dict(srb=dict(grid=1)), TypeError, "unexpected keyword argument 'grid'"),
-        (dict(srb=dict(path="top-down")), TypeError, "argument 'path'"),
-        (dict(crb=dict(guide="x")), ValueError, "guide must be one of"),
-        (dict(crb=dict(norm="BN")), TypeError, "unexpected keyword argument 'norm'"),
-    ],
-    ids=str,
-)
-def test_wrong_arguments(arguments: dict, error, message: str) -> None:
-    with pytest.raises(error, match=message):
-        DRFPN(CHANNELS, 16, num_outs=5, **arguments)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        dict(),
-        dict(top_down="crb", bottom_up="srb", context="non-local"),
-        dict(context="dense-aspp", add_extra_convs="on_output", num_outs=4),
-    ],
-    ids=str,
-)
-def test_gradcheck(arguments: dict) -> None:
-    arguments = {
-        "num_outs": 3,
-        "crb": dict(norm_cfg=dict(type="GN", num_groups=1)),
-    } | arguments
-    channels = [2, 8]
-    neck = build(channels, 2, **arguments).double()
-    random = torch.Generator().manual_seed(5)
-    inputs = [
-        torch.randn(1, c, *size, generator=random).double().requires_grad_()
-        for c, size in zip(channels, [(5, 4), (3, 2)], strict=True)
-    ]
-    parameters = dict(neck.named_parameters())
-
-    def run(c2: Tensor, c3: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        state = dict(zip(parameters, values, strict=True))
-        return torch.func.functional_call(neck, state, ([c2, c3],))
-
-    roots = (*inputs, *parameters.values())
-    assert torch.autograd.gradcheck(run, roots, fast_mode=True)
-
-
 def detector(**neck) -> nn.Module:
     """Build mmdet's Faster R-CNN, for 80 classes, where nothing is computed."""
     model = Config.fromfile(FASTER_RCNN).model

@@ -1,5 +1,4 @@
 import re
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
 from fpn_necks import released
+from fpn_necks.necks import ASFF
 from fpn_necks.released.detectors import LAYOUTS, convert_detector
 from tests.golden import golden
 from tests.released import old_detectors as old
@@ -264,11 +264,33 @@ def test_wrong_entries(method: str, removed: str, added: str, message: str) -> N
         convert_detector(method, state)
 
 
-def test_boxes_must_fit_the_classes() -> None:
-    state = augfpn_state()
-    state["bbox_head.fc_reg.weight"] = torch.zeros(13, 16)
-    with pytest.raises(ValueError, match="fc_reg.weight must have 4 rows.*has 13"):
-        convert_detector("highfpn", state)
+@pytest.mark.parametrize(
+    ("method", "kind", "name", "tensor", "message"),
+    [
+        (
+            "highfpn",
+            "faster-rcnn",
+            "bbox_head.fc_reg.weight",
+            torch.zeros(13, 16),
+            "fc_reg.weight must have 4 rows.*has 13",
+        ),
+        (
+            "highfpn-retinanet",
+            "fcos",
+            "bbox_head.conv_cls.bias",
+            torch.zeros(3),
+            "several entries would become .bbox_head.con",
+        ),
+        ("soft-roi", "retinanet", "", None, "no SoftRoIExtractor in it"),
+    ],
+)
+def test_wrong_detectors(
+    method: str, kind: str, name: str, tensor: Tensor | None, message: str
+) -> None:
+    state = old.to_mmdet_1(augfpn_detector(kind, 1).state_dict())
+    state |= {name: tensor} if name else {}
+    with pytest.raises(ValueError, match=message):
+        convert_detector(method, state)
 
 
 def test_only_augfpn_has_auxiliary_heads() -> None:
@@ -279,27 +301,75 @@ def test_only_augfpn_has_auxiliary_heads() -> None:
         convert_detector("drfpn", state)
 
 
-def test_nothing_of_two_entries_is_lost() -> None:
-    state = old.to_mmdet_1(augfpn_detector("fcos", 1).state_dict())
-    state["bbox_head.conv_cls.bias"] = torch.zeros(3)
-    with pytest.raises(ValueError, match="several entries would become .bbox_head.con"):
-        convert_detector("highfpn-retinanet", state)
+def build_stage() -> ASFF:
+    """The ASFF stage of the released YOLOv3, a few channels wide."""
+    stage = ASFF(
+        in_channels=[16, 8, 4],
+        out_channels=[32, 16, 8],
+        lead_channels=[None, None, 8],
+        order="coarse_to_fine",
+    )
+    return stage.eval()
 
 
-def test_soft_roi_must_be_there() -> None:
-    state = old.to_mmdet_1(augfpn_detector("retinanet", 1).state_dict())
-    with pytest.raises(ValueError, match="no SoftRoIExtractor in it"):
-        convert_detector("soft-roi", state)
+def test_asff_stage_computes_the_released_levels() -> None:
+    state = old.released_yolov3()
+    cases = [golden("asff_level0_train"), golden("asff_level1_eval")]
+    for level, case in enumerate(cases):
+        state |= {f"level_{level}_fusion.{k}": v for k, v in case.state.items()}
+    conversion = convert_detector("asff", state)
+    old.check_counts(conversion, state)
+    stage = build_stage()
+    stage.load_state_dict(conversion.state_dict)
+    for level, case in enumerate(cases):
+        fusion = stage.fusions[level].train(case.name.endswith("_train"))
+        maps = [case.inputs[f"level_{i}"] for i in range(3)]
+        case.check_outputs({"y": fusion(maps)})
 
 
-def test_batches_need_not_be_counted() -> None:
-    """The authors' PyTorch 1.0 counts them, older ones do not."""
-    state = {k: v for k, v in augfpn_state().items() if "num_batches_tracked" not in k}
-    detector = augfpn_detector("faster-rcnn", 2)
-    new = convert_detector("highfpn", OrderedDict(state)).state_dict
-    assert not any("num_batches_tracked" in name for name in new)
-    loaded = detector.load_state_dict(new)
-    assert not loaded.missing_keys and not loaded.unexpected_keys
+def test_asff_conv_before_the_finest_level() -> None:
+    """It is the last of the released module list, 3x3, BN and LeakyReLU(0.1)."""
+    state = old.released_yolov3()
+    stage = build_stage()
+    stage.load_state_dict(convert_detector("asff", state).state_dict)
+    x = torch.randn(1, 4, 12, 16)
+    prefix = "module_list.32."
+    y = nn.functional.conv2d(x, state[f"{prefix}conv.weight"], padding=1)
+    parts = ("running_mean", "running_var", "weight", "bias")
+    y = nn.functional.batch_norm(y, *(state[f"{prefix}batch_norm.{p}"] for p in parts))
+    expected = nn.functional.leaky_relu(y, 0.1)
+    torch.testing.assert_close(stage.lead_convs[2](x), expected)
+
+
+def test_what_asff_leaves_out() -> None:
+    state = old.released_yolov3()
+    conversion = convert_detector("asff", state)
+    assert conversion.dropped == [
+        k for k in state if k.startswith("module_list.0.") or "header" in k
+    ]
+    (note,) = conversion.notes
+    stage = eval(re.search(r"ASFF\(.*?\)", note)[0], {"ASFF": ASFF})
+    assert [c.out_channels for c in stage.fusions[0].scores.compress] == [16] * 3
+    assert stage.lead_convs[2].conv.weight.shape == (256, 128, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("old_text", "new_text", "message"),
+    [
+        ("_fusion.", None, "no ASFF in it"),
+        ("_fusion.", "_conv.", "the MobileNet variant"),
+        ("32.batch_norm.bias", None, "missing .'module_list.32.batch_norm.b"),
+        ("2_fusion.expand.conv.weight", None, "level_2_fusion.*missing .'expand.conv"),
+    ],
+)
+def test_wrong_asff(old_text: str, new_text: str | None, message: str) -> None:
+    state = old.released_yolov3()
+    if new_text is None:
+        state = {k: v for k, v in state.items() if old_text not in k}
+    else:
+        state = {k.replace(old_text, new_text): v for k, v in state.items()}
+    with pytest.raises(ValueError, match=message):
+        convert_detector("asff", state)
 
 
 def documented_settings(before: str) -> ConfigDict:

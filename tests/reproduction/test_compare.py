@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from fpn_necks.costs.configs import (
-    load_config,
-    merge_options,
-)
+from fpn_necks.config_tools import load_config, merge_options
 from fpn_necks.reproduction import compare
 from fpn_necks.reproduction.compare import (
     areas_of,
@@ -23,15 +20,15 @@ from fpn_necks.reproduction.compare import (
     flatten,
     settings,
 )
-from fpn_necks.reproduction.run import set_data_root
+from fpn_necks.reproduction.plan import set_data_root
 
 NAME = "mmdet::retinanet/retinanet_r50_fpn_1x_coco"
 
 
 def found(options: dict[str, Any], world_size: int = 8) -> list[str]:
-    config = load_config(NAME, {})
+    config = load_config(NAME)
     merge_options(config, options)
-    return deviations(load_config(NAME, {}), config, world_size)
+    return deviations(load_config(NAME), config, world_size)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +84,7 @@ def test_another_number_of_gpus_alone_is_comparable() -> None:
 
 def test_but_not_where_the_schedule_counts_iterations() -> None:
     name = "s_alpha_fpn/retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco"
-    config = load_config(name, {})
+    config = load_config(name)
     assert "max_iters" in config.train_cfg
     assert deviations(config, config, 8, evaluate=False) == []
     assert areas_of(deviations(config, config, 1, evaluate=False)) == "batch"
@@ -103,7 +100,7 @@ def test_but_not_where_the_schedule_counts_iterations() -> None:
 )
 def test_data_in_another_place_are_the_same_run(name: str) -> None:
     """Also those whose number of images is not known, such as Tiny CityPersons."""
-    own, moved = load_config(name, {}), load_config(name, {})
+    own, moved = load_config(name), load_config(name)
     set_data_root(moved, "/disk/of another/machine")
     assert flatten(own) != flatten(moved)
     assert settings(own, 1) == settings(moved, 1)
@@ -122,7 +119,7 @@ def test_weights_in_another_place_are_the_same_run() -> None:
 def test_fewer_images_than_the_set_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, moved = load_config(NAME, {}), load_config(NAME, {})
+    own, moved = load_config(NAME), load_config(NAME)
     set_data_root(moved, str(tmp_path))
     (tmp_path / "annotations").mkdir()
     sizes = {"instances_train2017.json": 3, "instances_val2017.json": 2}
@@ -201,7 +198,7 @@ def test_differences_of_nested_configs() -> None:
 
 
 def test_a_written_config_reads_back_the_same(tmp_path: Path) -> None:
-    config = load_config("augfpn/faster-rcnn_r50_augfpn_1x_coco", {})
+    config = load_config("augfpn/faster-rcnn_r50_augfpn_1x_coco")
     path = tmp_path / "config.py"
     path.write_text(config.pretty_text)
     assert differences(settings(config, 1), settings(Config.fromfile(path), 1)) == []

@@ -11,6 +11,7 @@ import pytest
 
 from fpn_necks.io import write_json
 from fpn_necks.reproduction import Table
+from fpn_necks.reproduction.plan import choose_rows, plan_runs
 from fpn_necks.reproduction.report import (
     csv_report,
     gather,
@@ -18,7 +19,6 @@ from fpn_necks.reproduction.report import (
     markdown_table,
     read_results,
 )
-from fpn_necks.reproduction.run import choose_rows, plan_runs
 from tests.reproduction.tiny_table import tiny_table
 
 SLUG = "s-alpha-alpha-0.5"

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Timer
 
@@ -18,18 +18,14 @@ from mmengine.config import Config
 
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.reproduction import Table, find_table
-from fpn_necks.reproduction.run import (
+from fpn_necks.reproduction.plan import (
     CONFIG_FILE,
     RESULT_FILE,
-    Launch,
     Run,
     choose_rows,
-    describe,
-    execute_command,
-    last_checkpoint,
     plan_runs,
-    run_all,
 )
+from fpn_necks.reproduction.run import Launch, describe, execute_command, run_all
 from tests.reproduction.tiny_table import in_this_process, small_options, tiny_table
 from tests.tiny_sets import write_coco_set
 
@@ -404,39 +400,8 @@ def test_an_interruption_ends_the_child(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ damaged checkpoints
 
 
-def write_checkpoints(folder: Path, *names: str) -> None:
-    for name in names:
-        torch.save(dict(state_dict=dict(w=torch.randn(1000))), folder / name)
-        (folder / "last_checkpoint").write_text(str(folder / name))
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "cut off": cut,
-    "empty": lambda path: path.write_bytes(b""),
-    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "gone": lambda path: path.unlink(),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_goes_on_from_one_that_is_whole(tmp_path: Path, damage: str) -> None:
-    """As after a crash in the middle of a checkpoint."""
-    assert last_checkpoint(tmp_path) is None  # nothing has been saved
-    write_checkpoints(tmp_path, "epoch_9.pth", "epoch_10.pth", "epoch_11.pth")
-    torch.save({}, tmp_path / "best_coco_bbox_mAP_epoch_12.pth")  # no optimizer in it
-    assert last_checkpoint(tmp_path) == tmp_path / "epoch_11.pth"
-    DAMAGES[damage](tmp_path / "epoch_11.pth")
-    assert last_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
-    if damage != "gone":
-        DAMAGES[damage](tmp_path / "last_checkpoint")
-        assert last_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
-    for path in tmp_path.glob("epoch*.pth"):
-        cut(path)
-    assert last_checkpoint(tmp_path) is None
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(

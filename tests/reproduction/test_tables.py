@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from fpn_necks.costs.configs import find_config
+from fpn_necks.config_tools import find_config
 from fpn_necks.reproduction import (
     Paper,
     Row,
@@ -23,7 +22,6 @@ from fpn_necks.reproduction import (
     load_papers,
     load_tables,
 )
-from fpn_necks.reproduction.compare import flatten
 from tests.reproduction.paper_text import (
     is_row,
     lines_of_table,
@@ -32,7 +30,6 @@ from tests.reproduction.paper_text import (
     stands_in,
 )
 from tests.shared_data import shared
-from tests.test_paper_pages import READMES, rows_of
 from tests.tiny_detectors import load_config
 
 register_all_modules()
@@ -210,54 +207,6 @@ def check_options(config: Config, options: Mapping[str, Any]) -> None:
         assert found == value, key
 
 
-def written(config: str, options: Mapping[str, Any]) -> tuple[str, str]:
-    """Return config and options in a form that README and data share."""
-    options = {
-        key: float(value)
-        if type(value) is int
-        else list(value)  # YAML has no tuples
-        if isinstance(value, tuple)
-        else value
-        for key, value in options.items()
-        if key not in ("work_dir", "load_from")  # of runs after a pre-training
-    }
-    return config.split("/")[-1], repr(sorted(options.items()))
-
-
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_data_have_every_row_of_the_readmes(readme: Path) -> None:
-    """Their labels start with the number of the paper's table."""
-    known = {written(run.row.config or "", run.row.options) for run in RUNS}
-    firsts = [run.row.pretraining for run in RUNS if run.row.pretraining is not None]
-    known |= {written(first.config, first.options) for first in firsts}
-    rows = [row for row in rows_of(readme) if row.label[0].isdigit()]
-    assert rows
-    unknown = [row for row in rows if written(row.config, row.changes) not in known]
-    if not unknown:
-        return
-    # A baseline may be our config without our parts there, and mmdet's config here.
-    baselines = [
-        trained_by(load(run.row.config, run.row.options))
-        for run in RUNS
-        if run.row.config is not None and run.row.method == "fpn"
-    ]
-    for row in unknown:
-        assert trained_by(row.load()) in baselines, row.label
-
-
-def trained_by(config: Config) -> dict[str, Any]:
-    """Return the values of a config but for names that change nothing."""
-    values = flatten(config)
-    if "model.auxiliary" in values and values.pop("model.auxiliary") is None:
-        values["model.type"] = values["model.type"].removeprefix("Auxiliary")
-    ignored = ("custom_imports", "work_dir", "default_scope", "backend_args")
-    return {
-        k: v
-        for k, v in values.items()
-        if not k.startswith(ignored) and not k.endswith("_scope_")
-    }
-
-
 def logged_by(evaluator: Any) -> list[str]:
     """Return patterns of what a metric's configuration writes into the logs."""
     if evaluator.type == "TinyPersonMetric":
@@ -272,7 +221,7 @@ def logged_by(evaluator: Any) -> list[str]:
     return names + ["coco/(clock|person)_precision"] * evaluator.get("classwise", False)
 
 
-@pytest.mark.long  # a minute in all; tests/test_paper_pages.py has most in the core
+@pytest.mark.long  # a minute in all; tests/docs/test_methods.py has most in the core
 @pytest.mark.parametrize("run", RUNS, ids=str)
 def test_model_of_a_row_is_built(run: Run) -> None:
     row = run.row

@@ -65,8 +65,12 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "NonLocalContext": (lambda: layers.NonLocalContext(8, 2), "wide map"),
     "OutputConvs": (lambda: layers.OutputConvs(3, 4, 4, [], SETTINGS), "levels"),
     "PyramidPooling": (lambda: layers.PyramidPooling(4, 2, (1, 2)), "map"),
-    "ResidualFeatures": (lambda: layers.ResidualFeatures(4, 2, ratios=(0.5, 1)), "map"),
+    "ResidualFeatureAugmentation": (
+        lambda: layers.ResidualFeatureAugmentation(4, 2, ratios=(0.5, 1)),
+        "map",
+    ),
     "SpatialRefinement": (lambda: layers.SpatialRefinement(4), "pair"),
+    "MaxFusion": (lambda: layers.MaxFusion(), "same"),
     "SumFusion": (lambda: layers.SumFusion(), "same"),
     "StatisticFusionFactor": (statistic_factor, "factor"),
 }

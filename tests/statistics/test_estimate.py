@@ -1,27 +1,19 @@
 """The estimate of whole configs, and fpn-necks alpha."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import mmdet
 import pytest
-import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from fpn_necks.cli import main
 from fpn_necks.shipped_configs import config_path
-from fpn_necks.statistics import (
-    FusionFactorEstimate,
-    build_dataset,
-    estimate,
-    estimate_from_config,
-)
+from fpn_necks.statistics import build_dataset, estimate, estimate_from_config
 from tests.tiny_sets import CLASSES
 
 MMDET_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
-TOOL = Path(__file__).parents[2] / "tools" / "estimate_fusion_factors.py"
 NEW_SIDE = 256
 
 
@@ -156,43 +148,23 @@ def test_detectors_without_levels(name: str, message: str, tmp_path: Path) -> No
         estimate_from_config(config)
 
 
-def test_config_fragment_builds_the_factors(tmp_path: Path) -> None:
-    report = FusionFactorEstimate("Objects", ["P3", "P4"], [8, 3], [0.375], 4, 11)
-    path = tmp_path / "fragment.py"
-    path.write_text(report.config_fragment())
-    neck = Config.fromfile(path).model.neck
-    assert (neck.type, neck.fusion_factor) == ("SAlphaFPN", [0.375])
-    report.draw(tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 10_000
-    assert "P4 into P3" in report.table() and "27.27%" in report.table()
-
-
-def run_tool(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, TOOL, *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_tool(tmp_path: Path) -> None:
+def test_command(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "retinanet_r50_s-alpha-fpn_1x_coco"
     annotations = boxes_of_sides(tmp_path, SIDES)
     words = [
         f"{key}={value if isinstance(value, str) else repr(value).replace(' ', '')}"
         for key, value in options(annotations).items()
     ]
-    config = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
-    result = run_tool(tmp_path, config, "--cfg-options", *words)
-    assert result.returncode == 0, result.stderr
-    assert "0.5000  (P4 into P3)" in result.stdout
-    out = tmp_path / "work_dirs/fusion_factors/retinanet_r50_s-alpha-fpn_1x_coco"
-    assert {p.name for p in out.iterdir()} == {
-        "fusion_factor.py",
-        "objects_per_level.png",
-    }
-    assert "100%" in result.stderr, "there is a progress bar"
+    assert main(["alpha", name, "--cfg-options", *words]) == 0
+    said = capsys.readouterr()
+    assert "0.5000  (P4 into P3)" in said.out and "100%" in said.err
+    neck = Config.fromfile(
+        f"work_dirs/fusion_factors/{name}/fusion_factor.py"
+    ).model.neck
+    assert (neck.type, neck.fusion_factor) == ("SAlphaFPN", [0.5, 0.5])
+    picture = tmp_path / f"work_dirs/fusion_factors/{name}/objects_per_level.png"
+    assert picture.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
@@ -202,23 +174,24 @@ def test_tool(tmp_path: Path) -> None:
         ("no json", "cannot be read as CocoDataset expects it"),
     ],
 )
-def test_tool_on_bad_annotations(content, message: str, tmp_path: Path) -> None:
+def test_command_on_bad_annotations(
+    content, message: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     if content:
         (tmp_path / "annotations.json").write_text(content)
-    config = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
     root = f"train_dataloader.dataset.data_root={tmp_path}/"
     file = "train_dataloader.dataset.ann_file=annotations.json"
-    result = run_tool(tmp_path, config, "--cfg-options", root, file)
-    assert result.returncode == 2
-    errors = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+    command = ["alpha", "retinanet_r50_s-alpha-fpn_1x_coco", "--cfg-options"]
+    assert main([*command, root, file]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    errors = [line for line in errors if line.startswith("error: ")]
     assert len(errors) == 1 and message in errors[0]
     assert not (tmp_path / "work_dirs").exists(), "nothing is written on failure"
 
 
-def test_torch_state_is_left_alone(tmp_path: Path) -> None:
+def test_fcos(tmp_path: Path) -> None:
     annotations = boxes_of_sides(tmp_path, SIDES)
     config = load(config_path("fcos_r50_s-alpha-fpn_gn-head_1x_coco"), annotations)
     report = estimate_from_config(config)
-    assert report.counts == [7, 0, 0, 0, 0]
-    assert report.factors == [0.2, 1.0]
-    assert torch.get_default_dtype() == torch.float32
+    assert (report.counts, report.factors) == ([7, 0, 0, 0, 0], [0.2, 1.0])

@@ -22,22 +22,17 @@ ASSIGNERS = {
 }
 
 
-def count_with_all_anchors(boxes, shapes, generator, assigner, border=-1) -> Tensor:
+def count_with_all_anchors(boxes, shapes, generator, assigner) -> Tensor:
     counts = torch.zeros(generator.num_levels, dtype=torch.int64)
     for image_boxes, shape in zip(boxes, shapes, strict=True):
         per_level = generator.grid_priors(grid_sizes(shape, generator), device="cpu")
         level_of = torch.cat(
             [torch.full((len(a),), i) for i, a in enumerate(per_level)]
         )
-        anchors = torch.cat(per_level)
-        inside = anchor_inside_flags(
-            anchors, torch.ones(len(anchors)).bool(), shape, border
-        )
-        truths = InstanceData(
-            bboxes=image_boxes, labels=torch.zeros(len(image_boxes)).long()
-        )
-        result = assigner.assign(InstanceData(priors=anchors[inside]), truths)
-        found = level_of[inside][result.gt_inds > 0]
+        labels = torch.zeros(len(image_boxes)).long()
+        truths = InstanceData(bboxes=image_boxes, labels=labels)
+        result = assigner.assign(InstanceData(priors=torch.cat(per_level)), truths)
+        found = level_of[result.gt_inds > 0]
         counts += torch.bincount(found, minlength=len(counts))
     return counts
 
@@ -59,15 +54,6 @@ def test_equals_all_anchors(name: str, assigner: str, clean: bool) -> None:
     expected = count_with_all_anchors(boxes, shapes, anchors, rule)
     assert counts.tolist() == expected.tolist()
     assert expected.sum() > 5
-
-
-def test_other_assigners_and_borders_see_all_anchors() -> None:
-    anchors = AnchorGenerator(**GENERATORS["rpn"])
-    boxes = [random_boxes(torch.Generator().manual_seed(1), 20, (128, 160))]
-    rule = MaxIoUAssigner(**ASSIGNERS["rpn"])
-    counts = count_positive_anchors(boxes, [(128, 160)], anchors, rule, 0)
-    expected = count_with_all_anchors(boxes, [(128, 160)], anchors, rule, 0)
-    assert counts.tolist() == expected.tolist()
 
 
 ARGUMENTS = {
@@ -105,10 +91,11 @@ def test_every_assigner_of_mmdet_works_or_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("border", [-1, 0])
-def test_positives_of_atss(border: int) -> None:
+@pytest.mark.parametrize("kind", [ATSSAssigner, MaxIoUAssigner])
+def test_others_and_borders_see_all_anchors(kind: type, border: int) -> None:
     """ATSS is told how many anchors each level has."""
     anchors = AnchorGenerator(**GENERATORS["rpn"] | dict(ratios=[1.0]))
-    shape, assigner = (128, 160), ATSSAssigner(topk=9)
+    shape, assigner = (128, 160), kind(**ARGUMENTS[kind.__name__])
     boxes = random_boxes(torch.Generator().manual_seed(1), 20, shape)
     counts = count_positive_anchors([boxes], [shape], anchors, assigner, border)
     priors = anchors.grid_priors(grid_sizes(shape, anchors), device="cpu")
@@ -118,7 +105,8 @@ def test_positives_of_atss(border: int) -> None:
     per_level = [int(flags.sum()) for flags in inside]
     kept = torch.cat([a[flags] for a, flags in zip(priors, inside, strict=True)])
     truths = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes)).long())
-    result = assigner.assign(InstanceData(priors=kept), per_level, truths)
+    extra = [per_level] if kind is ATSSAssigner else []
+    result = assigner.assign(InstanceData(priors=kept), *extra, truths)
     found = [int((x > 0).sum()) for x in result.gt_inds.split(per_level)]
     assert counts.tolist() == found and sum(found) > 5
 

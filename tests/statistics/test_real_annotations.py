@@ -1,4 +1,4 @@
-"""Counts on real boxes: COCO images and blood cells."""
+"""Counts on real boxes: COCO, TinyPerson and CityPersons."""
 
 import collections
 import json
@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from fpn_necks.datasets.tiny_person.city_persons import read_city_persons, scale_coco
 from fpn_necks.shipped_configs import config_path
 from fpn_necks.statistics import (
     build_dataset,
@@ -138,3 +139,27 @@ def test_released_count_of_tiny_person(size: tuple[int, int], tmp_path: Path) ->
             warnings.simplefilter("ignore")
             factors = fusion_factors(counts.tolist(), 3)
         assert factors == pytest.approx(RELEASED[detector, size], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("split", "sizes", "factors"),
+    [
+        ("train", (2975, 27770, 16526), [0.446, 0.401, 0.250]),
+        ("val", (500, 5795, 3157), [0.504, 0.397, 0.215]),
+    ],
+)
+def test_released_count_of_tiny_city_persons(
+    split: str, sizes: tuple[int, int, int], factors: list[float], tmp_path: Path
+) -> None:
+    """The counts of ../shared/data/README.md; no factors were published, ours are."""
+    pytest.importorskip("scipy.io")
+    coco = read_city_persons(shared(f"data/city_persons/anno_{split}.mat"))
+    people = [a for a in coco["annotations"] if not a["ignore"]]
+    assert (len(coco["images"]), len(coco["annotations"]), len(people)) == sizes
+    (tmp_path / "quarter.json").write_text(json.dumps(scale_coco(coco, 4)))
+    name = "retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons"
+    config = Config.fromfile(config_path(name))
+    dataset = config.train_dataloader.dataset
+    dataset.data_root, dataset.ann_file = f"{tmp_path}/", "quarter.json"
+    report = estimate_from_config(config, "released")
+    assert report.factors == pytest.approx(factors, abs=0.002)

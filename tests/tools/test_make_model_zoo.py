@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from fpn_necks.reproduction import load_papers, load_tables
 from fpn_necks.shipped_configs import configs_folder, list_configs
-from tests.test_paper_pages import ROWS as README_ROWS
 from tests.tiny_detectors import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -61,16 +58,13 @@ ROWS = rows_of_the_page()
 
 def test_page_has_a_row_for_every_config_and_no_other() -> None:
     assert sorted(ROWS) == CONFIGS
-    assert all(row[-1] == "not trained here" for row in ROWS.values())
 
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_row_is_up_to_date(name: str) -> None:
-    kinds = zoo.read_kinds(configs_folder() / Path(name).parent / "README.md")
-    row, notes = zoo.make_row(name, kinds[Path(name).stem], load_papers())
+    recipes = zoo.read_recipes(configs_folder() / Path(name).parent / "metafile.yml")
+    row = zoo.make_row(name, recipes[Path(name).stem], load_papers())
     assert row == ROWS[name]
-    for note in notes:
-        assert f"- {note}" in PAGE.read_text().splitlines()
 
 
 @pytest.mark.long  # counts all of them: about a minute
@@ -88,78 +82,11 @@ def test_quoted_numbers_are_those_of_the_tables() -> None:
             # With options that the config has already, test_row_is_up_to_date decides.
             if name in ROWS and not row.options:
                 text = zoo.quote(table, row)
-                assert text is None or f"{text} (" in ROWS[name][8], row.name
+                assert text is None or f"{text} (" in ROWS[name][-1], row.name
                 found.add((name, text))
     for name, cells in ROWS.items():
-        for text in re.findall(r"((?:mask )?[AM][PR]\w* [^;()]+ on \S+) \(", cells[8]):
+        for text in re.findall(r"((?:mask )?[AM][PR]\w* [^;()]+) \(", cells[-1]):
             assert (name, text) in found
-
-
-def test_every_config_has_a_kind_in_its_readme() -> None:
-    for folder in {Path(name).parent for name in CONFIGS}:
-        kinds = zoo.read_kinds(configs_folder() / folder / "README.md")
-        here = {Path(name).stem for name in CONFIGS if Path(name).parent == folder}
-        assert set(kinds) == {name for name in here if "_demo_" not in name}
-        assert set(kinds.values()) <= set(zoo.KINDS)
-        for name, kind in kinds.items():
-            assert ROWS[f"{folder}/{name}.py"][1] == kind
-
-
-def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as YAML has them, without those that say where files are."""
-    files = ("work_dir", "load_from")
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in options.items()
-        if key not in files
-    }
-
-
-def test_readmes_have_every_trainable_row_of_the_tables() -> None:
-    """Baselines too, and with the same options."""
-    listed = [(f"{row.folder}/{row.config}", plain(row.changes)) for row in README_ROWS]
-    for table in load_tables().values():
-        for row in table.rows:
-            is_ours = row.config is not None and "::" not in row.config
-            if is_ours and "figure" not in table.id:
-                assert (row.config, plain(row.options)) in listed, (table.id, row.name)
-
-
-def test_a_baseline_stands_above_the_rows_of_its_method() -> None:
-    """Of a config with a backbone and schedule, the row without the idea is first."""
-    removed = {
-        "asff": "model.neck._delete_",
-        "augfpn": "model.neck.type",
-        "auxiliary": "model.auxiliary",
-        "cfg_fpn": "model.neck.type",
-        "drfpn": "model.neck.type",
-    }
-    for folder, key in removed.items():
-        rows = [row for row in README_ROWS if row.folder == folder]
-        baselines: dict[tuple, int] = {}
-        for number, row in enumerate(rows):
-            if key in row.changes:
-                baselines.setdefault(_setting(row), number)
-        checked = 0
-        for number, row in enumerate(rows):
-            if key in row.changes or not re.match(r"\d", row.label):
-                continue
-            # A config of its own, for auxiliary losses without uncertainty.
-            if folder == "auxiliary" and not row.options and number > 0:
-                assert key in rows[number - 1].changes or _setting(row) in baselines
-                continue
-            assert baselines[_setting(row)] < number, row
-            checked += 1
-        assert checked >= 2 or folder == "auxiliary"
-
-
-def _setting(row: Any) -> tuple:
-    """Return what a baseline shares with its method: config, backbone and schedule."""
-    shared = ("model.backbone.", "train_cfg.", "param_scheduler.")
-    return (
-        row.config,
-        *(f"{k}={v}" for k, v in row.changes.items() if k.startswith(shared)),
-    )
 
 
 @pytest.mark.parametrize(
@@ -186,11 +113,11 @@ def test_sizes(name: str, sizes: list[tuple[int, int]]) -> None:
 def test_backbones_and_schedules() -> None:
     config = load_config("cfg_fpn/cascade-mask-rcnn_x101-64x4d_cfg-fpn_ms-3x_coco.py")
     assert zoo.describe_backbone(config.model.backbone) == "ResNeXt-101-64x4d"
-    assert zoo.describe_schedule(config) == "12 epochs of 3 passes, 16 images"
+    assert zoo.describe_schedule(config) == "36x16"
     config = load_config("auxiliary/faster-rcnn_r101-caffe-dc5_auxiliary_1x_coco.py")
     assert zoo.describe_backbone(config.model.backbone) == "ResNet-101-DC5 (caffe)"
     config = load_config("s_alpha_fpn/retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco.py")
-    assert zoo.describe_schedule(config) == "45000 steps, 32 images"
+    assert zoo.describe_schedule(config) == "45000sx32"
     with pytest.raises(ValueError, match="'VGG'"):
         zoo.describe_backbone(dict(type="VGG"))
 
@@ -206,11 +133,11 @@ def test_options_that_change_something_are_no_match() -> None:
     assert zoo.is_trained_by(table.find_row("R101-FPN + ASFF"), name, config)
 
 
-def test_readme_without_kind_is_an_error(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("| a | kind |\n|---|---|\n| [1x](my_config.py) | new |\n")
-    with pytest.raises(ValueError, match="my_config needs a cell"):
-        zoo.read_kinds(readme)
+def test_config_without_recipe_is_an_error(tmp_path: Path) -> None:
+    metafile = tmp_path / "metafile.yml"
+    metafile.write_text("Models:\n  - {Name: mine, Metadata: {Training Data: COCO}}\n")
+    with pytest.raises(ValueError, match="the Recipe of mine must be one of"):
+        zoo.read_recipes(metafile)
 
 
 @pytest.mark.parametrize("page", ["", "<!-- end of the tables -->"])

@@ -61,6 +61,9 @@ case "$*" in
   *"pip wheel"*)
     echo "FORCE_CUDA is $FORCE_CUDA" >>"$FAKE_LOG"
     folder=$(value_of --wheel-dir "$@")
+    if [[ -n ${FAKE_BUILD:-} ]]; then
+      (cd "${!#}" && bash "$FAKE_BUILD" >>"$FAKE_LOG" 2>&1)
+    fi
     mkdir -p "$folder" && echo "works" >"$folder/mmcv-2.1.0-fake.whl" ;;
   *"import torch"*) exit 1 ;;
   *"-W ignore -"*)
@@ -330,6 +333,33 @@ def test_cuda_or_cpu_ops(
     assert f"_cp311_{flavour}" in wheel.parent.name
     forced = "1" if flavour.startswith("cuda") else "0"
     assert f"FORCE_CUDA is {forced}" in clone.calls
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs GCC")
+@pytest.mark.parametrize(
+    "header", ["#pragma once\ninline int value() { return 7; }", "no C++"]
+)
+def test_headers_are_compiled_once(header: str, clone: Clone, tmp_path: Path) -> None:
+    """And whatever goes wrong with that, the files are compiled as without it."""
+    build = tmp_path / "build.sh"
+    build.write_text(f"""
+mkdir -p mmcv/ops/csrc/common mmcv/ops/csrc/pytorch
+printf '%s\\n' '{header}' >mmcv/ops/csrc/common/pytorch_cpp_helper.hpp
+for name in a b; do
+  file=mmcv/ops/csrc/pytorch/$name
+  echo "int $name() {{ return 1; }}" >$file.cpp
+  "$CXX" -MMD -MF $file.d -O1 -Immcv/ops/csrc/common -c $file.cpp -o $file.o -DX=1
+  echo "$name: $? $(ls $file.o $file.d | wc -l)"
+done
+"$CXX" -shared mmcv/ops/csrc/pytorch/*.o -o ops.so && echo linked
+echo "headers: $(find "$(dirname "$CXX")" -name '*.gch' | wc -l)"
+""")
+    result = clone.set_up(CXX="g++", FAKE_BUILD=str(build))
+    assert result.returncode == 0, result.stderr
+    found = clone.calls.splitlines()
+    compiled = int(header.startswith("#pragma"))
+    assert {"a: 0 2", "b: 0 2", "linked", f"headers: {compiled}"} <= set(found)
+    assert not list((clone.folder / ".setup").glob("fast-compiler"))
 
 
 def test_python_is_searched_for(clone: Clone, tmp_path: Path) -> None:

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from fpn_necks.visualization import (
-    DetectionSample,
-    draw_samples,
+from fpn_necks.visualization import DetectionSample, comparison, draw_samples
+from fpn_necks.visualization.comparison import (
     lie_in_ignored,
     load_samples,
     match_boxes,
 )
-from fpn_necks.visualization import comparison as drawing
 
 
 class TestMatching:
@@ -54,10 +52,15 @@ class TestSamples:
         coco = {
             "images": [{"id": i, "file_name": f"{i}.png"} for i in range(5)],
             "annotations": [
-                {"image_id": 0, "bbox": [1, 2, 3, 4]},
-                {"image_id": 0, "bbox": [9, 9, 9, 9], "ignore": True},
-                {"image_id": 0, "bbox": [7, 9, 9, 9], "iscrowd": 1},
-                {"image_id": 0, "bbox": [5, 9, 9, 9], "uncertain": True},
+                {"id": i, "image_id": 0, "category_id": 1, "bbox": [x, y, 9, 9]} | mark
+                for i, (x, y, mark) in enumerate(
+                    [
+                        (1, 2, {}),
+                        (9, 9, {"ignore": True}),
+                        (7, 9, {"iscrowd": 1}),
+                        (5, 9, {"uncertain": True}),
+                    ]
+                )
             ],
         }
         results = [
@@ -69,7 +72,7 @@ class TestSamples:
         first, _, last = load_samples(
             tmp_path / "coco.json", tmp_path / "results.json", tmp_path, 3
         )
-        assert first.truth.tolist() == [[1, 2, 4, 6]]
+        assert first.truth.tolist() == [[1, 2, 10, 11]]
         assert first.ignored.tolist() == [[x, 9, x + 9, 18] for x in (9, 7, 5)]
         assert first.scores.tolist() == [0.9, 0.4]
         assert first.detections.shape == (2, 4)
@@ -115,13 +118,13 @@ class TestIgnored:
             Axes, "set_title", lambda _, title, **__: titles.append(title)
         )
         monkeypatch.setattr(
-            drawing,
+            comparison,
             "show_frames",
             lambda axes, drawn, colour, **_: shown.append((colour, drawn.tolist())),
         )
         draw_samples([sample], tmp_path / "picture.png")
         assert titles[1] == "score ≥ 0.3: 1 found, 1 false, 0 missed"
-        assert (drawing.FOUND_COLOUR, boxes[:1].tolist()) in shown
-        assert (drawing.IGNORED_COLOUR, boxes[1:2].tolist()) in shown
-        assert (drawing.FALSE_COLOUR, boxes[2:].tolist()) in shown
-        assert shown.count((drawing.IGNORED_COLOUR, sample.ignored.tolist())) == 2
+        assert (comparison.FOUND_COLOUR, boxes[:1].tolist()) in shown
+        assert (comparison.IGNORED_COLOUR, boxes[1:2].tolist()) in shown
+        assert (comparison.FALSE_COLOUR, boxes[2:].tolist()) in shown
+        assert shown.count((comparison.IGNORED_COLOUR, sample.ignored.tolist())) == 2

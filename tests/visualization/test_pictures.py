@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from fpn_necks.visualization.asff import collect_asff_weights, draw_asff_weights
-from fpn_necks.visualization.detections import collect_detections, draw_found
+from fpn_necks.visualization import draw_training_curve
 from fpn_necks.visualization.features import collect_features, draw_features
 from fpn_necks.visualization.figures import wrap
 from fpn_necks.visualization.fusion_factors import draw_factors, read_factors
-from fpn_necks.visualization.grouping import collect_grouping, draw_grouping
-from fpn_necks.visualization.sampling import collect_sampling, draw_sampling
-from fpn_necks.visualization.soft_roi import (
-    collect_soft_roi_weights,
-    draw_soft_roi_shares,
-)
-from fpn_necks.visualization.uncertainty import collect_uncertainty, draw_uncertainty
+from fpn_necks.visualization.pictures import PICTURES
+from fpn_necks.visualization.training_curve import read_scalars
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     CFG,
@@ -36,66 +30,57 @@ from tests.visualization.pictures import (
 Look = Callable[[str], tuple]
 LONG = "retinanet_r50_a_neck_of_a_rather_long_name_3xb8-1x_coco"
 
-IN_CORE = ("asff", "soft-roi", "detections")
-
-KINDS = {
-    "features": (ASFF_ON_S_ALPHA, collect_features, draw_features),
-    "asff": (ASFF_ON_S_ALPHA, collect_asff_weights, draw_asff_weights),
-    "sampling": (DRFPN, collect_sampling, draw_sampling),
-    "grouping": (CFG, collect_grouping, draw_grouping),
-    "detections": ("plain", collect_detections, draw_found),
-    "places": (DENSE, collect_uncertainty, draw_uncertainty),
-    "rois": (ROIS, collect_uncertainty, draw_uncertainty),
-    "soft-roi": (
-        SOFT_ROI,
-        lambda model, view: collect_soft_roi_weights(model, [view]),
-        draw_soft_roi_shares,
+# Name of the picture, detector, and some of what it says.
+CASES = [
+    (
+        "features",
+        ASFF_ON_S_ALPHA,
+        {"C2: stride 4, 16 channels", "M3: stride 8, 32 channels", "P: ASFF"},
     ),
-}
-SAID = {
-    "features": {"C2: stride 4, 16 channels", "M3: stride 8, 32 channels", "P: ASFF"},
-    "asff": {"fused P4", "weight", "0.0", "1.0"},
-    "sampling": {
-        "P4 → P3",
-        "weight ω of what is sampled",
-        "P5 resized, as FPN adds it",
-    },
-    "grouping": {"M of P5", "to P3", "channel of P4", "entry of M"},
-    "detections": {"100 found"},
-    "places": {"C3: boxes", "uncertainty α"},
-    "rois": {"classification", "boxes", "uncertainty α"},
-    "soft-roi": {"P2", "P5", "roi_head.bbox_roi_\nextractor\nshare"},
-}
+    ("asff-weights", ASFF_ON_S_ALPHA, {"fused P4", "weight", "0.0", "1.0"}),
+    (
+        "drfpn-sampling",
+        DRFPN,
+        {"P4 → P3", "P5 → P4", "ω", "length in pixels of the\ninput"},
+    ),
+    ("grouping", CFG, {"stage 2", "to P3", "M of P4, by its channels", "entry of M"}),
+    ("detections", "plain", {"100 found"}),
+    ("uncertainty", DENSE, {"C3: boxes", "uncertainty α"}),
+    ("uncertainty", ROIS, {"classification", "boxes", "uncertainty α"}),
+    ("soft-roi-ratios", SOFT_ROI, {"P2", "P5", "roi_head.bbox_roi_\nextractor\nshare"}),
+]
+IN_CORE = ("asff-weights", "soft-roi-ratios", "detections")
 
 
 # Rows of two detectors are laid out as those of one: half of them for the full suite.
-CASES = [
-    pytest.param(
-        kind,
-        count,
-        marks=[pytest.mark.long] if count == 2 and kind not in IN_CORE else [],
-        id=f"{kind}-{count}",
-    )
-    for kind in KINDS
-    for count in (1, 2)
-]
-
-
-@pytest.mark.parametrize(("kind", "count"), CASES)
+@pytest.mark.parametrize(
+    ("kind", "name", "said", "count"),
+    [
+        pytest.param(
+            *case,
+            count,
+            marks=[pytest.mark.long] if count == 2 and case[0] not in IN_CORE else [],
+            id=f"{case[0]}-{case[1]}-{count}",
+        )
+        for case in CASES
+        for count in (1, 2)
+    ],
+)
 def test_no_text_overlaps(
-    look: Look, kind: str, count: int, tmp_path: Path, monkeypatch
+    look: Look, kind: str, name: str, said: set, count: int, tmp_path: Path, monkeypatch
 ) -> None:
-    name, collect, draw = KINDS[kind]
+    picture = PICTURES[kind]
     options = dict(score_threshold=0.0) if kind == "detections" else {}
-    found = collect(*look(name), **options)
+    model, view = look(name)
+    found = picture.collect(model, view if picture.of_one_image else [view], **options)
     entries = [(f"{LONG} {i}" if count > 1 else "", found) for i in range(count)]
     figures = keep_figures(monkeypatch)
     path = tmp_path / "new" / "picture.png"
-    draw(entries, path)
+    picture.draw(entries, path)
     (figure,) = figures
     texts = check_picture(path, figure)
     if count == 1:
-        assert SAID[kind] <= set(texts)
+        assert said <= set(texts)
     assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
 
 
@@ -139,8 +124,8 @@ def test_long_names_are_broken_where_they_can_be() -> None:
     assert wrap("unbreakableinanyplace x", 5) == "unbreakableinanyplace\nx"
 
 
-class TestAlphaOverTraining:
-    def write(self, folder: Path) -> None:
+class TestCurves:
+    def write_alpha(self, folder: Path) -> None:
         for start, steps in (("20260101_0", (1, 2, 3)), ("20260102_0", (3, 4))):
             file = folder / start / "vis_data" / "scalars.json"
             file.parent.mkdir(parents=True)
@@ -153,14 +138,18 @@ class TestAlphaOverTraining:
                 "\n".join([*lines, '{"loss": 1.0, "iter": 2, "step": 2}', "{"])
             )
 
-    def test_scalars_of_a_resumed_run(self, tmp_path: Path) -> None:
-        self.write(tmp_path)
+    def test_alpha_of_a_resumed_run(self, tmp_path: Path) -> None:
+        self.write_alpha(tmp_path)
         assert read_factors(tmp_path) == {
             "neck.fusion_factor.0": ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]),
             "neck.fusion_factor.1": ([1, 2, 3, 4], [1.1, 1.2, 1.3, 1.4]),
         }
 
-    def test_checkpoints(self, tmp_path: Path) -> None:
+    def test_alpha_of_checkpoints(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="no fusion factors in .*Hook"):
+            read_factors(tmp_path)
+        with pytest.raises(FileNotFoundError, match="there is no folder"):
+            read_factors(tmp_path / "none")
         for epoch in (10, 2):
             state = {"neck.fusion_factor.alpha": torch.tensor([epoch / 10, 1.0])}
             content = dict(state_dict=state, meta=dict(iter=epoch * 7, epoch=epoch))
@@ -169,48 +158,44 @@ class TestAlphaOverTraining:
         assert found["neck.fusion_factor.0"][0] == [14, 70]
         np.testing.assert_allclose(found["neck.fusion_factor.0"][1], [0.2, 1.0])
         (tmp_path / "epoch_3.pth").write_bytes(b"nothing")
-        with pytest.raises(
-            ValueError, match="epoch_3.pth cannot be loaded: not a checkpoint"
-        ):
+        with pytest.raises(ValueError, match="epoch_3.pth cannot be loaded: not a che"):
             read_factors(tmp_path)
 
-    def test_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="no fusion factors in .*Hook"):
-            read_factors(tmp_path)
-        with pytest.raises(FileNotFoundError, match="there is no folder"):
-            read_factors(tmp_path / "none")
-
-    def test_picture(self, tmp_path: Path, monkeypatch) -> None:
-        self.write(tmp_path)
-        curves = read_factors(tmp_path)
+    def test_picture_over_a_training(self, tmp_path: Path, monkeypatch) -> None:
+        self.write_alpha(tmp_path)
+        curves = {"P3 from P4": read_factors(tmp_path)["neck.fusion_factor.0"]}
         figures = keep_figures(monkeypatch)
-        names = {"neck.fusion_factor.0": "P3 from P4"}
-        path = tmp_path / "alpha.png"
-        draw_factors([("one", curves), (LONG, curves)], path, names)
-        texts = check_picture(path, figures[0])
+        draw_factors([("one", curves), (LONG, curves)], tmp_path / "alpha.png")
+        texts = check_picture(tmp_path / "alpha.png", figures[0])
         assert {"P3 from P4 (one)", "iteration", f"P3 from P4 ({LONG})"} <= set(texts)
-        lines = figures[0].axes[0].lines
-        np.testing.assert_allclose(lines[0].get_ydata(), [0.1, 0.2, 0.3, 0.4])
-        np.testing.assert_array_equal(lines[0].get_xdata(), [1, 2, 3, 4])
+        line = figures[0].axes[0].lines[0]
+        np.testing.assert_allclose(line.get_ydata(), [0.1, 0.2, 0.3, 0.4])
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
 
-    def test_connections_of_two_detectors_are_compared(
-        self, tmp_path: Path, monkeypatch
-    ) -> None:
-        """By what they join, wherever the neck is in the model."""
+    def test_picture_of_points(self, tmp_path: Path, monkeypatch) -> None:
+        """Connections of two detectors are compared by what they join."""
         figures = keep_figures(monkeypatch)
-        one = {f"neck.0.fusion_factor.{i}": ([], [0.5 + i / 10]) for i in range(2)}
-        other = {f"neck.fusion_factor.{i}": ([], [0.8 + i / 10]) for i in range(2)}
-        names = {key: f"P{key[-1]}" for key in (*one, *other)}
-        path = tmp_path / "alpha.png"
-        draw_factors([("one", one), (LONG, other)], path, names)
-        texts = check_picture(path, figures[0])
+        one = {f"P{i}": ([], [0.5 + i / 10]) for i in range(2)}
+        other = {f"P{i}": ([], [0.8 + i / 10]) for i in range(2)}
+        draw_factors([("one", one), (LONG, other)], tmp_path / "alpha.png")
+        texts = check_picture(tmp_path / "alpha.png", figures[0])
         assert texts.count("P0") == texts.count("P1") == 1
-        assert {"0.500", "0.600", "0.800", "0.900"} <= set(texts)
+        assert {"0.500", "0.600", "0.800", "0.900", "one", LONG} <= set(texts)
 
-    def test_points_without_a_training(self, tmp_path: Path, monkeypatch) -> None:
-        figures = keep_figures(monkeypatch)
-        curves = {f"neck.fusion_factor.{i}": ([], [0.5 + i / 10]) for i in range(3)}
-        path = tmp_path / "alpha.png"
-        draw_factors([("one", curves), (LONG, curves)], path)
-        texts = check_picture(path, figures[0])
-        assert {"0.500", "0.600", "0.700", "one", LONG} <= set(texts)
+    def test_losses(self, tmp_path: Path) -> None:
+        scalars = tmp_path / "scalars.json"
+        scalars.write_text("")
+        with pytest.raises(ValueError, match="holds no losses"):
+            draw_training_curve(scalars, tmp_path / "losses.png")
+        lines = [
+            {"loss": 2.0, "loss_cls": 1.5, "lr": 0.1, "iter": 1, "step": 1},
+            {"coco/bbox_mAP": 0.5, "step": 1},
+            {"loss": 1.0, "loss_cls": 0.5, "lr": 0.1, "iter": 2, "step": 2},
+        ]
+        scalars.write_text("\n".join(json.dumps(line) for line in lines))
+        assert read_scalars(scalars) == {
+            "loss": ([1, 2], [2.0, 1.0]),
+            "loss_cls": ([1, 2], [1.5, 0.5]),
+        }
+        draw_training_curve(scalars, tmp_path / "losses.png")
+        assert (tmp_path / "losses.png").stat().st_size > 1000

@@ -9,20 +9,20 @@ import pytest
 import torch
 from mmdet.structures.bbox import bbox2roi
 
+from fpn_necks.hooks.recording import level_number, level_numbers, observe
+from fpn_necks.hooks.weights import record_asff_weights, record_soft_roi_weights
 from fpn_necks.layers import FeatureGrouping, SpatialRefinement
 from fpn_necks.necks import ASFF
 from fpn_necks.roi_extractors import level_shares, original_levels
 from fpn_necks.visualization.asff import collect_asff_weights
 from fpn_necks.visualization.detections import collect_detections
 from fpn_necks.visualization.features import collect_features
-from fpn_necks.visualization.fusion_factors import collect_factors, connection_names
+from fpn_necks.visualization.fusion_factors import collect_factors
 from fpn_necks.visualization.grouping import collect_grouping
-from fpn_necks.visualization.recording import level_number, level_numbers, observe
 from fpn_necks.visualization.sampling import collect_sampling, offsets_in_pixels
-from fpn_necks.visualization.soft_roi import collect_soft_roi_weights, shares_of
-from fpn_necks.visualization.uncertainty import RoIUncertainty, collect_uncertainty
+from fpn_necks.visualization.soft_roi import collect_soft_roi_shares
+from fpn_necks.visualization.uncertainty import collect_uncertainty
 from fpn_necks.visualization.views import run
-from fpn_necks.visualization.weights import record_asff_weights
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     CFG,
@@ -135,36 +135,37 @@ def test_recording_moves_batch_statistics_once() -> None:
 @torch.no_grad()
 def test_soft_roi_shares(look: Look) -> None:
     model, view = look(SOFT_ROI)
-    found = collect_soft_roi_weights(model, [view, view])
-    (recorded,) = found.values()
-    assert list(found) == ["roi_head.bbox_roi_extractor"]
     maps = model.extract_feat(view.batch["inputs"])
     proposals = model.rpn_head.predict(maps, view.batch["data_samples"])
     rois = bbox2roi([result.bboxes for result in proposals])
     extractor = model.roi_head.bbox_roi_extractor
     expected = extractor.level_weights(maps[:4], rois)
-    assert len(recorded.rois) == 2 * len(rois) > 0
-    torch.testing.assert_close(recorded.weights[: len(rois)], expected)
+    with record_soft_roi_weights(model) as recorded:
+        run(model, view)
+    ((path, calls),) = recorded.items()
+    assert path == "roi_head.bbox_roi_extractor" and len(rois) > 0
+    torch.testing.assert_close(calls, [(rois, expected)])
+    shares = collect_soft_roi_shares(model, [view, view], ["p3"])[path]
     groups = original_levels(rois, 4)
-    shares = shares_of(recorded)
-    assert shares.levels == ("P2", "P3", "P4", "P5")
+    assert (shares.levels, shares.shown) == (("P2", "P3", "P4", "P5"), ("P3",))
     assert shares.counts.tolist() == [2 * int((groups == i).sum()) for i in range(4)]
-    np.testing.assert_allclose(
-        shares.shares, level_shares(expected, groups).numpy(), rtol=1e-5
-    )
+    wanted = level_shares(expected, groups).numpy()
+    np.testing.assert_allclose(shares.shares, wanted, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_sampling(look: Look) -> None:
     model, view = look(DRFPN)
     blocks = [c.spatial_refinement for c in model.neck.top_down_connections]
-    found = collect_sampling(model, view)
-    assert [(x.source, x.target) for x in found] == [("P4", "P3"), ("P5", "P4")]
+    rows = collect_sampling(model, view)
+    for row in rows:
+        assert [x.title for x in row.maps] == ["P4 → P3", "P5 → P4"]
     calls: dict[str, tuple] = {}
     names = {str(i): block for i, block in enumerate(blocks)}
     with observe(names, lambda name, x, y: calls.update({name: (*x, y)})):
         run(model, view)
-    for i, (block, x) in enumerate(zip(blocks, found, strict=True)):
+    for i, block in enumerate(blocks):
+        plain, offsets, weights, outputs = (row.maps[i] for row in rows)
         low, high, refined = calls[str(i)]
         offset, weight = block.offset_and_weight(low, high)
         height, width = low.shape[2:]
@@ -172,11 +173,13 @@ def test_sampling(look: Look) -> None:
         pixels = offset[0] * torch.tensor(
             [view.padded[1] / 2 / width, view.padded[0] / 2 / height]
         ).view(2, 1, 1)
-        np.testing.assert_allclose(x.offsets, pixels.numpy(), atol=2e-4)
-        np.testing.assert_allclose(x.weight, weight[0, 0].numpy(), rtol=1e-5)
-        np.testing.assert_allclose(x.refined, rms(refined), rtol=1e-5)
+        np.testing.assert_allclose(offsets.arrows, pixels.numpy(), atol=2e-4)
+        lengths = pixels.square().sum(0).sqrt().numpy()
+        np.testing.assert_allclose(offsets.values, lengths, atol=2e-4)
+        np.testing.assert_allclose(weights.values, weight[0, 0].numpy(), rtol=1e-5)
+        np.testing.assert_allclose(outputs.values, rms(refined), rtol=1e-5)
         resized = high.repeat_interleave(2, 2).repeat_interleave(2, 3)
-        np.testing.assert_allclose(x.plain, rms(resized), rtol=1e-5)
+        np.testing.assert_allclose(plain.values, rms(resized), rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", ["size", "mean-side"])
@@ -199,28 +202,21 @@ def test_offsets_move_what_is_sampled(scale: str, grid: str) -> None:
 def test_grouping(look: Look) -> None:
     model, view = look(CFG)
     maps = model.neck.lateral_convs(model.backbone(view.batch["inputs"])[1:])
-    found = collect_grouping(model, view)
+    rows = collect_grouping(model, view)
     stages = [m for m in model.neck.modules() if isinstance(m, FeatureGrouping)]
-    assert len(found) == 3 * len(stages) == 9
-    for number, stage in enumerate(stages, 1):
-        of_stage = [x for x in found if x.stage == number]
-        for x, matrix, y in zip(of_stage, stage.matrices, maps, strict=True):
-            np.testing.assert_allclose(x.matrix, matrix(y)[0].numpy(), atol=1e-6)
-            assert x.targets == ("P3", "P4", "P5")
+    for row, stage in zip(rows, stages, strict=True):
+        for x, matrix, y in zip(row.maps, stage.matrices, maps, strict=True):
+            np.testing.assert_allclose(x.values, matrix(y)[0].numpy(), atol=1e-6)
+            assert x.groups == ("P3", "P4", "P5")
         maps = stage(maps)
-    assert [x.source for x in collect_grouping(model, view, ["p5"])] == ["P5"] * 3
+    levels = [[x.level for x in r.maps] for r in collect_grouping(model, view, ["p5"])]
+    assert levels == [["p5"]] * 3
 
 
 def test_fusion_factors(look: Look) -> None:
     model, _ = look(ASFF_ON_S_ALPHA)
-    assert collect_factors(model) == {
-        "neck.0.fusion_factor.0": ([], [0.5]),
-        "neck.0.fusion_factor.1": ([], [0.25]),
-    }
-    assert connection_names(model) == {
-        "neck.0.fusion_factor.0": "P3 from P4",
-        "neck.0.fusion_factor.1": "P4 from P5",
-    }
+    expected = {"P3 from P4": ([], [0.5]), "P4 from P5": ([], [0.25])}
+    assert collect_factors(model) == expected
 
 
 def test_detections(look: Look) -> None:
@@ -228,7 +224,7 @@ def test_detections(look: Look) -> None:
     expected = run(model, view).pred_instances
     scores = expected.scores.sort().values
     threshold = float(scores[len(scores) // 2])
-    found = collect_detections(model, view, threshold).sample.pred_instances
+    found = collect_detections(model, view, threshold)[1].pred_instances
     kept = expected.scores >= threshold
     assert 0 < len(found) == int(kept.sum()) < len(expected)
     torch.testing.assert_close(found.bboxes, expected.bboxes[kept])
@@ -259,43 +255,22 @@ def test_uncertainty_of_places(look: Look) -> None:
 @torch.no_grad()
 def test_uncertainty_of_rois(look: Look) -> None:
     model, view = look(ROIS)
-    found = collect_uncertainty(model, view)
-    assert isinstance(found, RoIUncertainty) and list(found.alphas) == [
-        "c2",
-        "c3",
-        "c4",
-    ]
+    rows = collect_uncertainty(model, view)
     form = model.auxiliary
     maps = model.backbone(view.batch["inputs"])
     proposals = model.rpn_head.predict(model.neck(maps), view.batch["data_samples"])
     rois = bbox2roi([result.bboxes for result in proposals])
-    np.testing.assert_allclose(found.rois, rois[:, 1:].numpy())
-    for i, name in enumerate(found.alphas):
-        head, branch = form.bbox_heads[i], form.uncertainty[i]
-        x = form.roi_extractor.pool_level(i, form.pre_convs[i](maps[i]), rois).flatten(
-            1
-        )
-        for layer in head.shared_fcs:
+    for i, name in enumerate(("c2", "c3", "c4")):
+        x = form.pre_convs[i](maps[i])
+        x = form.roi_extractor.pool_level(i, x, rois).flatten(1)
+        for layer in form.bbox_heads[i].shared_fcs:
             x = layer(x).relu()
-        for kind in ("cls", "bbox"):
-            expected = branch[kind].layer(x).relu().flatten().numpy()
-            np.testing.assert_allclose(found.alphas[name][kind], expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("collect", "message"),
-    [
-        (collect_asff_weights, "has no ASFF"),
-        (collect_sampling, "has no spatial refinement"),
-        (collect_grouping, "groups no features"),
-        (collect_uncertainty, "has no auxiliary heads with an uncertainty_weight"),
-        (lambda m, v: collect_soft_roi_weights(m, [v]), "has no SoftRoIExtractor"),
-        (lambda m, v: collect_factors(m, [v]), "has no fusion factors"),
-    ],
-)
-def test_what_a_model_does_not_have(look: Look, collect, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        collect(*look("plain"))
+        for kind, row in zip(("cls", "bbox"), rows, strict=True):
+            found = row.maps[i]
+            assert found.level == name
+            np.testing.assert_allclose(found.boxes, rois[:, 1:].numpy())
+            expected = form.uncertainty[i][kind].layer(x).relu().flatten().numpy()
+            np.testing.assert_allclose(found.values, expected, rtol=1e-4)
 
 
 def test_levels_are_numbered_by_stride() -> None:
@@ -303,8 +278,6 @@ def test_levels_are_numbered_by_stride() -> None:
     assert level_number((128, 160), (1, 2)) == 7
     assert level_number((100, 37), (50, 19)) == 1
     assert level_number((100, 37), (50, 18)) == 1  # rounded down
-    with pytest.raises(ValueError, match="map_size must be at least 1"):
-        level_number((100, 37), (0, 0))
     # Coarse to fine, as YOLOv3's neck returns its maps.
     assert level_numbers((64, 64), [(2, 2), (4, 4), (8, 8)]) == [5, 4, 3]
     assert level_numbers((64, 64), [(2, 2), (1, 1), (1, 1)]) == [5, 6, 7]

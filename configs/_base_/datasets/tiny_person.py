@@ -1,7 +1,7 @@
 # TinyPerson as the S-alpha paper uses it: the erased training images, cut into tiles on
 # the fly, dense images and tiles without people left out; testing on the tiles of the
 # whole test images, whose detections TinyPersonMetric merges. The paths are those of
-# docs/tiny_person_data.md.
+# docs/tiny_person.md.
 data_root = "data/tiny_set/"
 metainfo = dict(classes=("person",), palette=[(220, 20, 60)])
 # Parts of people cut off at a tile's border are dropped, as in the released benchmark.

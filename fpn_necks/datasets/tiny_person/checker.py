@@ -14,7 +14,7 @@ from tqdm import tqdm
 from fpn_necks.coco_files import dense_files, is_ignored, read_coco
 from fpn_necks.io import image_path
 
-DOCUMENTATION = "docs/tiny_person_data.md"
+DOCUMENTATION = "docs/tiny_person.md"
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,8 @@ def test_only_what_is_needed_is_missed(tmp_path: Path) -> None:
 
 def test_no_folder(tmp_path: Path) -> None:
     (line,) = errors(tmp_path / "none")
-    assert "no such folder" in line and "docs/tiny_person_data.md" in line
-    documented = Path(__file__).parents[3] / "docs" / "tiny_person_data.md"
+    assert "no such folder" in line and "docs/tiny_person.md" in line
+    documented = Path(__file__).parents[3] / "docs" / "tiny_person.md"
     assert documented.is_file()
 
 

@@ -1,0 +1,15 @@
+# ASFF behind RTMDet's own neck, with that neck's norm and activation. The paper has no
+# such row: it is not a reproduction.
+_base_ = "mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py"
+custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
+
+neck = _base_.model.neck
+asff = dict(
+    type="ASFF",
+    in_channels=neck.out_channels,
+    out_channels=neck.out_channels,
+    norm_cfg=neck.norm_cfg,
+    act_cfg=neck.act_cfg,
+)
+model = dict(neck=[neck, asff])
+auto_scale_lr = dict(base_batch_size=256)  # mmdet has 16, for a rate of 8x32 images

@@ -1,0 +1,290 @@
+"""Rules of the rest of a config: imports, classes, weights, batches, training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmdet.registry
+import torch
+from mmdet.registry import DATASETS
+from mmengine.fileio import list_from_file
+from mmengine.registry import Registry
+
+from ..config_tools import type_name, unwrap_dataset, value_at, walk
+from ..messages import one_line
+from .maps import meta_maps
+from .measure import Detector
+from .problem import Problem, Problems
+
+PACKAGE = "fpn_necks"
+SPLITS = ("train", "val", "test")
+# Objectness, or other classes than those of boxes, as in mmdet's NumClassCheckHook.
+_OTHER_CLASSES = {"rpn_head", "semantic_head", "panoptic_fusion_head"}
+
+
+def import_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the modules that the config's ``custom_imports`` name."""
+    imports = value_at(config, "custom_imports.imports") or []
+    return [imports] if isinstance(imports, str) else list(imports)
+
+
+def imports(detector: Detector) -> Problems:
+    """Are our types imported, and do other imports work?"""
+    for name, reason in detector.failed_imports.items():
+        yield Problem(
+            "error",
+            "custom_imports.imports",
+            f"{name} cannot be imported: {reason}",
+            "install it, or add its folder to PYTHONPATH, or remove it from the list",
+        )
+    registries = [r for r in vars(mmdet.registry).values() if isinstance(r, Registry)]
+    own = {
+        name
+        for registry in registries
+        for name, kind in registry.module_dict.items()
+        if kind.__module__.split(".")[0] == PACKAGE
+    }
+    # A class in the place of its name (pure-Python configs) was imported.
+    ours = [
+        (f"{key}.type" if key else "type", node["type"])
+        for key, node in walk(detector.config)
+        if isinstance(node.get("type"), str) and type_name(node) in own
+    ]
+    names = import_names(detector.config)
+    if not ours or any(name.split(".")[0] == PACKAGE for name in names):
+        return
+    key, name = ours[0]
+    also = f" (and {len(ours) - 1} more of ours)" if len(ours) > 1 else ""
+    unless = f" unless {' or '.join(names)} imports it" if names else ""
+    imports = dict(imports=[PACKAGE, *names], allow_failed_imports=False)
+    yield Problem(
+        "warning" if names else "error",
+        "custom_imports",
+        f"{key} is {name}{also}, of fpn_necks, which the config does not import: mmdet "
+        f'will say that it is "not in the registry"{unless}',
+        "write it into the config file; on the command line it comes too late",
+        {"custom_imports": imports},
+    )
+
+
+def classes(detector: Detector) -> Problems:
+    """Do the heads tell apart as many classes as the data have?"""
+    classes: dict[str, list[str]] = {}
+    kinds: list[str] = []
+    for split in SPLITS:
+        root = f"{split}_dataloader.dataset"
+        whole = value_at(detector.config, root)
+        if not isinstance(whole, Mapping):
+            continue
+        for key, dataset in unwrap_dataset(whole, root):
+            # mmdet's older spelling is accepted by its datasets as well.
+            own = value_at(dataset, "metainfo.classes") or value_at(
+                dataset, "metainfo.CLASSES"
+            )
+            names = own or _default(dataset, "classes")
+            if isinstance(names, str):
+                try:
+                    names = list_from_file(names)
+                except (OSError, TypeError, ValueError):
+                    yield Problem(
+                        "error",
+                        f"{key}.metainfo.classes",
+                        f"{names!r} is a text and no file of classes, not a tuple: "
+                        "every letter would be a class",
+                        "one class needs a comma behind it: ('person',)",
+                        {f"{key}.metainfo.classes": (names,)},
+                    )
+                    return
+            # The default classes of another dataset (of tracks) are no mistake.
+            if names and (own or not kinds or type_name(dataset) in kinds):
+                classes[key] = list(names)
+                kinds.append(type_name(dataset))
+    if not classes:
+        return
+    first, names = next(iter(classes.items()))
+    for key, others in classes.items():
+        if others != names:
+            yield Problem(
+                "error",
+                f"{key}.metainfo.classes",
+                f"{len(others)} classes {_some(others)}, where {first} has "
+                f"{len(names)} {_some(names)}: labels mean other things",
+                "name the same classes in the same order",
+                {f"{key}.metainfo.classes": tuple(names)},
+            )
+    # Of panoptic data, heads of boxes tell only things apart.
+    things = _default(value_at(detector.config, first), "thing_classes") or ()
+    seen = set()
+    for name, module in detector.modules():
+        count, path = getattr(module, "num_classes", None), name.split(".")
+        is_head = any(part.endswith("_head") for part in path[-2:])
+        key = f"{detector.key_of(name)}.num_classes"
+        if not is_head or _OTHER_CLASSES & set(path) or type(count) is not int:
+            continue
+        if (
+            detector.key_of(name)
+            and key not in seen
+            and count
+            not in (
+                len(names),
+                len(things),
+            )
+        ):
+            seen.add(key)
+            yield Problem(
+                "error",
+                key,
+                f"{type(module).__name__} tells {count} classes apart; {first} has "
+                f"{len(names)} {_some(names)}",
+                "take the number of the dataset's classes",
+                {key: len(names)},
+            )
+    key = "model.auxiliary.bbox_head.num_classes"
+    count = value_at(detector.config, key)
+    if detector.model is not None and count not in (None, len(names)):
+        yield Problem(
+            "error",
+            key,
+            f"the auxiliary heads tell {count} classes apart; {first} has "
+            f"{len(names)} {_some(names)}",
+            "leave it out, and the auxiliary heads take the detector's",
+            {key: len(names)},
+        )
+
+
+def _default(dataset: Mapping[str, Any], name: str) -> Any:
+    kind = dataset.get("type")
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return getattr(kind, "METAINFO", {}).get(name)
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def weights(detector: Detector) -> Problems:
+    """Are the weights there that the config wants to load?"""
+    wanted = [("load_from", "load_from", detector.config.get("load_from"))]
+    for key, node in walk(detector.config.get("model") or {}, "model"):
+        if type_name(node).startswith("Pretrained"):
+            wanted.append((f"{key}.checkpoint", key, node.get("checkpoint")))
+        for name in ("pretrained", "teacher_ckpt"):
+            wanted.append((f"{key}.{name}", f"{key}.{name}", node.get(name)))
+    for key, switch, place in wanted:
+        if not isinstance(place, str) or not place:
+            continue
+        path = Path(place.removeprefix("file://")).expanduser()
+        # A scheme, or a backend such as s3: of mmengine; c: is a drive.
+        if re.match(r"[\w+-]{2,}:", place) and not place.startswith("file://"):
+            yield Problem("note", key, f"needs download (or a cached copy): {place}")
+        elif path.is_file():
+            continue
+        elif path.parts[0] == "work_dirs":  # where mmdet's tools write
+            yield Problem(
+                "warning",
+                key,
+                f"there is no file {place} (seen from {Path.cwd()})",
+                f"train {path.parent.name} first, which writes it; or None: do without",
+                {switch: None},
+            )
+        else:
+            yield Problem(
+                "error",
+                key,
+                f"there is no file {place} (seen from {Path.cwd()})",
+                "correct the path, or None: start from random weights",
+                {switch: None},
+            )
+
+
+def batches(detector: Detector) -> Problems:
+    """Does each batch fit the neck, and the learning rate the batch?"""
+    loader = value_at(detector.config, "train_dataloader") or {}
+    images = value_at(loader, "batch_size")
+    if type(images) is not int:
+        return
+    error = _refusal_of_one_image(detector)
+    place = "batch_sampler." if loader.get("batch_sampler") else ""
+    drops = value_at(loader, f"{place}drop_last")
+    if error and images == 1:
+        yield Problem(
+            "error",
+            "train_dataloader.batch_size",
+            f"the neck cannot be trained with one image: {error}",
+            "take two images or more, or GN as that normalisation",
+            {"train_dataloader.batch_size": 2},
+        )
+    elif error and not drops and "Infinite" not in type_name(loader.get("sampler")):
+        key = f"train_dataloader.{place}drop_last"
+        yield Problem(
+            "warning",
+            key,
+            "the last batch of an epoch can be one image, with which the neck cannot "
+            f"be trained: {error}",
+            "leave such a batch out",
+            {key: True},
+        )
+    base = value_at(detector.config, "auto_scale_lr.base_batch_size")
+    rate = value_at(detector.config, "optim_wrapper.optimizer.lr")
+    enabled = value_at(detector.config, "auto_scale_lr.enable")
+    if type(base) is int and base != images and rate is not None and not enabled:
+        processes = f"{base // images} processes, or " if base % images == 0 else ""
+        yield Problem(
+            "note",
+            "auto_scale_lr.base_batch_size",
+            f"the learning rate {rate} is for {base} images per step; one process has "
+            f"{images}",
+            f"train with {processes}--auto-scale-lr",
+            {"auto_scale_lr.enable": True},
+        )
+
+
+def _refusal_of_one_image(detector: Detector) -> str:
+    """Run the neck as in training: normalising pooled maps needs two images."""
+    inputs = detector.maps.backbone
+    if not detector.outputs or detector.maps.device != "meta" or not inputs:
+        return ""
+    maps: Any = meta_maps(inputs)
+    try:
+        with torch.no_grad():
+            for stage in detector.stages:
+                maps = stage.train()(maps)
+    except ValueError as error:
+        return one_line(error)
+    except RuntimeError:  # an operator without meta form: not checked
+        return ""
+    finally:
+        for stage in detector.stages:
+            stage.eval()
+    return ""
+
+
+def auxiliary(detector: Detector) -> Problems:
+    """Do auxiliary losses reach something that trains?"""
+    for text in detector.build_warnings:
+        yield Problem("warning", "model.auxiliary", text)
+
+
+def ignored_boxes(detector: Detector) -> Problems:
+    """Do assigners heed the boxes that a dataset marks as ignored?"""
+    root = "train_dataloader.dataset"
+    dataset = value_at(detector.config, root)
+    kept = isinstance(dataset, Mapping) and any(
+        type_name(inner) == "TinyPersonDataset"
+        and value_at(inner, "ignored_fields", True)
+        for _, inner in unwrap_dataset(dataset, root)
+    )
+    for key, node in walk(value_at(detector.config, "model.train_cfg") or {}):
+        if kept and type_name(node) == "MaxIoUAssigner":
+            if node.get("ignore_iof_thr", -1) <= 0:
+                key = f"model.train_cfg.{key}.ignore_iof_thr"
+                yield Problem(
+                    "note",
+                    key,
+                    "ignored boxes of the data are background to this assigner",
+                    "set it, or erase these regions (`fpn-necks tiny-person erase`)",
+                    {key: 0.5},
+                )

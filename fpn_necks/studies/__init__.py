@@ -1,1 +1,0 @@
-"""Experiments of this library's own: trained necks compared on small data sets."""

@@ -1,0 +1,254 @@
+"""Write docs/results.md and its picture from the results alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import recipe
+from recipe import CURVE, METRICS, NECKS, SEEDS, Entry
+from results import Results, chosen_rate, read_results, result_of
+
+from fpn_necks.reproduction.tables import find_table
+
+TEMPLATE = Path(__file__).with_name("page.md")
+COLUMNS = {
+    "tinyperson": {
+        "AP50 tiny": "tiny_person/AP50_tiny",
+        "tiny1": "tiny_person/AP50_tiny1",
+        "tiny2": "tiny_person/AP50_tiny2",
+        "tiny3": "tiny_person/AP50_tiny3",
+        "small": "tiny_person/AP50_small",
+        "MR50 tiny": "tiny_person/MR50_tiny",
+    },
+    "bccd": {
+        "AP50": "coco/bbox_mAP_50",
+        "AP": "coco/bbox_mAP",
+        "AP75": "coco/bbox_mAP_75",
+    },
+}
+
+
+def write_page(folder: Path, docs: Path) -> None:
+    """Write the page, and the picture into the folder of the results."""
+    results = read_results(folder)
+    draw_curve(results, folder / "curve.png")
+    (docs / "results.md").write_text(page(results), encoding="utf-8")
+
+
+def page(results: Results) -> str:
+    """Return the page's text."""
+    runs = [r for r in results.values() if not r["trial"]]
+    planned = {(e.data, e.neck, e.seed) for e in recipe.entries()}
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        answer=answer(results),
+        curve=_table(
+            ["α", *_head("tinyperson")],
+            [[curve_label(results, n), *_row(results, curve_entry(n))] for n in CURVE],
+        ),
+        tinyperson=necks_table(results, "tinyperson"),
+        bccd=necks_table(results, "bccd"),
+        done=f"{len(runs)} runs are done; {len(planned)} were planned, or a few more "
+        "where S-α FPN chooses another rate than FPN",
+        minutes=f"{sum(r['training_minutes'] for r in results.values()):.0f}",
+        versions=", ".join(sorted({_versions(r) for r in results.values()})) or "none",
+        rates=" and ".join(f"{rate:g}" for rate in recipe.RATES),
+        seeds=", ".join(map(str, SEEDS)),
+        steps=recipe.STEPS["tinyperson"],
+        steps_bccd=recipe.STEPS["bccd"],
+        trial_steps=recipe.TRIAL_STEPS["tinyperson"],
+        trial_steps_bccd=recipe.TRIAL_STEPS["bccd"],
+        channels=recipe.CHANNELS,
+        rois=recipe.ROIS_PER_IMAGE,
+        batch=recipe.BATCH_SIZE,
+        tile="x".join(map(str, recipe.TILE)),
+    )
+
+
+def curve_entry(neck: str, seed: int = 0) -> Entry:
+    """Return a point of the curve; all have the rate that FPN chose."""
+    return Entry("tinyperson", neck, seed, "fpn")
+
+
+def scores(results: Results, entry: Entry, key: str) -> dict[int, float]:
+    """Return a metric in per cent by seed, of the runs that are done and converged."""
+    found = {}
+    for seed in SEEDS:
+        result = result_of(results, Entry(entry.data, entry.neck, seed, entry.chooser))
+        # The metrics give -1 where there is nothing to find.
+        if result and result["metrics"] and result["metrics"].get(key, -1) >= 0:
+            found[seed] = 100 * result["metrics"][key]
+    return found
+
+
+def differences(results: Results, entry: Entry) -> dict[int, float]:
+    """Return how far an entry is above FPN in the first metric, by seed."""
+    key = METRICS[entry.data]
+    plain = scores(results, Entry(entry.data, "fpn", 0, "fpn"), key)
+    own = scores(results, entry, key)
+    return {seed: own[seed] - plain[seed] for seed in own if seed in plain}
+
+
+def answer(results: Results) -> str:
+    """Say what the runs show of every neck, S-α first."""
+    sentences = []
+    released = differences(results, curve_entry("s-alpha-fpn"))
+    sentences.append(
+        _sentence("S-α (released statistic, FPN's learning rate)", released)
+    )
+    fixed = [neck for neck in CURVE if CURVE[neck] is not None]
+    means = {
+        n: _mean(scores(results, curve_entry(n), METRICS["tinyperson"])) for n in fixed
+    }
+    if None not in means.values():
+        best = max(fixed, key=means.__getitem__)
+        sentences.append(
+            f"The best fixed α of the curve is {CURVE[best]:g}, with {means[best]:.1f} "
+            f"AP50 tiny; α = 1, which is FPN, has {means['fpn']:.1f}."
+        )
+    for data, name in (("tinyperson", "TinyPerson"), ("bccd", "BCCD")):
+        for neck in [n for n in NECKS if n != "fpn"]:
+            found = differences(results, Entry(data, neck, 0, neck))
+            if found:
+                sentences.append(_sentence(f"{NECKS[neck]} on {name}", found))
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _sentence(name: str, found: dict[int, float]) -> str:
+    values = list(found.values())
+    if not values:
+        return f"{name}: not run yet."
+    number = f"{_mean_std(values, '+.1f')} points"
+    if len(values) == 1:
+        return (
+            f"{name}: {number} over FPN with the only seed so far; one decides nothing."
+        )
+    if min(values) > 0:
+        return f"{name}: better than FPN with all {len(values)} seeds, {number}."
+    if max(values) < 0:
+        return f"{name}: worse than FPN with all {len(values)} seeds, {number}."
+    return f"{name}: no clear difference to FPN over {len(values)} seeds, {number}."
+
+
+def curve_label(results: Results, neck: str) -> str:
+    """Return α, or what the released statistic made of the training set."""
+    if CURVE[neck] is not None:
+        return f"{CURVE[neck]:g}" + (" (FPN)" if neck == "fpn" else "")
+    found = [result_of(results, curve_entry(neck, seed)) for seed in SEEDS]
+    alphas = [r["alpha"] for r in found if r]
+    counted = ": " + ", ".join(f"{a:.2f}" for a in alphas[0]) if alphas else ""
+    return f"S-α, released statistic{counted}"
+
+
+def necks_table(results: Results, data: str) -> str:
+    """Return the comparison of necks with their costs."""
+    head = ["neck", "trials", *_head(data), "params (M)", "MACs (G)", "training (min)"]
+    rows = []
+    for neck, name in NECKS.items():
+        entry = Entry(data, neck, 0, neck)
+        found = [result_of(results, Entry(data, neck, k, neck)) for k in SEEDS]
+        found = [r for r in found if r]
+        costs = ["–"] * 3
+        if found:
+            minutes = statistics.fmean(r["training_minutes"] for r in found)
+            first = found[0]
+            costs = [f"{first['parameters']:.2f}", f"{first['multiply_adds']:.2f}"]
+            costs.append(f"{minutes:.1f}")
+        rows.append([name, _trials(results, entry), *_row(results, entry), *costs])
+    return _table(head, rows)
+
+
+def _trials(results: Results, entry: Entry) -> str:
+    """Return the scores of the trials, the chosen one in bold."""
+    best, cells = chosen_rate(results, entry), []
+    for trial in entry.trials():
+        result = results.get(trial.name)
+        cell = "not run yet"
+        if result:
+            metrics = result["metrics"]
+            cell = (
+                f"{100 * metrics[METRICS[entry.data]]:.1f}" if metrics else "diverged"
+            )
+        cells.append(f"**{cell}**" if trial.rate == best else cell)
+    return ", ".join(cells)
+
+
+def _head(data: str) -> list[str]:
+    return ["seeds", *COLUMNS[data], "over FPN"]
+
+
+def _row(results: Results, entry: Entry) -> list[str]:
+    entries = [Entry(entry.data, entry.neck, k, entry.chooser) for k in SEEDS]
+    found = [r for r in (result_of(results, e) for e in entries) if r]
+    diverged = sum(r["diverged"] is not None for r in found)
+    number = f"{len(found)}" + (f", {diverged} diverged" if diverged else "")
+    if not found:
+        number = "not run yet"
+        trials = [results.get(trial.name) for trial in entry.trials()]
+        if all(t and t["diverged"] for t in trials):
+            number = "diverged with every rate"
+    columns = COLUMNS[entry.data].values()
+    cells = [_mean_std(scores(results, entry, key).values()) for key in columns]
+    over = "–"
+    if entry.neck != "fpn":
+        over = _mean_std(differences(results, entry).values(), "+.1f")
+    return [number, *cells, over]
+
+
+def _mean(values: dict[int, float]) -> float | None:
+    return statistics.fmean(values.values()) if values else None
+
+
+def _mean_std(values: Sequence[float], form: str = ".1f") -> str:
+    values = list(values)
+    if not values:
+        return "–"
+    text = f"{statistics.fmean(values):{form}}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.1f}"
+
+
+def _versions(result: dict[str, Any]) -> str:
+    used = result["versions"]
+    return f"torch {used['torch']} and mmdet {used['mmdet']} on {used['machine']}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    line = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, line, *rows])
+
+
+def draw_curve(results: Results, path: Path) -> None:
+    """Draw AP50 tiny over α, and the paper's Table 1 beside it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    ours, paper = figure.subplots(1, 2, width_ratios=(3, 2))
+    key = METRICS["tinyperson"]
+    points = []
+    for neck, alpha in CURVE.items():
+        found = [*scores(results, curve_entry(neck), key).values()]
+        if found and alpha is None:
+            label = f"S-α, released statistic ({len(found)} seeds)"
+            ours.axhline(statistics.fmean(found), color="#aa3377", label=label)
+        elif found:
+            points.append((alpha, statistics.fmean(found)))
+            ours.plot([alpha] * len(found), found, ".", color="#4477aa")
+    if points:
+        ours.plot(*zip(*points, strict=True), color="#4477aa", label="fixed α, mean")
+        ours.legend()
+    else:
+        ours.text(0.5, 0.5, "not run yet", ha="center", transform=ours.transAxes)
+    ours.set(xlabel="α of all connections", ylabel="AP50 tiny", title="Here")
+    rows = {row.name: row.values for row in find_table("s-alpha-table-1").rows}
+    values = [rows[name]["AP50_tiny"] for name in rows]
+    bars = paper.barh(list(rows), values, color="#bbbbbb")
+    paper.bar_label(bars, padding=2)
+    paper.set(xlim=(min(values) - 1, max(values) + 1), xlabel="AP50 tiny")
+    paper.set_title("The paper's Table 1 (ResNet-50)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
