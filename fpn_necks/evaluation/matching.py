@@ -75,21 +75,23 @@ def blocks(
 
 def find_pairs(detections: RankedDetections, truth: GroundTruth) -> Pairs:
     """Intersect the detections of every group with its boxes."""
-    low, high = (
-        np.searchsorted(truth.groups, detections.groups, side)
-        for side in ("left", "right")
-    )
-    counts = high - low
-    rows = np.repeat(np.arange(len(counts)), counts)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts - low, counts)
-    (start, end), (begin, stop) = (
-        (boxes[:, :2], boxes[:, :2] + boxes[:, 2:])
-        for boxes in (detections.boxes, truth.boxes)
-    )
-    sides = np.minimum(end.take(rows, 0), stop.take(columns, 0))
-    sides -= np.maximum(start.take(rows, 0), begin.take(columns, 0))
-    shared = np.where(sides > 0, sides, 0).prod(1)
-    meets = shared > 0
+    nothing = np.zeros(0, dtype=np.int64)
+    found = [(nothing, nothing, np.zeros(0))]
+    corners = [_corners(detections.boxes), _corners(truth.boxes)]
+    firsts = _starts(detections.groups)
+    bounds = [firsts, np.append(firsts[1:], len(detections.groups))]
+    for side in ("left", "right"):
+        bounds.append(np.searchsorted(truth.groups, detections.groups[firsts], side))
+    # Group by group: a small matrix stays in the cache.
+    for start, end, low, high in np.stack(bounds, 1).tolist():
+        x1, y1, x2, y2 = (side[start:end, None] for side in corners[0])
+        left, top, right, bottom = (side[low:high] for side in corners[1])
+        widths = np.minimum(x2, right) - np.maximum(x1, left)
+        heights = np.minimum(y2, bottom) - np.maximum(y1, top)
+        i, j = ((widths > 0) & (heights > 0)).nonzero()
+        found.append((i + start, j + low, widths[i, j] * heights[i, j]))
+    rows, columns, shared = map(np.concatenate, zip(*found, strict=True))
+    meets = shared > 0  # not if the product is too small for a float
     rows, columns, shared = rows[meets], columns[meets], shared[meets]
     areas = detections.areas[rows]
     return Pairs(
@@ -207,3 +209,8 @@ def _starts(values: np.ndarray) -> np.ndarray:
     change = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=change[1:])
     return change.nonzero()[0]
+
+
+def _corners(boxes: np.ndarray) -> tuple[np.ndarray, ...]:
+    x, y, width, height = boxes.T
+    return x, y, x + width, y + height

@@ -153,7 +153,7 @@ class EvaluationOptions:
             )
         thresholds = self.iou_thresholds
         if not isinstance(thresholds, Sequence) or not thresholds:
-            raise TypeError(f"iou_thresholds must be numbers, got {thresholds!r}")
+            raise ValueError(f"iou_thresholds must be numbers, got {thresholds!r}")
         for threshold in thresholds:
             check_number("iou_thresholds", threshold, above=0, maximum=1)
         if len(set(thresholds)) < len(thresholds):
