@@ -23,7 +23,7 @@ ARROWS = {
     "statistics": "io layers",
     "hooks": "layers necks roi_extractors statistics",
     "datasets": "coco_files io",
-    "evaluation": "coco_files datasets io",
+    "evaluation": "coco_files datasets io layers",
     "detectors": "checkpoints config_tools messages",
     "released": "checkpoints io layers necks roi_extractors",
     "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks "

@@ -12,9 +12,10 @@ import numpy as np
 from .boxes import GroundTruth, RankedDetections
 from .matching import (
     FALSE,
+    IGNORED,
     TRUE,
+    UNRANKED,
     Pairs,
-    Preferences,
     best_pairs,
     count,
     match,
@@ -52,17 +53,34 @@ def match_boxes(
     within = detections.ranks < options.ap_max_detections
     matched = np.full((len(thresholds), len(within)), -1, dtype=np.int32)
     pairs = pairs[within[pairs.detections]]
-    overlap, iod = _overlaps(pairs, truth, options)
+    iod = pairs.iod
+    overlap = np.where(truth.crowd[pairs.truths], iod, pairs.iou)
+    if options.rules.iod_from_overlap:
+        iod = pairs.derived_iod(overlap)
     # No smaller overlap can matter, and most are smaller.
     near = (overlap >= thresholds.min()) | (iod >= thresholds.min())
     pairs, overlap, iod = pairs[near], overlap[near], iod[near]
-    if len(pairs):
-        preferences = _preferences(
-            pairs, overlap, iod, truth.crowd, options.per_setting(ignored), options
-        )
-        match(pairs, detections.ranks, preferences, matched)
-    beyond = options.per_setting(_outside(detections.areas, options)).T
-    return count(truth, ignored, matched, within, beyond, options), matched
+    if near.any():
+        here = options.per_setting(ignored)[pairs.truths]
+        file_order = np.arange(len(overlap))
+        # The highest overlap wins, of equal ones the last; any box that counts wins
+        # over any that is ignored.
+        place = order_positions(file_order, overlap)
+        keys = place[:, None] + np.where(here, np.int32(0), np.int32(len(place)))
+        keys[overlap[:, None] < thresholds] = -1
+        fallback = None
+        if options.use_iod_for_ignore:
+            # The highest IoD wins, of equal ones the first.
+            iod_place = order_positions(-file_order, iod)
+            allowed = here & (iod[:, None] >= thresholds)
+            fallback = best_pairs(pairs.detections, iod_place, allowed)
+        exclusive = np.repeat(~truth.crowd[:, None], len(thresholds), axis=1)
+        pair_of_key = np.tile(np.argsort(place), 2)
+        ranks = detections.ranks
+        match(pairs, ranks, keys, pair_of_key, exclusive, fallback, matched)
+    outside = options.per_setting(_outside(detections.areas, options)).T
+    unmatched = np.where(within, np.where(outside, IGNORED, FALSE), UNRANKED)
+    return count(truth, ignored, matched, unmatched, options), matched
 
 
 def precision_curve(
@@ -99,42 +117,3 @@ def _outside(areas: np.ndarray, options: EvaluationOptions) -> np.ndarray:
     edges = options.edges("ap")
     low, high = edges**2 * np.sign(edges)
     return (areas[:, None] < low) | (areas[:, None] > high)
-
-
-def _overlaps(
-    pairs: Pairs, truth: GroundTruth, options: EvaluationOptions
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(P,)`` overlap as COCO defines it, and IoD by the rules."""
-    iod = pairs.iod
-    overlap = np.where(truth.crowd[pairs.truths], iod, pairs.iou)
-    if options.rules.iod_from_overlap:
-        ratio = truth.areas[pairs.truths] / pairs.detection_areas
-        iod = overlap / (1 + overlap) * (1 + ratio)
-    return overlap, iod
-
-
-def _preferences(
-    pairs: Pairs,
-    overlap: np.ndarray,
-    iod: np.ndarray,
-    crowd: np.ndarray,
-    ignored_here: np.ndarray,
-    options: EvaluationOptions,
-) -> Preferences:
-    thresholds, num_pairs = options.thresholds("ap"), len(pairs)
-    ignored = ignored_here[pairs.truths]
-    file_order = np.arange(num_pairs)
-    # The highest overlap wins, of equal ones the last; any box that counts wins over
-    # any that is ignored.
-    place = order_positions(file_order, overlap)
-    keys = place[:, None] + np.where(ignored, np.int32(0), np.int32(num_pairs))
-    keys[overlap[:, None] < thresholds] = -1
-    fallback = None
-    if options.use_iod_for_ignore:
-        # The highest IoD wins, of equal ones the first.
-        iod_place = order_positions(-file_order, iod)
-        fallback = best_pairs(
-            pairs.detections, iod_place, ignored & (iod[:, None] >= thresholds)
-        )
-    exclusive = np.broadcast_to(~crowd[:, None], ignored_here.shape)
-    return Preferences(keys, np.tile(np.argsort(place), 2), fallback, exclusive)

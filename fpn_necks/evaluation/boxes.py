@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ..coco_files import without_garbage_collection
-from .results_files import read_results
+from ..coco_files import LARGEST, read_json, without_garbage_collection
 
 # The visibility of a box that does not tell its own; the released code's number.
 _FULLY_VISIBLE = 1 - 1e-12
+_FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
 @dataclass(frozen=True)
@@ -66,35 +68,32 @@ class GroundTruth:
             ValueError: no image is left, ids are of several types, or a size or an area
                 is no number or negative.
         """
-        annotations = coco["annotations"]
-        left_out: frozenset[Any] = frozenset()
-        if leave_out_dense:
-            left_out = frozenset(
-                a["image_id"] for a in annotations if a.get("in_dense_image")
-            )
+        boxes = coco["annotations"]
+        left_out = frozenset(
+            a["image_id"] for a in boxes if leave_out_dense and a.get("in_dense_image")
+        )
         image_ids = _sorted({image["id"] for image in coco["images"]} - left_out)
         if not image_ids:
             dense = ": all are dense" if left_out else ""
             raise ValueError(f"the ground truth has no image to evaluate{dense}")
-        listed = {c["id"] for c in coco.get("categories", [])}
-        if "categories" not in coco:
-            listed = {a["category_id"] for a in annotations}
+        listed = {a["category_id"] for a in boxes}
+        if "categories" in coco:
+            listed = {category["id"] for category in coco["categories"]}
         category_ids = [0] if merge_categories else _sorted(listed)
-        annotations = [
+        first_group = {c: len(image_ids) * i for i, c in enumerate(category_ids)}
+        if merge_categories:
+            first_group = dict.fromkeys(listed, 0)
+        place = {image: i for i, image in enumerate(image_ids)}
+        boxes = [
             a
-            for a in annotations
-            if a["image_id"] not in left_out and a["category_id"] in listed
+            for a in boxes
+            if a["image_id"] in place and a["category_id"] in first_group
         ]
-        image = _places([a["image_id"] for a in annotations], image_ids)
-        category = np.zeros(len(annotations), dtype=np.int64)
-        if not merge_categories:
-            category = _places([a["category_id"] for a in annotations], category_ids)
-        columns = dict(groups=category * len(image_ids) + image)
-        columns["ids"] = np.array([a["id"] for a in annotations], dtype=object)
-        columns |= _box_columns(annotations)
-        order = np.argsort(columns["groups"], kind="stable")
-        columns = {name: values[order] for name, values in columns.items()}
-        return cls(image_ids, category_ids, left_out, **columns)
+        groups = [first_group[a["category_id"]] + place[a["image_id"]] for a in boxes]
+        order = np.argsort(groups, kind="stable").tolist()
+        boxes = [boxes[i] for i in order]
+        groups = np.array([groups[i] for i in order], dtype=np.int64)
+        return cls(image_ids, category_ids, left_out, groups, **_columns(boxes))
 
     def __getitem__(self, rows: slice) -> GroundTruth:
         columns = {f.name: getattr(self, f.name)[rows] for f in fields(self)[3:]}
@@ -123,16 +122,40 @@ class Detections:
 
     @classmethod
     def read(cls, source: Any) -> Detections:
-        """Read COCO results: a list of dicts, or a file, which is read in pieces.
+        """Read COCO results: a list of dicts, or a file.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: a field is missing, or a box or score is no finite number, or a
                 box has a negative side.
         """
-        ids, columns = read_results(source)
-        images, categories, boxes, scores = columns
-        return cls(list(ids[0]), images, list(ids[1]), categories, boxes, scores)
+        if isinstance(source, str | os.PathLike):
+            source = read_json(source)
+        if not isinstance(source, Sequence) or isinstance(source, str | bytes):
+            raise ValueError(
+                "the detections must be COCO results, a list of dicts with "
+                f"{_FIELDS}, got a {type(source).__name__}"
+            )
+        try:
+            with without_garbage_collection():
+                images, categories, boxes, scores = (
+                    [record[key] for record in source] for key in _FIELDS
+                )
+                scores = np.array(scores, dtype=np.float64).reshape(len(source))
+                if not set(map(len, boxes)) <= {4}:
+                    raise ValueError
+                sides = chain.from_iterable(boxes)
+                boxes = np.fromiter(sides, np.float64, 4 * len(source)).reshape(-1, 4)
+                image_ids, images = _distinct(images)
+                category_ids, categories = _distinct(categories)
+            fine = (abs(boxes) <= LARGEST).all(1) & (boxes[:, 2:] >= 0).all(1)
+            if not (fine & np.isfinite(scores)).all():
+                raise ValueError
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            faults = ((i, _fault(record)) for i, record in enumerate(source))
+            wrong = (f"detection {i}: {fault}" for i, fault in faults if fault)
+            raise ValueError(next(wrong, "these are no COCO results")) from None
+        return cls(image_ids, images, category_ids, categories, boxes, scores)
 
     def records(self) -> list[dict[str, Any]]:
         """Return the detections in COCO's results format."""
@@ -150,7 +173,7 @@ class Detections:
                 )
             ]
 
-    def places(self, which: str, known: Sequence[Any], where: str) -> np.ndarray:
+    def places(self, which: str, known: Collection[Any], where: str) -> np.ndarray:
         """Return the place of every detection's image or category among known ids.
 
         Args:
@@ -165,14 +188,12 @@ class Detections:
         if which == "category":
             ids, rows = self.category_ids, self.categories
         index = {value: i for i, value in enumerate(known)}
-        found = np.array([index.get(value, -1) for value in ids], dtype=np.int64)
-        found = found[rows]
-        if len(found) and found.min() < 0:
-            first, count = int(found.argmin()), int((found < 0).sum())
-            some = ", ".join(map(repr, known[:5])) + (", ..." if len(known) > 5 else "")
+        found = np.array([index.get(value, -1) for value in ids], dtype=np.int64)[rows]
+        if (found < 0).any():
+            first = int(found.argmin())
             raise ValueError(
                 f"detection {first} belongs to {which} {ids[rows[first]]!r}, which "
-                f"{where} does not have ({count} such; it has {some or 'none'})"
+                f"{where} does not have; it has {str(list(known)[:5])[1:-1] or 'none'}"
             )
         return found
 
@@ -209,21 +230,21 @@ class RankedDetections:
             ValueError: an image or a category is not in the ground truth.
         """
         known = [*truth.image_ids, *truth.left_out]
-        images = table.places("image", known, "the ground truth")
-        categories = np.zeros_like(images)
+        groups = table.places("image", known, "the ground truth")
+        positions = np.flatnonzero(groups < len(truth.image_ids))
         if not merge_categories:
             categories = table.places("category", truth.category_ids, "it")
-        positions = np.flatnonzero(images < len(truth.image_ids))
-        groups = (categories * len(truth.image_ids) + images)[positions]
+            groups = groups + categories * len(truth.image_ids)
+        groups = groups[positions]
         order = np.lexsort((-table.scores[positions], groups))
         groups, positions = groups[order], positions[order]
         ranks = np.arange(len(groups)) - np.searchsorted(groups, groups, side="left")
-        if limit is not None:
-            kept = ranks < limit
-            groups, ranks, positions = groups[kept], ranks[kept], positions[kept]
-        boxes = table.boxes[positions].astype(np.float64)
-        scores = table.scores[positions].astype(np.float64)
-        return cls(groups, ranks, boxes, scores, positions)
+        kept = slice(None) if limit is None else ranks < limit
+        boxes, scores = (
+            values[positions[kept]].astype(np.float64)
+            for values in (table.boxes, table.scores)
+        )
+        return cls(groups[kept], ranks[kept], boxes, scores, positions[kept])
 
     def __getitem__(self, rows: slice) -> RankedDetections:
         return RankedDetections(*(getattr(self, f.name)[rows] for f in fields(self)))
@@ -234,19 +255,15 @@ class RankedDetections:
         return self.boxes[:, 2] * self.boxes[:, 3]
 
 
-def _sorted(ids: set[Any]) -> list[Any]:
+def _sorted(ids: Iterable[Any]) -> list[Any]:
     try:
         return sorted(ids)
     except TypeError:
         raise ValueError("ids must all be numbers, or all strings") from None
 
 
-def _places(values: list[Any], known: list[Any]) -> np.ndarray:
-    index = {value: i for i, value in enumerate(known)}
-    return np.array([index[value] for value in values], dtype=np.int64)
-
-
-def _box_columns(annotations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def _columns(annotations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the columns of ``GroundTruth`` but its groups."""
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] = boxes[:, 2:].clip(0)
     areas = _numbers(annotations, "area", boxes[:, 2] * boxes[:, 3])
@@ -262,18 +279,16 @@ def _box_columns(annotations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarr
                     f"{visible!r}"
                 ) from None
             seen[i] = (np.array([width, height]) / boxes[i, 2:]).prod()
+    flags = dict(crowd="iscrowd", ignore="ignore", uncertain="uncertain")
     return dict(
+        ids=np.array([a["id"] for a in annotations], dtype=object),
         boxes=boxes,
         areas=areas,
         sizes=_numbers(annotations, "size", np.sqrt(areas)),
         visibilities=_numbers(annotations, "vis_ratio", seen),
     ) | {
         name: np.array([bool(a.get(key)) for a in annotations], dtype=bool)
-        for name, key in (
-            ("crowd", "iscrowd"),
-            ("ignore", "ignore"),
-            ("uncertain", "uncertain"),
-        )
+        for name, key in flags.items()
     }
 
 
@@ -295,3 +310,32 @@ def _numbers(
                     "a finite number of at least 0"
                 )
     return result
+
+
+def _distinct(values: list[Any]) -> tuple[list[Any], np.ndarray]:
+    """Return the different values in their order, and the place of each among them."""
+    place = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    return list(place), np.array([place[value] for value in values], dtype=np.int64)
+
+
+def _fault(record: Any) -> str | None:
+    """Say what is wrong with a result."""
+    shown = str(record)[:200]
+    if not isinstance(record, Mapping):
+        return f"{shown} is no dict"
+    for key in _FIELDS:
+        if key not in record:
+            return f"{shown} has no {key!r}"
+    for key in _FIELDS[:2]:
+        if not isinstance(record[key], int | float | str):
+            return f"{shown} has a {key} that is neither number nor string"
+    try:
+        box = np.array(record["bbox"], dtype=np.float64)
+        score = float(record["score"])
+    except (OverflowError, TypeError, ValueError):
+        return f"{shown}: bbox must be 4 numbers and score a number"
+    if box.shape != (4,) or not (abs(box) <= LARGEST).all() or (box[2:] < 0).any():
+        return (
+            f"{shown} has a bbox that is not [x, y, width, height], finite, sides >= 0"
+        )
+    return None if np.isfinite(score) else f"{shown} has a score that is not finite"

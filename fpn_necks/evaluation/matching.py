@@ -35,106 +35,72 @@ class Pairs:
     Attributes:
         detections: ``(P,)`` index of the detection.
         truths: ``(P,)`` index of the ground-truth box.
-        intersections: ``(P,)`` area in pixels, above 0.
-        detection_areas: ``(P,)`` width times height of the detection.
-        truth_areas: ``(P,)`` width times height of the box.
+        iou: ``(P,)`` intersection over union.
+        iod: ``(P,)`` intersection over the area of the detection.
+        area_ratios: ``(P,)`` the box's ``area`` over that of the detection.
     """
 
     detections: np.ndarray
     truths: np.ndarray
-    intersections: np.ndarray
-    detection_areas: np.ndarray
-    truth_areas: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.detections)
+    iou: np.ndarray
+    iod: np.ndarray
+    area_ratios: np.ndarray
 
     def __getitem__(self, index: np.ndarray) -> Pairs:
         return Pairs(*(column[index] for column in vars(self).values()))
 
-    @property
-    def iou(self) -> np.ndarray:
-        """``(P,)`` intersection over union."""
-        union = self.detection_areas + self.truth_areas - self.intersections
-        return self.intersections / union
+    def derived_iod(self, overlap: np.ndarray) -> np.ndarray:
+        """Return the released code's IoD, which is right where the overlap is the IoU.
 
-    @property
-    def iod(self) -> np.ndarray:
-        """``(P,)`` intersection over the area of the detection."""
-        return self.intersections / self.detection_areas
+        See ``Rules.iod_from_overlap``.
+        """
+        return overlap / (1 + overlap) * (1 + self.area_ratios)
 
 
 def blocks(
     detections: RankedDetections, truth: GroundTruth
 ) -> Iterator[tuple[slice, slice]]:
     """Yield detections and boxes in pieces of bounded work, of whole groups."""
-    groups, starts, ends, lows, highs = _bounds(detections, truth)
-    work = np.cumsum((ends - starts) * (highs - lows + 1))
-    first = 0
-    while first < len(groups):
-        done = work[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(work, done + _BLOCK, side="right")))
-        rows = slice(int(starts[first]), int(ends[last - 1]))
-        yield rows, slice(int(lows[first]), int(highs[last - 1]))
-        first = last
+    groups, counts = np.unique(detections.groups, return_counts=True)
+    boxes = np.searchsorted(truth.groups, groups, "right")
+    boxes -= np.searchsorted(truth.groups, groups, "left")
+    block = np.cumsum(counts * (boxes + 1)) // _BLOCK
+    firsts = [*groups[_starts(block)], len(truth.image_ids) * len(truth.category_ids)]
+    for ends in pairwise(firsts):
+        yield (
+            slice(*np.searchsorted(detections.groups, ends)),
+            slice(*np.searchsorted(truth.groups, ends)),
+        )
 
 
 def find_pairs(detections: RankedDetections, truth: GroundTruth) -> Pairs:
     """Intersect the detections of every group with its boxes."""
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    nothing = np.zeros(0, dtype=np.int64)
+    found = [(nothing, nothing, np.zeros(0))]
     corners = [_corners(detections.boxes), _corners(truth.boxes)]
-    _, *bounds = _bounds(detections, truth)
+    firsts = _starts(detections.groups)
+    bounds = [firsts, np.append(firsts[1:], len(detections.groups))]
+    for side in ("left", "right"):
+        bounds.append(np.searchsorted(truth.groups, detections.groups[firsts], side))
+    # Group by group: a small matrix stays in the cache.
     for start, end, low, high in np.stack(bounds, 1).tolist():
-        step = max(1, _BLOCK // max(1, high - low))
-        for begin in range(start, end if high > low else start, step):
-            rows = slice(begin, min(end, begin + step))
-            x1, y1, x2, y2 = (side[rows, None] for side in corners[0])
-            left, top, right, bottom = (side[low:high] for side in corners[1])
-            widths = np.minimum(x2, right) - np.maximum(x1, left)
-            heights = np.minimum(y2, bottom) - np.maximum(y1, top)
-            i, j = ((widths > 0) & (heights > 0)).nonzero()
-            found.append((i + begin, j + low, widths[i, j] * heights[i, j]))
-    if not found:
-        nothing = np.zeros(0, dtype=np.int64)
-        found.append((nothing, nothing, np.zeros(0)))
-    rows, columns, intersections = map(np.concatenate, zip(*found, strict=True))
-    areas = detections.areas[rows], truth.boxes[columns, 2:].prod(1)
-    pairs = Pairs(rows, columns, intersections, *areas)
-    return pairs[intersections > 0]  # not if the product is too small for a float
-
-
-def _bounds(detections: RankedDetections, truth: GroundTruth) -> tuple[np.ndarray, ...]:
-    """Return groups with detections, and where their detections and boxes lie."""
-    groups, starts = np.unique(detections.groups, return_index=True)
-    ends = np.append(starts[1:], len(detections.groups))[: len(groups)]
-    lows = np.searchsorted(truth.groups, groups, side="left")
-    return groups, starts, ends, lows, np.searchsorted(truth.groups, groups, "right")
-
-
-def _corners(boxes: np.ndarray) -> tuple[np.ndarray, ...]:
-    x, y, width, height = boxes.T
-    return x, y, x + width, y + height
-
-
-@dataclass(frozen=True)
-class Preferences:
-    """What each detection may take, and what it prefers.
-
-    Attributes:
-        keys: ``(P, S)`` per pair and setting: -1, the detection may not take the box;
-            else the detection takes the pair of its highest key. Within one setting
-            keys are unique.
-        pair_of_key: the pair that a key stands for.
-        fallback: ``(P, S)`` pair that the detection of a pair takes where it may take
-            none by its key, or -1; the same for all pairs of a detection. Such a
-            box may have been taken before.
-        exclusive: ``(G, S)`` a box that can be taken by its key only once.
-    """
-
-    keys: np.ndarray
-    pair_of_key: np.ndarray
-    fallback: np.ndarray | None
-    exclusive: np.ndarray
+        x1, y1, x2, y2 = (side[start:end, None] for side in corners[0])
+        left, top, right, bottom = (side[low:high] for side in corners[1])
+        widths = np.minimum(x2, right) - np.maximum(x1, left)
+        heights = np.minimum(y2, bottom) - np.maximum(y1, top)
+        i, j = ((widths > 0) & (heights > 0)).nonzero()
+        found.append((i + start, j + low, widths[i, j] * heights[i, j]))
+    rows, columns, shared = map(np.concatenate, zip(*found, strict=True))
+    meets = shared > 0  # not if the product is too small for a float
+    rows, columns, shared = rows[meets], columns[meets], shared[meets]
+    areas = detections.areas[rows]
+    return Pairs(
+        detections=rows,
+        truths=columns,
+        iou=shared / (areas + truth.boxes[columns, 2:].prod(1) - shared),
+        iod=shared / areas,
+        area_ratios=truth.areas[columns] / areas,
+    )
 
 
 def order_positions(*keys: np.ndarray) -> np.ndarray:
@@ -166,23 +132,35 @@ def best_pairs(
 
 
 def match(
-    pairs: Pairs, ranks: np.ndarray, preferences: Preferences, matched: np.ndarray
+    pairs: Pairs,
+    ranks: np.ndarray,
+    keys: np.ndarray,
+    pair_of_key: np.ndarray,
+    exclusive: np.ndarray,
+    fallback: np.ndarray | None,
+    matched: np.ndarray,
 ) -> None:
     """Match the detections of some groups, highest rank first.
 
     Args:
-        pairs: of whole groups, sorted by detection.
+        pairs: of whole groups, sorted by detection, at least one.
         ranks: ``(D,)`` place of each detection within its group.
-        preferences: of these pairs.
+        keys: ``(P, S)`` per pair and setting: -1, the detection may not take the box;
+            else the detection takes the pair of its highest key. Within one setting
+            keys are unique.
+        pair_of_key: the pair that a key stands for.
+        exclusive: ``(G, S)`` a box that can be taken by its key only once.
+        fallback: ``(P, S)`` pair that the detection of a pair takes where it may take
+            none by its key, or -1; the same for all pairs of a detection. Such a
+            box may have been taken before.
         matched: ``(S, D)`` int32, gets the index of the box that each detection takes;
             what takes none is left as it is.
     """
     order = np.argsort(ranks[pairs.detections], kind="stable")
     detections, truths = pairs.detections[order], pairs.truths[order]
-    keys = preferences.keys[order]
+    keys = keys[order]
     starts = _starts(detections)
-    free = np.ones_like(preferences.exclusive)
-    fallback = preferences.fallback
+    free = np.ones_like(exclusive)
     if fallback is not None:
         fallback = fallback[order[starts]]
     bounds = np.append(_starts(ranks[detections[starts]]), len(starts)).tolist()
@@ -191,21 +169,19 @@ def match(
         begin, end = int(pair_ends[low]), int(pair_ends[high])
         left = np.where(free[truths[begin:end]], keys[begin:end], -1)
         best = np.maximum.reduceat(left, starts[low:high] - begin, axis=0)
-        taken = np.where(best >= 0, preferences.pair_of_key[best], -1)
-        if fallback is not None:
-            taken = np.where(best >= 0, taken, fallback[low:high])
+        others = -1 if fallback is None else fallback[low:high]
+        taken = np.where(best >= 0, pair_of_key[best], others)
         rows, settings = (taken >= 0).nonzero()
         boxes = pairs.truths[taken[rows, settings]]
         matched[settings, detections[starts[low:high]][rows]] = boxes
-        free[boxes, settings] &= ~preferences.exclusive[boxes, settings]
+        free[boxes, settings] &= ~exclusive[boxes, settings]
 
 
 def count(
     truth: GroundTruth,
     ignored: np.ndarray,
     matched: np.ndarray,
-    ranked: np.ndarray,
-    ignored_unmatched: np.ndarray | None,
+    unmatched: np.ndarray,
     options: EvaluationOptions,
 ) -> np.ndarray:
     """Return ``(S, D)`` what every detection counts as in every setting.
@@ -214,20 +190,16 @@ def count(
         truth: the boxes.
         ignored: ``(G, B)`` boxes that need not be found.
         matched: ``(S, D)`` index of the box that was taken, or -1.
-        ranked: ``(S, D)`` detections that are looked at.
-        ignored_unmatched: ``(S, D)`` detections that are ignored unless they match.
+        unmatched: ``(S, D)`` what the detections count as that take none.
         options: of the evaluation.
     """
-    counts = np.where(ranked, FALSE, UNRANKED)
-    counts = np.broadcast_to(counts, matched.shape).copy()
-    if ignored_unmatched is not None:
-        counts[(counts == FALSE) & ignored_unmatched] = IGNORED
+    counts = unmatched.copy()
     settings, rows = (matched >= 0).nonzero()
     boxes = matched[settings, rows]
     values = np.where(options.per_setting(ignored)[boxes, settings], IGNORED, TRUE)
     if options.rules.zero_id_is_no_match:
-        unmatched = (truth.ids[boxes] == 0).astype(bool) & (values == TRUE)
-        values[unmatched] = counts[settings, rows][unmatched]
+        zero = (truth.ids[boxes] == 0).astype(bool) & (values == TRUE)
+        values[zero] = unmatched[settings, rows][zero]
     counts[settings, rows] = values
     return counts
 
@@ -237,3 +209,8 @@ def _starts(values: np.ndarray) -> np.ndarray:
     change = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=change[1:])
     return change.nonzero()[0]
+
+
+def _corners(boxes: np.ndarray) -> tuple[np.ndarray, ...]:
+    x, y, width, height = boxes.T
+    return x, y, x + width, y + height

@@ -15,7 +15,6 @@ from .matching import (
     TRUE,
     UNRANKED,
     Pairs,
-    Preferences,
     best_pairs,
     count,
     match,
@@ -80,12 +79,29 @@ def match_boxes(
     ranked = options.per_setting(near)
     matched = np.full(ranked.T.shape, -1, dtype=np.int32)
     pairs = pairs[near.any(1)[pairs.detections]]
-    if len(pairs):
-        preferences = _preferences(
-            pairs, truth, options.per_setting(ignored), ranked, options
-        )
-        match(pairs, detections.ranks, preferences, matched)
-    return count(truth, ignored, matched, ranked.T, None, options), matched
+    num_pairs = len(pairs.iou)
+    if num_pairs:
+        ignored_here = options.per_setting(ignored)
+        here, allowed = ignored_here[pairs.truths], ranked[pairs.detections]
+        file_order = np.arange(num_pairs)
+        # Of the boxes that count the highest overlap wins, of equal ones the last. Only
+        # then come the ignored ones, and of them the first.
+        by_overlap = order_positions(file_order, pairs.iou)
+        first_wins = (num_pairs - 1 - file_order).astype(np.int32)
+        keys = np.where(here, first_wins[:, None], by_overlap[:, None] + num_pairs)
+        overlap = np.where(here, pairs.iod[:, None], pairs.iou[:, None])
+        keys[~allowed | (overlap < options.thresholds("mr"))] = -1
+        fallback = None
+        if options.use_iod_for_ignore and options.rules.iod_from_overlap:
+            twice = pairs.derived_iod(pairs.iod)
+            allowed = here & allowed & (twice > _IOD_IN_IGNORED)[:, None]
+            place = order_positions(-file_order, twice)
+            fallback = best_pairs(pairs.detections, place, allowed)
+        pair_of_key = np.concatenate([file_order[::-1], np.argsort(by_overlap)])
+        ranks = detections.ranks
+        match(pairs, ranks, keys, pair_of_key, ~ignored_here, fallback, matched)
+    unmatched = np.where(ranked.T, FALSE, UNRANKED)
+    return count(truth, ignored, matched, unmatched, options), matched
 
 
 def recall_at_false_positives(
@@ -122,35 +138,3 @@ def miss_rate(
     if (recall >= 1).any():
         return 0.0
     return float(np.exp(np.log(1 - recall).mean()))
-
-
-def _preferences(
-    pairs: Pairs,
-    truth: GroundTruth,
-    ignored_here: np.ndarray,
-    ranked: np.ndarray,
-    options: EvaluationOptions,
-) -> Preferences:
-    num_pairs, iod = len(pairs), pairs.iod
-    ignored = ignored_here[pairs.truths]
-    allowed = ranked[pairs.detections]
-    file_order = np.arange(num_pairs)
-    iou = pairs.iou
-    # Of the boxes that count the highest overlap wins, of equal ones the last. Only
-    # then come the ignored ones, and of them the first.
-    by_overlap = order_positions(file_order, iou)
-    first_wins = (num_pairs - 1 - file_order).astype(np.int32)
-    keys = np.where(ignored, first_wins[:, None], by_overlap[:, None] + num_pairs)
-    overlap = np.where(ignored, iod[:, None], iou[:, None])
-    keys[~allowed | (overlap < options.thresholds("mr"))] = -1
-    fallback = None
-    if options.use_iod_for_ignore and options.rules.iod_from_overlap:
-        ratio = truth.areas[pairs.truths] / pairs.detection_areas
-        twice = iod / (1 + iod) * (1 + ratio)
-        fallback = best_pairs(
-            pairs.detections,
-            order_positions(-file_order, twice),
-            ignored & allowed & (twice > _IOD_IN_IGNORED)[:, None],
-        )
-    pair_of_key = np.concatenate([file_order[::-1], np.argsort(by_overlap)])
-    return Preferences(keys, pair_of_key, fallback, ~ignored_here)

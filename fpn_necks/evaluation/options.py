@@ -6,13 +6,14 @@ in both buckets.
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from ..layers.arguments import check_bool, check_int, check_number
 
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -143,32 +144,22 @@ class EvaluationOptions:
         if not metrics or not set(metrics) <= set(METRICS):
             raise ValueError(f"metrics must be some of {METRICS}, got {self.metrics!r}")
         object.__setattr__(self, "metrics", tuple(metrics))
+        for name, kind in EvaluationOptions.__annotations__.items():
+            if check := _CHECKS.get(kind):
+                check(name, getattr(self, name))
         if not isinstance(self.released, bool | Rules):
             raise TypeError(
                 f"released must be True, False or Rules, got {self.released!r}"
             )
-        for name, value in vars(self).items():
-            if name.startswith(("use_", "ignore_", "leave_")) or (
-                name in ("merge_per_class", "merge_categories")
-            ):
-                if not isinstance(value, bool):
-                    raise TypeError(f"{name} must be True or False, got {value!r}")
-            elif name.endswith("_ranges"):
-                _check_ranges(name, value)
-            elif name.endswith("_max_detections"):
-                _check_count(name, value)
         thresholds = self.iou_thresholds
-        fine = isinstance(thresholds, Sequence) and len(thresholds) > 0
-        fine = fine and all(map(_is_share, thresholds))
-        if not fine or len(set(thresholds)) < len(thresholds):
-            raise ValueError(
-                "iou_thresholds must be different numbers in (0, 1], got "
-                f"{thresholds!r}"
-            )
-        if self.merge_nms is not None and not _is_share(self.merge_nms):
-            raise ValueError(
-                f"merge_nms must be in (0, 1] or None, got {self.merge_nms!r}"
-            )
+        if not isinstance(thresholds, Sequence) or not thresholds:
+            raise ValueError(f"iou_thresholds must be numbers, got {thresholds!r}")
+        for threshold in thresholds:
+            check_number("iou_thresholds", threshold, above=0, maximum=1)
+        if len(set(thresholds)) < len(thresholds):
+            raise ValueError(f"iou_thresholds must be different, got {thresholds!r}")
+        if self.merge_nms is not None:
+            check_number("merge_nms", self.merge_nms, above=0, maximum=1)
 
     @property
     def rules(self) -> Rules:
@@ -180,10 +171,6 @@ class EvaluationOptions:
     def ranges(self, metric: str) -> Ranges:
         """Return the buckets of ``'ap'`` or ``'mr'``."""
         return self.ap_ranges if metric == "ap" else self.mr_ranges
-
-    def max_detections(self, metric: str) -> int:
-        """Return the detections of an image and category that a metric looks at."""
-        return self.ap_max_detections if metric == "ap" else self.mr_max_detections
 
     def edges(self, metric: str) -> np.ndarray:
         """Return ``(2, B)`` low and high ends of the buckets."""
@@ -203,32 +190,17 @@ class EvaluationOptions:
         return np.repeat(per_bucket, len(self.iou_thresholds), axis=1)
 
 
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 < value <= 1
-
-
 def _check_ranges(name: str, ranges: Any) -> None:
     if not isinstance(ranges, Mapping) or not ranges:
         raise TypeError(f"{name} must map names to (low, high), got {ranges!r}")
     for bucket, edges in ranges.items():
         fine = isinstance(edges, Sequence) and len(edges) == 2
-        if not fine or not all(map(_is_number, edges)) or edges[0] > edges[1]:
+        fine = fine and all(isinstance(edge, numbers.Real) for edge in edges)
+        if not fine or not edges[0] <= edges[1]:
             raise ValueError(
                 f"{name}[{bucket!r}] must be (low, high) with low <= high, "
                 f"got {edges!r}"
             )
 
 
-def _check_count(name: str, count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, numbers.Integral):
-        raise TypeError(f"{name} must be an integer, got {count!r}")
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
+_CHECKS = {"bool": check_bool, "int": check_int, "Ranges": _check_ranges}

@@ -77,42 +77,32 @@ def evaluate_detections(
             options.merge_per_class,
             truth.left_out,
         )
-    limit = max(options.max_detections(metric) for metric in options.metrics)
+    limit = max(getattr(options, f"{m}_max_detections") for m in options.metrics)
     ranked = RankedDetections.of(table, truth, options.merge_categories, limit)
-    num_categories = len(truth.category_ids)
-    found = {
-        metric: np.full((num_categories, len(options.thresholds(metric))), -1.0)
-        for metric in options.metrics
-    }
-    num_images = len(truth.image_ids)
-    # One category at a time: arrays of all settings times detections are the largest.
-    for k in range(num_categories):
-        ends = k * num_images, (k + 1) * num_images
-        boxes = truth[slice(*np.searchsorted(truth.groups, ends))]
-        own = ranked[slice(*np.searchsorted(ranked.groups, ends))]
-        counts = count_detections(boxes, own, options)
-        by_score = np.argsort(-own.scores, kind="stable")
-        for metric, values in found.items():
-            rules, compute = _METRICS[metric]
+    counts = count_detections(truth, ranked, options)
+    num_images, num_thresholds = len(truth.image_ids), len(options.iou_thresholds)
+    result: dict[str, float] = {}
+    for metric in options.metrics:
+        rules, compute = _METRICS[metric]
+        found = np.full((len(truth.category_ids), len(counts[metric])), -1.0)
+        for k, values in enumerate(found):
+            ends = k * num_images, (k + 1) * num_images
+            boxes = truth[slice(*np.searchsorted(truth.groups, ends))]
+            own = slice(*np.searchsorted(ranked.groups, ends))
+            by_score = np.argsort(-ranked.scores[own], kind="stable") + own.start
             positives = (~rules.ignored_boxes(boxes, options)).sum(0)
             for s, row in enumerate(counts[metric]):
-                num = int(positives[s // len(options.iou_thresholds)])
-                if num:
-                    values[k, s] = compute(row[by_score], num, num_images, options)
-    result: dict[str, float] = {}
-    for metric, values in found.items():
-        known = values >= 0
-        total = np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1)
-        means = np.where(known.any(0), total, -1.0)
-        result |= {
-            f"{metric.upper()}{100 * threshold:g}_{bucket}": float(mean)
-            for threshold, row in zip(
-                options.iou_thresholds,
-                means.reshape(-1, len(options.iou_thresholds)).T,
-                strict=True,
-            )
-            for bucket, mean in zip(options.ranges(metric), row, strict=True)
-        }
+                if number := int(positives[s // num_thresholds]):
+                    values[s] = compute(row[by_score], number, num_images, options)
+        known = found >= 0
+        means = np.where(known, found, 0).sum(0) / np.maximum(known.sum(0), 1)
+        means[~known.any(0)] = -1.0
+        names = (
+            f"{metric.upper()}{100 * threshold:g}_{bucket}"
+            for bucket in options.ranges(metric)
+            for threshold in options.iou_thresholds
+        )
+        result |= zip(names, means.tolist(), strict=True)
     return result
 
 

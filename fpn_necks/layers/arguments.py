@@ -47,23 +47,30 @@ def check_int(
     return value
 
 
-def check_number(name: str, value: object, above: float | None = None) -> float:
-    """Return ``value`` as a float if it is finite and at least 0, or above a bound.
+def check_number(
+    name: str,
+    value: object,
+    above: float | None = None,
+    maximum: float = math.inf,
+) -> float:
+    """Return ``value`` as a float if it is finite and within its bounds.
 
     Args:
         name: how the user calls the argument.
         value: what the user gave.
         above: the number must be above it; ``None``: it must be at least 0.
+        maximum: the number must be at most that.
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it is not finite or too small.
+        ValueError: it is not finite, too small or too large.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     fits = value >= 0 if above is None else value > above
-    if not (math.isfinite(value) and fits):
+    if not (math.isfinite(value) and fits and value <= maximum):
         bound = "at least 0" if above is None else f"above {above}"
+        bound += "" if maximum == math.inf else f" and at most {maximum}"
         raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
     return float(value)
 
