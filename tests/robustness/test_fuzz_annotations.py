@@ -186,7 +186,7 @@ def check_evaluation_refusal(error: Exception, source: Json, what: str) -> None:
         check_refusal(error, NAMES, what)
 
 
-@fuzz(500, coco=coco_files(), data=st.data())
+@fuzz(125, coco=coco_files(), data=st.data())
 def test_evaluation_of_spoiled_annotations(
     coco: dict[str, Json], data: st.DataObject
 ) -> None:
@@ -203,7 +203,7 @@ def test_evaluation_of_spoiled_annotations(
     numbers_are_right(result, what)
 
 
-@fuzz(300, coco=coco_files(), data=st.data())
+@fuzz(75, coco=coco_files(), data=st.data())
 def test_evaluation_of_spoiled_detections(
     coco: dict[str, Json], data: st.DataObject
 ) -> None:
@@ -216,7 +216,7 @@ def test_evaluation_of_spoiled_detections(
     numbers_are_right(result, what)
 
 
-@fuzz(200, coco=coco_files(), data=st.data())
+@fuzz(50, coco=coco_files(), data=st.data())
 def test_merging_with_spoiled_tiles(coco: dict[str, Json], data: st.DataObject) -> None:
     tiles, _ = tile_coco(coco, TileSettings((30, 30), (5, 5)))
     detections = data.draw(detection_lists(tiles), "detections")
@@ -245,7 +245,7 @@ def expected_instances(
     return kept
 
 
-@fuzz(400, coco=coco_files(), data=st.data())
+@fuzz(100, coco=coco_files(), data=st.data())
 def test_tools_on_spoiled_annotations(
     coco: dict[str, Json], data: st.DataObject
 ) -> None:
@@ -286,7 +286,7 @@ def read_with(kind: str, coco: Json, **settings: Any) -> Any:
         )
 
 
-@fuzz(400, coco=coco_files(), data=st.data(), cut=st.booleans())
+@fuzz(100, coco=coco_files(), data=st.data(), cut=st.booleans())
 def test_dataset_of_spoiled_annotations(
     coco: dict[str, Json], data: st.DataObject, cut: bool
 ) -> None:
@@ -368,7 +368,7 @@ def detector(kind: str) -> torch.nn.Module:
 
 
 @fuzz(
-    400,
+    100,
     coco=coco_files(),
     data=st.data(),
     kind=st.sampled_from(["RetinaNet", "FCOS"]),

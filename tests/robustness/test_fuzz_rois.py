@@ -123,7 +123,7 @@ def plain_align(
     return result
 
 
-@fuzz(400, config=extractors(), data=st.data())
+@fuzz(100, config=extractors(), data=st.data())
 def test_allowed_extractors(config: Config, data: st.DataObject) -> None:
     images = data.draw(st.integers(1, 3), "images")
     size = data.draw(st.tuples(st.integers(8, 64), st.integers(8, 64)), "size")
@@ -144,7 +144,7 @@ def test_allowed_extractors(config: Config, data: st.DataObject) -> None:
         assert x.grad is not None and x.grad.isfinite().all()
 
 
-@fuzz(100, size=st.tuples(st.integers(3, 40), st.integers(3, 40)), data=st.data())
+@fuzz(30, size=st.tuples(st.integers(3, 40), st.integers(3, 40)), data=st.data())
 def test_values_of_any_roi(size: tuple[int, int], data: st.DataObject) -> None:
     """Also outside of the image and without area: what is outside counts as 0."""
     ratio = data.draw(st.integers(0, 2), "ratio")
@@ -192,7 +192,7 @@ def try_with(config: Config, name: str, feats: Any, rois: Any, names: list[str])
     return result
 
 
-@fuzz(200, config=extractors(), data=st.data())
+@fuzz(50, config=extractors(), data=st.data())
 def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(set(config) - {"type"})), "name")
     value = data.draw(st.sampled_from(JUNK), "value")
@@ -207,7 +207,7 @@ def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
 
 
 @fuzz(
-    100,
+    30,
     name=st.sampled_from(["type", "output_size", "sampling_ratio", "aligned", "x"]),
     value=st.sampled_from(["SingleRoIExtractor", "nms", (0, 3), (2, -1), *JUNK]),
 )
@@ -223,7 +223,7 @@ def test_one_setting_of_the_pooling_is_anything(name: str, value: Any) -> None:
 
 
 @fuzz(
-    100,
+    30,
     config=extractors(),
     fault=st.sampled_from(
         [
