@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
+from mmdet.models.task_modules import SSDAnchorGenerator
 from mmengine.config import Config
 from torch import nn
 
@@ -84,10 +85,11 @@ class Detector:
             strides: Any = None
             is_extractor = isinstance(module, BaseRoIExtractor)
             generator = getattr(module, "prior_generator", None)
+            # The strides of SSD's anchors are those of one size of images.
+            is_ssd = isinstance(generator, SSDAnchorGenerator)
             if is_extractor and _EXTRACTORS.fullmatch(name):
                 strides = module.featmap_strides
-            elif _DENSE_HEADS.fullmatch(name) and not hasattr(generator, "input_size"):
-                # With an input_size it is SSD, whose strides are those of one size.
+            elif _DENSE_HEADS.fullmatch(name) and not is_ssd:
                 strides = getattr(generator, "strides", None)
             key = self.key_of(name)
             if not strides or not isinstance(strides, list | tuple) or key is None:
