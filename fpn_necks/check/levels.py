@@ -11,10 +11,10 @@ from mmdet.models.necks import FPN
 
 from fpn_necks.necks import ASFF
 
-from ..config_tools import type_name, value_at, walk
+from ..config_tools import build_without_weights, type_name, value_at, walk
 from ..messages import FPN_ARGUMENTS, SECOND_STAGE, arguments_of, one_line
 from .maps import Head, MapSize, meta_maps
-from .measure import WRONG_WIDTH, Detector, build, error_words
+from .measure import WRONG_WIDTH, Detector, error_words
 from .problem import Problem, Problems
 
 _ROI_HEADS = re.compile(r"roi_head\.(bbox|mask|grid|keypoint)_head(\.\d+)?")
@@ -176,7 +176,9 @@ def _number_of_factors(
 ) -> Problems:
     try:
         plain = {k: v for k, v in stage.items() if k != "fusion_factor"}
-        connections = build(dict(plain, fusion_factor=1.0)).levels.num_used - 1
+        connections = (
+            build_without_weights(dict(plain, fusion_factor=1.0)).levels.num_used - 1
+        )
     except Exception:  # something else is wrong with it
         return
     if len(values) == connections or detector.fitting_levels():

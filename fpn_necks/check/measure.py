@@ -17,8 +17,6 @@ from mmdet.models.task_modules import SSDAnchorGenerator
 from mmengine.config import Config
 from torch import nn
 
-from fpn_necks.layers import StatisticFusionFactor
-
 from ..config_tools import build_without_weights, value_at, walk
 from ..messages import one_line
 from .maps import IMAGE_SIZE, Head, Maps, MapSize, map_sizes, meta_maps
@@ -164,7 +162,9 @@ class Detector:
             neck = copy.deepcopy(self.config.model.neck)
             (neck[0] if isinstance(neck, list | tuple) else neck).update(changes)
             with contextlib.suppress(Exception), torch.no_grad():
-                maps = map_sizes(build(neck).eval()(meta_maps(backbone)))
+                maps = map_sizes(
+                    build_without_weights(neck).eval()(meta_maps(backbone))
+                )
                 if all(head.fits(maps) for head in heads):
                     return {f"{key}.{name}": v for name, v in changes.items()}
         return {}
@@ -198,7 +198,7 @@ def examine(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            detector.model = build(settings)
+            detector.model = build_without_weights(settings)
         # A constructor can fail in any way; the rules say what it means.
         except Exception as error:
             _find_the_part(detector, settings, error)
@@ -210,16 +210,6 @@ def examine(
     if detector.model is not None and detector.can_extract:
         detector.maps = _measure(detector)
     return detector
-
-
-def build(settings: Any) -> nn.Module:
-    """Build without weights, with statistic factors as if they had been counted."""
-    module = build_without_weights(settings)
-    with torch.device("meta"):
-        for part in module.modules():
-            if isinstance(part, StatisticFusionFactor):
-                part.set([1.0] * part.num_connections)
-    return module
 
 
 def error_words(detector: Detector) -> str:
@@ -235,7 +225,7 @@ def _find_the_part(detector: Detector, settings: Any, error: Exception) -> None:
         if settings.get(key) is None:
             continue
         try:
-            build(settings[key])
+            build_without_weights(settings[key])
         except Exception as failure:
             if str(failure) == str(error) or key == "neck":
                 detector.build_error = failure
@@ -243,7 +233,7 @@ def _find_the_part(detector: Detector, settings: Any, error: Exception) -> None:
             break
     if detector.failed_key == "model.neck":
         with contextlib.suppress(Exception):  # not the neck alone: the next run tells
-            detector.model = build({**settings, "neck": None})
+            detector.model = build_without_weights({**settings, "neck": None})
 
 
 def _measure(detector: Detector) -> Maps:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -12,24 +13,16 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config, ConfigDict
 from mmengine.model import ImgDataPreprocessor
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fpn_necks.layers import StatisticFusionFactor
-
-from .batch import synthetic_batch
+from ..config_tools import set_statistic_factors
 from .count import count_parameters
-from .stages import (
-    BACKBONE,
-    HEAD,
-    NECK,
-    STAGES,
-    cut_by_stage,
-    record_post_processing,
-)
+from .stages import BACKBONE, HEAD, NECK, STAGES, cut_by_stage, record_post_processing
 from .timing import peak_memory, peaks_of_segments, seconds_of
 
 AUXILIARY = "auxiliary losses"
@@ -76,12 +69,15 @@ class MeasuredDetector:
             raise ValueError(
                 f"a {type(self.model).__name__} has no backbone to measure"
             )
-        batch = synthetic_batch(
-            size,
+        # Of the first convolution; 3 without one.
+        convs = (m for m in self.model.backbone.modules() if isinstance(m, nn.Conv2d))
+        channels = getattr(next(convs, None), "in_channels", 3)
+        loads_masks = "'with_mask': True" in str(config.get("train_dataloader"))
+        batch = random_batch(
+            (channels, *size),
             images,
             _num_classes(self.model),
-            masks=_needs_masks(config, self.model),
-            channels=_image_channels(self.model),
+            loads_masks or getattr(self.model, "with_mask", False),
         )
         if not isinstance(self.model.data_preprocessor, ImgDataPreprocessor):
             batch["inputs"] = [image.float() for image in batch["inputs"]]
@@ -104,19 +100,12 @@ class MeasuredDetector:
         with _seeded(self.seed, self.device), torch.no_grad():
             return self.model(self.inputs, samples, mode="predict")
 
-    def count_boxes(self) -> float | None:
-        """Return how many boxes per image are found; ``None`` if nobody knows."""
-        with record_post_processing(self.model) as calls:
-            self.infer()
-        return _mean_number(calls[0][1]) if calls else None
-
     def let_boxes_through(self, wanted: int) -> float | None:
         """Set the score threshold so that about so many boxes are found.
 
         With a config's own threshold an untrained detector finds nothing, or as much as
         it may return: post-processing has nothing or everything to do, and a mask head
-        behind it does not run at all. The post-processing of boxes alone is repeated to
-        find the threshold.
+        behind it does not run at all.
 
         Args:
             wanted: Mean number of boxes per image; at most 90 % of ``max_per_img``,
@@ -125,12 +114,7 @@ class MeasuredDetector:
         Returns:
             The threshold, or ``None`` where the detector has none: it always returns
             the same number of boxes.
-
-        Raises:
-            ValueError: ``wanted`` is below 1.
         """
-        if wanted < 1:
-            raise ValueError(f"wanted must be at least 1, got {wanted}")
         configs = [
             module.test_cfg
             for name, module in self.model.named_modules()
@@ -141,15 +125,15 @@ class MeasuredDetector:
             self.infer()
         if not configs or not calls:
             return None
-        repeat = calls[0][0]  # masks come behind boxes
+        repeat = calls[0][0]  # the post-processing of boxes; masks come behind them
         limits = [config.get("max_per_img", math.inf) for config in configs]
         wanted = max(min(wanted, math.floor(0.9 * min(limits))), 1)
 
         def number_at(logit: float) -> float:
             for config in configs:
-                config["score_thr"] = _sigmoid(logit)
+                config["score_thr"] = 1 / (1 + math.exp(-logit))
             with torch.no_grad():
-                return _mean_number(repeat())
+                return statistics.fmean(map(len, repeat()))
 
         # Downwards first: low thresholds are slow. Untrained scores are much alike.
         low, step = 0.0, 0.5
@@ -249,15 +233,12 @@ class MeasuredDetector:
                 self.infer()
             owners[:] = segments.owners
 
-        peaks = peaks_of_segments(run, self.device)
         # The first cut is the beginning of the first segment, the last its end.
-        peaks = peaks[1:-1]
-        return {
-            stage: max(
-                (p for p, o in zip(peaks, owners, strict=True) if o == stage), default=0
-            )
-            for stage in self.stages
-        }
+        peaks = peaks_of_segments(run, self.device)[1:-1]
+        most = dict.fromkeys(self.stages, 0)
+        for owner, peak in zip(owners, peaks, strict=True):
+            most[owner] = max(most.get(owner, 0), peak)
+        return {stage: most[stage] for stage in self.stages}
 
     def training_memory(self) -> int:
         """Return the most bytes that a step of training holds.
@@ -293,9 +274,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         found = found if isinstance(found, list | tuple) else [found]
         if any(entry.get("type") == "Pretrained" for entry in found):
             module.init_cfg = [e for e in found if e.get("type") != "Pretrained"]
-        if isinstance(module, StatisticFusionFactor):
-            # As if the hook had counted.
-            module.set([1.0] * module.num_connections)
+    set_statistic_factors(model)
     model.init_weights()
     return model
 
@@ -310,9 +289,24 @@ def _num_classes(model: nn.Module) -> int:
     return max(min(counts, default=1), 1)
 
 
-def _needs_masks(config: Config, model: nn.Module) -> bool:
-    loads_masks = "'with_mask': True" in str(config.get("train_dataloader"))
-    return loads_masks or getattr(model, "with_mask", False)
+def random_batch(
+    shape: tuple[int, int, int], images: int, num_classes: int, masks: bool
+) -> dict[str, list[Any]]:
+    """Return random images with eight random boxes each, as a data loader gives them.
+
+    Args:
+        shape: ``(channels, H, W)`` of an image.
+        images: number of images.
+        num_classes: labels are below it.
+        masks: whether boxes have masks.
+    """
+    boxes = [8] * images
+    batch = demo_mm_inputs(images, shape, boxes, num_classes + 1, with_mask=masks)
+    for sample in batch["data_samples"]:
+        sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
+        sample.gt_instances.labels %= num_classes
+        sample.ignored_instances = sample.gt_instances[:0]
+    return batch
 
 
 def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -322,23 +316,7 @@ def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any
     settings.pop("accumulative_counts", None)
     if settings.get("type") == "AmpOptimWrapper" and device.type == "cpu":
         # mmengine's mixed precision is for GPUs.
-        settings = {k: v for k, v in settings.items() if k not in _AMP_ARGUMENTS}
+        for name in ("loss_scale", "dtype", "use_fsdp"):
+            settings.pop(name, None)
         settings["type"] = "OptimWrapper"
     return settings
-
-
-_AMP_ARGUMENTS = ("loss_scale", "dtype", "use_fsdp")
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit))
-
-
-def _mean_number(results: Sequence[Any]) -> float:
-    return sum(len(result) for result in results) / len(results)
-
-
-def _image_channels(model: nn.Module) -> int:
-    """Return how many channels the first convolution takes; 3 without one."""
-    convs = (m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
-    return next((conv.in_channels for conv in convs), 3)

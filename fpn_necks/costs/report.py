@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from .configs import parse_config_argument, read_detector_config
+from .configs import read_config_argument
 from .count import count_multiply_adds, count_parameters
 from .detector import MeasuredDetector
 from .tables import WHOLE, Cost
@@ -126,12 +127,11 @@ def benchmark(
         return setting, list(_measure_necks(maps, necks, pyramid, pairs, say))
     detectors, models, names = [], [], []
     for text in configs:
-        argument = parse_config_argument(text)
-        say(f"building {argument.title}")
-        config, left_out = read_detector_config(argument)
+        title, config, left_out = read_config_argument(text)
+        say(f"building {title}")
         if left_out:
             say(f"  without {', '.join(left_out)}: the new type does not take it")
-        names.append(argument.title)
+        names.append(title)
         models.append(config.model)
         try:
             detector = MeasuredDetector(config, size, batch, device, train)
@@ -143,15 +143,13 @@ def benchmark(
         # A detector is a program, and can fail in any way.
         except Exception as error:
             raise ValueError(
-                f"the detector of {argument.title} cannot be measured: "
+                f"the detector of {title} cannot be measured: "
                 f"{type(error).__name__}: {error}"
             ) from error
     costs = measure_detectors(detectors, titles or names, pairs, train, say)
-    found = [
-        Cost(**{**vars(cost), "claims": tuple(claims_of(model, models[0]))})
-        for cost, model in zip(costs, models, strict=True)
-    ]
-    return setting, found
+    claims = [tuple(claims_of(model, models[0])) for model in models]
+    found = zip(costs, claims, strict=True)
+    return setting, [replace(cost, claims=texts) for cost, texts in found]
 
 
 def build_neck(
@@ -266,6 +264,8 @@ def measure_detectors(
             detector.train_step()  # the first one makes the optimiser's state
         training = [lambda d=d: d.time_train_step(clock) for d in detectors]
         steps = measure_in_turns(training, rounds)
+    for run in (run for own in runs for run in own):
+        run[WHOLE] = sum(run.values())
     costs = []
     for i, detector in enumerate(detectors):
         # What the first detector has not takes it no time.
@@ -274,10 +274,8 @@ def measure_detectors(
                 tuple(run.get(stage, 0.0) for run in runs[0]),
                 tuple(run[stage] for run in runs[i]),
             )
-            for stage in detector.stages
+            for stage in (*detector.stages, WHOLE)
         }
-        whole = [tuple(sum(run.values()) for run in runs[j]) for j in (0, i)]
-        times[WHOLE] = PairedTimes(*whole)
         peaks = memory[i] | {WHOLE: max(memory[i].values())}
         if train:
             times[TRAINING] = PairedTimes(tuple(steps[0]), tuple(steps[i]))
@@ -295,16 +293,16 @@ def claims_of(model: Config, base: Config) -> Iterator[tuple[str, str, float]]:
         base: Of the one that it is compared with; of what both have nothing is said.
     """
     necks = [model.get("neck") or [], base.get("neck") or []]
-    words = [n if isinstance(n, list | tuple) else [n] for n in necks]
-    known = [stage for stage in words[1]]
-    added = [stage for stage in words[0] if stage not in known]
-    ours = {stage["type"]: stage for stage in added}.keys() & {
-        *("AugFPN", "DRFPN", "ASFF", "CFGFPN")
-    }
+    stages, known = ([n] if isinstance(n, Mapping) else n for n in necks)
+    ours = [
+        stage
+        for stage in stages
+        if stage not in known and stage["type"] in ("AugFPN", "DRFPN", "ASFF", "CFGFPN")
+    ]
     if len(ours) != 1:
         return  # of two changes at once no paper says anything
-    (name,) = ours
-    (stage,) = (stage for stage in added if stage["type"] == name)
+    (stage,) = ours
+    name = stage["type"]
     if name == "CFGFPN":
         kind = "one-stage" if model.get("rpn_head") is None else "two-stage"
         name = f"CFGFPN {stage.get('cascade_times', 3)}, {kind}"
