@@ -32,7 +32,7 @@ ARROWS = {
     "check": "config_tools messages necks version",
     "doctor": "compatibility version",
     "costs": "config_tools messages roi_extractors",
-    "reproduction": "checkpoints config_tools costs io",
+    "reproduction": "checkpoints config_tools costs io messages",
     "integrations": "",
 }
 

@@ -104,12 +104,10 @@ def gather(table: Table, work_dir: Path) -> list[Measured]:
             status = f"not comparable: {changed}" if changed else "measured"
             found.append(Measured(row, status, tuple(results)))
         if not groups:
-            status = {"quoted": "quoted", "untrainable": "not trained here"}.get(
-                row.kind
-            )
             started = any(folder.glob(f"seed*/{RUN_FILE}"))
-            status = status or ("unfinished" if started else "not run")
-            found.append(Measured(row, status))
+            status = "unfinished" if started else "not run"
+            kinds = {"quoted": "quoted", "untrainable": "not trained here"}
+            found.append(Measured(row, kinds.get(row.kind, status)))
     return found
 
 

@@ -67,14 +67,13 @@ class Launch:
             raise ValueError(
                 f"launcher must be one of {', '.join(LAUNCHERS)}, got {self.launcher!r}"
             )
-        able = dict(gpus=("pytorch", "slurm"), nodes=("slurm",))
-        for name, launchers in able.items():
+        for name, able in dict(gpus=LAUNCHERS[1:], nodes=LAUNCHERS[2:]).items():
             value = getattr(self, name)
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-            if value > 1 and self.launcher not in launchers:
+            if value > 1 and self.launcher not in able:
                 raise ValueError(
-                    f"{name}={value} needs a launcher: {' or '.join(launchers)}, "
+                    f"{name}={value} needs a launcher: {' or '.join(able)}, "
                     f"not {self.launcher}"
                 )
 
@@ -118,9 +117,9 @@ class Launch:
 def _mmdet_tool(name: str) -> Path:
     package = Path(mmdet.__file__).parent
     # A wheel carries them inside the package, a clone beside it.
-    for folder in (package / ".mim" / "tools", package.parent / "tools"):
-        if (folder / name).is_file():
-            return folder / name
+    for file in (package / ".mim" / "tools" / name, package.parent / "tools" / name):
+        if file.is_file():
+            return file
     raise FileNotFoundError(f"mmdet in {package} has no tools/{name}; install it again")
 
 
@@ -296,44 +295,41 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder; a ``ValueError`` if another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        try:
+        with contextlib.suppress(ImportError, OSError):  # not everywhere are locks
             import fcntl
 
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another run is going on in {folder}") from None
-        except (ImportError, OSError):
-            pass  # not every system and network folder has locks
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another run is going on in {folder}") from None
         yield
 
 
 def _read_metrics(folder: Path) -> dict[str, float | None] | None:
     """Return what the newest start measured at its end, None if it did not."""
     # mmengine makes a folder per start, and names it after the time.
-    start = max(folder.glob("[0-9]*_[0-9]*"), default=None)
-    if start is None:
-        return None
+    start = max(folder.glob("[0-9]*_[0-9]*"), default=folder)
     tested, logged = start / f"{start.name}.json", start / "vis_data" / "scalars.json"
     found = next((file for file in (tested, logged) if file.is_file()), None)
     lines = found.read_text(encoding="utf-8").splitlines() if found else []
     record = json.loads(lines[-1]) if lines else {}
-    if "iter" in record:  # of a step of training
-        return None
     metrics = {
         key: value if math.isfinite(value) else None
         for key, value in record.items()
         if "/" in key and isinstance(value, int | float)
     }
-    return metrics or None
+    return None if "iter" in record else metrics or None  # not of a training step
 
 
 def _measured(metrics: dict[str, float | None]) -> dict[str, Any]:
-    modules = (fpn_necks, mmdet, mmcv, mmengine, torch)
     cuda = torch.cuda.is_available()
+    modules = (fpn_necks, mmdet, mmcv, mmengine, torch)
     now = datetime.datetime.now(datetime.timezone.utc)
     return dict(
         metrics=metrics,
-        versions={module.__name__: module.__version__ for module in modules},
+        versions={
+            m.__name__: m.__version__ for m in (fpn_necks, mmdet, mmcv, mmengine, torch)
+        },
         device=torch.cuda.get_device_name() if cuda else "cpu",
         finished=now.isoformat("T", "seconds"),
     )
