@@ -327,9 +327,7 @@ def _measured(metrics: dict[str, float | None]) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.timezone.utc)
     return dict(
         metrics=metrics,
-        versions={
-            m.__name__: m.__version__ for m in (fpn_necks, mmdet, mmcv, mmengine, torch)
-        },
+        versions={module.__name__: module.__version__ for module in modules},
         device=torch.cuda.get_device_name() if cuda else "cpu",
         finished=now.isoformat("T", "seconds"),
     )
