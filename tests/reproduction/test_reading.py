@@ -52,7 +52,7 @@ def write(folder: Path, content: Any, name: str = "neck.yaml") -> Path:
 
 def test_good_file_is_read(tmp_path: Path) -> None:
     (paper,) = load_papers(write(tmp_path, GOOD))
-    assert (paper.name, paper.arxiv, paper.text) == ("Neck", "2001.00001", "neck.txt")
+    assert (paper.paper, paper.arxiv, paper.text) == ("Neck", "2001.00001", "neck.txt")
     (table,) = paper.tables
     first, second = table.rows
     assert [metric.scale for metric in table.metrics] == [100, 1]

@@ -61,7 +61,7 @@ def test_every_table_is_there() -> None:
         assert rows in (None, len(TABLES[table_id].rows)), table_id
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.paper)
 def test_numbers_are_those_of_the_paper(paper: Paper) -> None:
     """Row by row in order, each on a line of its own, and no row is left out."""
     text = shared(f"papers/{paper.text}").read_text().splitlines()
