@@ -146,19 +146,11 @@ def _place(problem: Problem, file: Path, options: Mapping[str, Any]) -> str:
 
 
 def find_line(path: Path, key: str) -> str:
-    """Return where a key is written, as ``file:line``.
+    """Return where a key is written, as ``file:line``, else the dict around it.
 
-    Reads the config and its ``_base_`` files as text, the config first, as it
-    overrides them. Written as a literal, ``dict(a=1)`` or ``{"a": 1}``, a key is found;
-    what a program computes is not.
-
-    Args:
-        path: of the config.
-        key: dotted; list items are named by their index.
-
-    Returns:
-        The place of the key, or of the innermost dict around it that is written
-        anywhere; empty if not even its first part is.
+    Reads the config and its ``_base_`` files as text, the config first, as it overrides
+    them. Written as a literal, ``dict(a=1)`` or ``{"a": 1}``, a key is found; what a
+    program computes is not.
     """
     parts, files = key.split("."), list(_with_bases(path))
     for length in range(len(parts), 0, -1):

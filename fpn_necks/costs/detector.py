@@ -35,8 +35,7 @@ class MeasuredDetector:
     """A detector of mmdet with random weights, on random images.
 
     Args:
-        config: of a whole run; nothing of it is changed, and no data set of it read.
-            Weights named by ``init_cfg`` or ``load_from`` are not loaded.
+        config: of a whole run; it stays as it is. Neither data nor weights are loaded.
         size: (height, width) of the images in pixels; padded as the config says.
         images: number of images per batch.
         device: where it computes.
@@ -101,15 +100,12 @@ class MeasuredDetector:
             return self.model(self.inputs, samples, mode="predict")
 
     def let_boxes_through(self, wanted: int) -> float | None:
-        """Set the score threshold so that about so many boxes are found.
+        """Set the score threshold so that about so many boxes per image are found.
 
         With a config's own threshold an untrained detector finds nothing, or as much as
         it may return: post-processing has nothing or everything to do, and a mask head
-        behind it does not run at all.
-
-        Args:
-            wanted: Mean number of boxes per image; at most 90 % of ``max_per_img``,
-                since beyond it nobody sees how many boxes there are.
+        behind it does not run at all. At most 90 % of ``max_per_img`` are let through,
+        since beyond it nobody sees how many boxes there are.
 
         Returns:
             The threshold, or ``None`` where the detector has none: it always returns
@@ -165,11 +161,7 @@ class MeasuredDetector:
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
-        """The stages that an inference really has.
-
-        Not every detector has a neck, and Sparse R-CNN's head, for example, turns
-        scores into boxes itself.
-        """
+        """The stages of an inference: not every detector has a neck, say."""
         with cut_by_stage(self.model, lambda: None) as segments:
             self.infer()
         return tuple(stage for stage in STAGES if stage in segments.owners)
@@ -199,11 +191,7 @@ class MeasuredDetector:
         return {stage: int(totals[stage]) // 2 for stage in self.stages}
 
     def time_inference(self, clock: Callable[[], float]) -> dict[str, float]:
-        """Return the seconds of each stage in one inference.
-
-        Args:
-            clock: returns seconds; on a GPU its own clock is used instead.
-        """
+        """Return the seconds of each stage, by a clock; on a GPU by its own."""
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.synchronize(self.device)
@@ -221,10 +209,9 @@ class MeasuredDetector:
         return seconds_of(self.train_step, self.device, clock)
 
     def inference_memory(self) -> dict[str, int]:
-        """Return the most bytes held while each stage is at work.
+        """Return the most bytes held while each stage is at work, beyond those before.
 
-        Beyond what was held before the inference; what earlier stages hand over counts,
-        so that the largest number is that of the inference.
+        What earlier stages hand over counts: the largest number is the inference's.
         """
         owners: list[str] = []
 
@@ -241,10 +228,7 @@ class MeasuredDetector:
         return {stage: most[stage] for stage in self.stages}
 
     def training_memory(self) -> int:
-        """Return the most bytes that a step of training holds.
-
-        Weights, images and the optimiser's state are held before; gradients count.
-        """
+        """Return the most bytes of a step, beyond what is held before it."""
         return peak_memory(self.train_step, self.device)
 
     def _event(self) -> torch.cuda.Event:
@@ -292,14 +276,7 @@ def _num_classes(model: nn.Module) -> int:
 def random_batch(
     shape: tuple[int, int, int], images: int, num_classes: int, masks: bool
 ) -> dict[str, list[Any]]:
-    """Return random images with eight random boxes each, as a data loader gives them.
-
-    Args:
-        shape: ``(channels, H, W)`` of an image.
-        images: number of images.
-        num_classes: labels are below it.
-        masks: whether boxes have masks.
-    """
+    """Return random images, ``(C, H, W)``, with eight random boxes each."""
     boxes = [8] * images
     batch = demo_mm_inputs(images, shape, boxes, num_classes + 1, with_mask=masks)
     for sample in batch["data_samples"]:

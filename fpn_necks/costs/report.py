@@ -80,21 +80,18 @@ def benchmark(
     pyramid: str = "faster-rcnn",
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[str, list[Cost]]:
-    """Measure necks beside mmdet's FPN, or whole detectors beside the first.
+    """Measure necks beside mmdet's FPN, or whole detectors beside the first, in turns.
 
-    Weights and images are random: no data set and no download is needed. All are
-    measured in turns.
+    Weights and images are random: no data set and no download is needed.
 
     Args:
-        configs: Paths, names of shipped configs or ``mmdet::folder/name``, each with
-            changes as ``CONFIG@key=value,...``; none: the necks of ``NECKS``.
+        configs: As of ``read_config_argument``; none: the necks of ``NECKS``.
         titles: One per config; default: their names and changes.
         size: (height, width) of the images in pixels.
         batch: Images per batch.
         device: ``cpu`` or ``cuda``.
         pairs: Runs per ratio.
-        boxes: Per image that the score threshold is set to let through, since without
-            training none are found; 0: the config's own threshold.
+        boxes: See ``let_boxes_through``; 0: the config's own threshold.
         train: Measure a training step of detectors as well.
         necks: Only necks whose name has one of these words.
         pyramid: One of ``PYRAMIDS``: the levels of the necks.
@@ -155,13 +152,7 @@ def benchmark(
 def build_neck(
     stages: Sequence[Mapping[str, Any]], pyramid: Mapping[str, Any], width: int = 256
 ) -> nn.Module:
-    """Build a neck on a ResNet-50's maps for evaluation.
-
-    Args:
-        stages: Configs; the first takes the pyramid's arguments.
-        pyramid: A value of ``PYRAMIDS``.
-        width: Of the pyramid, in channels.
-    """
+    """Build a neck of these stages on a ResNet-50's maps, for evaluation."""
     first = {**dict(in_channels=CHANNELS, out_channels=width), **pyramid, **stages[0]}
     if first["type"] == "FPN_CARAFE":  # it has no such arguments
         first.pop("add_extra_convs", None)
@@ -239,15 +230,7 @@ def measure_detectors(
     train: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Cost]:
-    """Measure detectors in turns; the first is what the others are compared with.
-
-    Args:
-        detectors: At least one.
-        titles: One per detector.
-        rounds: How often each is timed. In each round all have their turn.
-        train: Measure steps of training as well.
-        say: Is told what is measured next.
-    """
+    """Measure detectors, each timed `rounds` times in turns, beside the first."""
     clock = _clock(detectors[0].device)
     say("times of inference")
     for detector in detectors:
@@ -286,12 +269,7 @@ def measure_detectors(
 
 
 def claims_of(model: Config, base: Config) -> Iterator[tuple[str, str, float]]:
-    """Yield step, numbers and time ratio that a paper gives for a detector's neck.
-
-    Args:
-        model: Config of the detector.
-        base: Of the one that it is compared with; of what both have nothing is said.
-    """
+    """Yield step, numbers and time ratio that a paper gives for what base has not."""
     necks = [model.get("neck") or [], base.get("neck") or []]
     stages, known = ([n] if isinstance(n, Mapping) else n for n in necks)
     ours = [

@@ -52,12 +52,8 @@ def cut_by_stage(
     NMS, pasting of masks; of the RPN it belongs to the head, since it makes the head's
     input. Everything else is the head, RoI pooling for example.
 
-    Args:
-        detector: A detector of mmdet; hooks are on its modules inside the context only.
-        read: Returns a reading of what is measured.
-
     Yields:
-        The segments; complete behind the context.
+        The segments, cut by what ``read`` returns; complete behind the context.
     """
     segments: Segments[Reading] = Segments()
     at_work = [HEAD]

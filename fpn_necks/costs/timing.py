@@ -89,15 +89,9 @@ def compare_times(
 def measure_in_turns(
     measurements: Sequence[Callable[[], Measured]], rounds: int
 ) -> list[list[Measured]]:
-    """Take several measurements in turns.
+    """Return what each measurement gave, round by round.
 
-    Args:
-        measurements: what to measure. Each round begins with another one, so that a
-            slow drift of the machine favours none.
-        rounds: how often.
-
-    Returns:
-        For each measurement what it returned, in the order of the rounds.
+    Each round begins with another one, so that a slow drift favours none.
     """
     results: list[list[Measured]] = [[] for _ in measurements]
     order = list(range(len(measurements)))
@@ -140,17 +134,15 @@ def peak_memory(function: Callable[[], Any], device: str | torch.device = "cpu")
 def peaks_of_segments(
     function: Callable[[Callable[[], None]], Any], device: str | torch.device = "cpu"
 ) -> list[int]:
-    """Return the peak memory of each part of a computation.
+    """Return the peak memory of each part of a computation, as ``peak_memory`` has it.
 
     Args:
-        function: gets a function ``cut`` to call wherever a part ends and the next
-            begins; called twice, as by ``peak_memory``.
+        function: gets a function ``cut`` to call wherever a part ends.
         device: where it computes.
 
     Returns:
         For each part the bytes that are held at most while it runs, beyond what was
-        held before the first part: what earlier parts hand over counts. One more than
-        there are cuts.
+        held before the first part: what earlier parts hand over counts.
     """
     function(lambda: None)
     if torch.device(device).type == "cuda":

@@ -103,12 +103,6 @@ def deviations(
 ) -> list[str]:
     """Say in what a run is not the row's own training.
 
-    Args:
-        own: The row's config with the row's options.
-        run: The config of the run.
-        world_size: Number of processes of the run.
-        evaluate: Whether the run is evaluated.
-
     Returns:
         One entry per difference that matters, ``area: key old -> new``; empty if the
         result may be compared. Another number of GPUs alone is none, since the learning
@@ -163,11 +157,7 @@ def batch_sizes(config: Config, world_size: int) -> tuple[int | None, int | None
 
 
 def evaluated_split(config: Config) -> str:
-    """Return ``val`` if the config validates, else ``test``.
-
-    Raises:
-        ValueError: If it does neither, so that there would be no number to report.
-    """
+    """Return ``val`` if the config validates, else ``test``; one must be there."""
     for split in ("val", "test"):
         if config.get(f"{split}_dataloader") and config.get(f"{split}_evaluator"):
             return split

@@ -83,16 +83,7 @@ class Launch:
         return self.gpus * self.nodes
 
     def command(self, script: str, arguments: Sequence[str], name: str) -> list[str]:
-        """Return the command that runs one of mmdet's tools.
-
-        Args:
-            script: Such as ``train.py``.
-            arguments: Of the script.
-            name: What slurm shows the job as.
-
-        Raises:
-            FileNotFoundError: If this mmdet comes without its tools.
-        """
+        """Return the command that runs one of mmdet's tools; slurm shows the name."""
         words = [sys.executable, "-u", str(_mmdet_tool(script)), *arguments]
         if self.launcher == "none":
             return words
@@ -126,13 +117,7 @@ def _mmdet_tool(name: str) -> Path:
 def describe(
     run: Run, launch: Launch, images_per_second: float | None = None
 ) -> list[str]:
-    """Say what would be run, without writing anything; lines for ``--dry-run``.
-
-    Args:
-        run: The run.
-        launch: How its processes are started.
-        images_per_second: Throughput of one GPU in training, for the GPU hours.
-    """
+    """Say what would be run, without writing anything; lines for ``--dry-run``."""
     facts, images = run.facts, run.training_images()
     lines = [f"state: {run.state()}", f"config: {facts['config']}"]
     lines += [f"option: {key}={value!r}" for key, value in facts["options"].items()]
@@ -149,16 +134,10 @@ def describe(
 
 
 def run_from_command_line(runs: Sequence[Run], launch: Launch) -> int:
-    """Train and test what is not finished, and say how it ended.
+    """Train and test what is not finished, say how it ended, return the exit status.
 
     A signal to terminate, by which clusters end jobs, is taken as Ctrl-C is: the
     running processes must not go on alone.
-
-    Returns:
-        The exit status: 0, 1 if a run failed, 130 if they were interrupted.
-
-    Raises:
-        ValueError: As ``run_all``.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -181,7 +160,7 @@ def run_all(
     say: Callable[[str], None] = print,
     execute: Execute | None = None,
 ) -> dict[str, str]:
-    """Train and test what is not finished.
+    """Train and test what is not finished; what other processes write goes to files.
 
     Args:
         runs: In order.
@@ -193,8 +172,7 @@ def run_all(
         Label and reason of the runs that failed.
 
     Raises:
-        ValueError: If a folder holds a run of another configuration; before anything
-            is started.
+        ValueError: A folder holds a run of another configuration; nothing is started.
     """
     for run in runs:
         run.check_folder()
@@ -269,12 +247,9 @@ def _train_command(run: Run, launch: Launch) -> list[str]:
 
 
 def execute_command(command: Sequence[str], output: Path) -> int:
-    """Run a command; what it prints is appended to a file.
+    """Run a command, its output appended to a file; return its exit status.
 
     On an interruption the command gets time to end: launchers end their own processes.
-
-    Returns:
-        The exit status, negative if a signal ended it.
     """
     with output.open("a", encoding="utf-8") as file:
         print(f"$ {shlex.join(command)}", file=file, flush=True)

@@ -60,7 +60,7 @@ def test_necks_without_a_config(capsys: pytest.CaptureFixture) -> None:
         (["CONFIG@model.neck.in_channels=3,4"], "cannot be measured"),
         (["CONFIG", "--pairs", "0"], "--pairs must be at least 1"),
         (["CONFIG", "--size", "16", "64"], "--size must be at least 32 32"),
-        (["CONFIG", "--boxes", "-1"], "--boxes must be 0 or more"),
+        (["CONFIG", "--boxes", "-1"], "--boxes must be at least 0"),
         (["CONFIG", "--names", "a", "b"], "--names must be one per config, 1, got 2"),
         (["CONFIG", "--device", "tpu9"], "--device must be cpu or cuda, got tpu9"),
         (["CONFIG", "--device", "cuda:99"], "there is no such GPU here"),

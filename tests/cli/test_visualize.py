@@ -80,7 +80,7 @@ def test_features_of_a_folder_and_two_detectors(
     before = [path.read_bytes() for path in paths]
     assert main([str(part) for part in command]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.endswith("a_features.png exists; --force overwrites")
+    assert error.endswith("a_features.png exists; --force overwrites it")
     assert [path.read_bytes() for path in paths] == before
     assert main([str(part) for part in (*command, "--force")]) == 0
 
