@@ -75,7 +75,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def gather(table: Table, work_dir: Path) -> list[Measured]:
-    """Return what was measured of each row, an entry per configuration it was run in."""
+    """Return what was measured of each row, an entry per configuration."""
     found = []
     for row in table.rows:
         folder = work_dir / table.id / row.slug

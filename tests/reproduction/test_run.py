@@ -25,7 +25,7 @@ from fpn_necks.reproduction.plan import (
     choose_rows,
     plan_runs,
 )
-from fpn_necks.reproduction.run import Launch, describe, execute_command, run_all
+from fpn_necks.reproduction.run import Launch, execute_command, run_all
 from tests.reproduction.tiny_table import in_this_process, small_options, tiny_table
 from tests.tiny_sets import write_coco_set
 
@@ -297,21 +297,6 @@ def test_users_switch_off_the_scaling(table: Table, tmp_path: Path) -> None:
     assert change == "learning rate: auto_scale_lr.enable True -> False"
 
 
-def test_an_option_that_fits_no_row(table: Table, tmp_path: Path) -> None:
-    option = {"train_dataloader.dataset.pipeline.9.scale": 1}
-    with pytest.raises(ValueError, match="row 'FPN': option .*pipeline.9.* not fit"):
-        plan(table, tmp_path, options=option)
-
-
-def test_data_root_moves_data_sets_and_evaluators(table: Table, tmp_path: Path) -> None:
-    (run,) = plan(table, tmp_path, ["fpn"], data_root="/elsewhere/")
-    for split in ("train", "val", "test"):
-        assert run.config[f"{split}_dataloader"].dataset.data_root == "/elsewhere/"
-    expected = "/elsewhere/annotations/instances_val2017.json"
-    assert run.config.val_evaluator.ann_file == expected
-    assert run.config.test_evaluator.ann_file == expected
-
-
 def test_missing_data_is_named_with_its_option(table: Table, tmp_path: Path) -> None:
     (run,) = plan(table, tmp_path, ["fpn"], data_root="nowhere/coco")
     missing = run.missing_data()
@@ -328,20 +313,6 @@ def test_missing_data_is_named_with_its_option(table: Table, tmp_path: Path) -> 
     metric = run.config.val_evaluator
     run.config.val_evaluator = [dict(metric, ann_file=None), metric]
     assert run.missing_data() == wanted.replace("evaluator.", "evaluator.1.")
-
-
-def test_a_dry_run_writes_nothing(table: Table, tmp_path: Path) -> None:
-    (run,) = plan(
-        table, tmp_path, ["s-alpha-alpha-0.5"], options={"train_cfg.max_epochs": 5}
-    )
-    text = "\n".join(describe(run, Launch(), images_per_second=20))
-    assert "option: model.neck.fusion_factor=0.5" in text
-    assert "batch: 2 on 1 process" in text and "learning rate: 0.00125" in text
-    # COCO has 118,287 images: five times those, 20 in a second.
-    assert "training images: 591,435, 8.2 GPU hours of training" in text
-    assert "not comparable: schedule: train_cfg.max_epochs 12 -> 5" in text
-    assert "tools/train.py" in text and "--work-dir" in text and "--resume" not in text
-    assert not any(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------- starting processes
