@@ -162,24 +162,14 @@ def weights(detector: Detector) -> Problems:
         # A scheme, or a backend such as s3: of mmengine; c: is a drive.
         if re.match(r"[\w+-]{2,}:", place) and not place.startswith("file://"):
             yield Problem("note", key, f"needs download (or a cached copy): {place}")
-        elif path.is_file():
-            continue
-        elif path.parts[0] == "work_dirs":  # where mmdet's tools write
-            yield Problem(
-                "warning",
-                key,
-                f"there is no file {place} (seen from {Path.cwd()})",
-                f"train {path.parent.name} first, which writes it; or None: do without",
-                {switch: None},
-            )
-        else:
-            yield Problem(
-                "error",
-                key,
-                f"there is no file {place} (seen from {Path.cwd()})",
-                "correct the path, or None: start from random weights",
-                {switch: None},
-            )
+        elif not path.is_file():
+            level = "error"
+            remedy = "correct the path, or None: start from random weights"
+            if path.parts[0] == "work_dirs":  # where mmdet's tools write
+                level, name = "warning", path.parent.name
+                remedy = f"train {name} first, which writes it; or None: do without"
+            detail = f"there is no file {place} (seen from {Path.cwd()})"
+            yield Problem(level, key, detail, remedy, {switch: None})
 
 
 def batches(detector: Detector) -> Problems:
