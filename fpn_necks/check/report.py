@@ -117,7 +117,7 @@ def change_lines(changes: Mapping[str, Any]) -> list[str]:
     """Return changes as one ``--cfg-options`` line, or as lines of a config."""
     words = [f"{key}={_SPACED.sub('', str(value))}" for key, value in changes.items()]
     with contextlib.suppress(ConfigError):
-        if words and read_options(words) == changes:
+        if "{" not in "".join(words) and read_options(words) == changes != {}:
             return [f"--cfg-options {shlex.join(words)}"]
     lines = []
     for key, value in changes.items():
