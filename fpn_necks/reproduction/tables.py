@@ -7,18 +7,30 @@ results, so an error names the file, the table, the row and the field.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
 from ..messages import did_you_mean
 
 _T = TypeVar("_T")
+# What a field must match: a pattern, some words, or the name by which records differ.
+Text = Annotated[str, r"\S+( \S+)*"]
+Config = Annotated[str, r"(mmdet::)?[a-z0-9_+-]+/[a-z0-9_.+-]+(?<!.py)"]
 
 # Unit of a column -> what a logged number is multiplied by to be in that unit. mmdet
 # and TinyPersonMetric log fractions where papers print per cent.
@@ -61,9 +73,9 @@ class Metric:
         better: Whether the ``higher`` or the ``lower`` number is the better one.
     """
 
-    name: str
-    unit: str
-    log: str | None
+    name: Annotated[str, r"\w+"]
+    unit: Annotated[str, tuple(UNITS)]
+    log: Annotated[str, r"\w+/[\w@.]+"] | None
     better: Literal["higher", "lower"]
 
     @property
@@ -82,8 +94,8 @@ class Pretraining:
         options: As ``Row.options``.
     """
 
-    config: str
-    checkpoint: str
+    config: Config
+    checkpoint: Annotated[str, r"\w+\.pth"]
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -114,19 +126,19 @@ class Row:
             ``scattered`` where the conversion to text tore them apart.
     """
 
-    name: str
-    method: str
-    detector: str | None
-    backbone: str | None
-    schedule: str | None
+    name: Text
+    method: Annotated[str, r"[a-z0-9]+(-[a-z0-9]+)*"]
+    detector: Text | None
+    backbone: Text | None
+    schedule: Text | None
     values: Mapping[str, float | None]
     illegible: tuple[str, ...] = ()
-    config: str | None = None
+    config: Config | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     pretraining: Pretraining | None = None
-    quoted: str | None = None
-    reason: str | None = None
-    note: str | None = None
+    quoted: Text | None = None
+    reason: Text | None = None
+    note: Text | None = None
     layout: Literal["line", "scattered"] = "line"
 
     @property
@@ -155,12 +167,13 @@ class Table:
         note: What concerns all rows.
     """
 
-    id: str
-    title: str
-    dataset: str
-    metrics: tuple[Metric, ...]
-    rows: tuple[Row, ...]
-    note: str | None = None
+    id: Annotated[str, r"[a-z0-9]+(-[a-z0-9.]+)+"]
+    title: Text
+    dataset: Annotated[str, r"[a-z0-9-]+"]
+    metrics: Annotated[tuple[Metric, ...], "name"]
+    # The slug is the row's folder: two names of one slug would share results.
+    rows: Annotated[tuple[Row, ...], "slug"]
+    note: Text | None = None
 
     def find_row(self, name: str) -> Row:
         """Return the row of a name or slug.
@@ -191,54 +204,14 @@ class Paper:
         arxiv: Its number there; None if it has none.
     """
 
-    paper: str
-    title: str
-    text: str
-    tables: tuple[Table, ...]
-    arxiv: str | None = None
+    paper: Text
+    title: Text
+    text: Annotated[str, r"[a-z0-9-]+\.txt"]
+    tables: Annotated[tuple[Table, ...], "id"]
+    arxiv: Annotated[str, r"\d{4}\.\d{4,5}"] | None = None
 
 
-_TEXT = r"\S+( \S+)*"
-_CONFIG = r"(mmdet::)?[a-z0-9_+-]+/[a-z0-9_.+-]+(?<!.py)"
-# What a field holds: text of a pattern, one of some words, a list of distinct records,
-# a record, or anything of a type.
-_FIELDS: dict[type, dict[str, Any]] = {
-    Metric: dict(
-        name=r"\w+",
-        unit=tuple(UNITS),
-        log=r"\w+/[\w@.]+",
-        better=("higher", "lower"),
-    ),
-    Pretraining: dict(config=_CONFIG, checkpoint=r"\w+\.pth", options=dict),
-    Row: dict(
-        dict.fromkeys(
-            "name detector backbone schedule quoted reason note".split(), _TEXT
-        ),
-        method=r"[a-z0-9]+(-[a-z0-9]+)*",
-        values=dict,
-        illegible=list,
-        config=_CONFIG,
-        options=dict,
-        pretraining=Pretraining,
-        layout=("line", "scattered"),
-    ),
-    Table: dict(
-        id=r"[a-z0-9]+(-[a-z0-9.]+)+",
-        title=_TEXT,
-        dataset=r"[a-z0-9-]+",
-        metrics=[Metric, "name"],
-        # The slug is the row's folder: two names of one slug would share results.
-        rows=[Row, "slug"],
-        note=_TEXT,
-    ),
-    Paper: dict(
-        paper=_TEXT,
-        title=_TEXT,
-        text=r"[a-z0-9-]+\.txt",
-        tables=[Table, "id"],
-        arxiv=r"\d{4}\.\d{4,5}",
-    ),
-}
+_hints = functools.cache(functools.partial(get_type_hints, include_extras=True))
 
 
 def _read(cls: type[_T], content: Any, place: str) -> _T:
@@ -249,13 +222,11 @@ def _read(cls: type[_T], content: Any, place: str) -> _T:
     for key in content.keys() - known.keys():
         hint = did_you_mean(str(key), known)
         raise ValueError(f"{place}, field '{key}': is unknown{hint}")
-    values = {}
+    hints, values = _hints(cls), {}
     for key, f in known.items():
         at = f"{place}, field '{key}'"
-        if key in content and not (content[key] is None and "None" in f.type):
-            values[key] = _read_value(content[key], _FIELDS[cls][key], at)
-        elif key in content:
-            values[key] = None
+        if key in content:
+            values[key] = _read_value(content[key], hints[key], at)
         elif f.default is MISSING and f.default_factory is MISSING:
             raise ValueError(f"{at}: is missing")
     record = cls(**values)
@@ -266,22 +237,32 @@ def _read(cls: type[_T], content: Any, place: str) -> _T:
     return record
 
 
-def _read_value(value: Any, rule: Any, place: str) -> Any:
-    if isinstance(rule, str):
-        if not isinstance(value, str):
-            raise ValueError(f"{place}: {value!r} is no text; quote it if it should be")
-        if not re.fullmatch(rule, value):
-            raise ValueError(f"{place}: '{value}' does not match {rule}")
-    elif isinstance(rule, tuple):
-        if value not in rule:
-            raise ValueError(f"{place}: {value!r} is not one of {', '.join(rule)}")
-    elif isinstance(rule, list):
-        return _read_records(*rule, value, place)
-    elif is_dataclass(rule):
-        return _read(rule, value, place)
-    elif not isinstance(value, rule):
-        raise ValueError(f"{place}: a {rule.__name__} is needed, not {value!r}")
-    return tuple(value) if rule is list else value
+def _read_value(value: Any, hint: Any, place: str) -> Any:
+    """Check a value of a field by its annotation."""
+    if type(None) in get_args(hint):
+        if value is None:
+            return None
+        hint = get_args(hint)[0]
+    rule = get_args(hint) if get_origin(hint) is Literal else None
+    if get_origin(hint) is Annotated:
+        hint, rule = get_args(hint)
+    kind = get_origin(hint)
+    if is_dataclass(hint):
+        return _read(hint, value, place)
+    if kind is tuple and rule:
+        return _read_records(get_args(hint)[0], rule, value, place)
+    if kind in (tuple, Mapping):
+        wanted = list if kind is tuple else dict
+        if not isinstance(value, wanted):
+            raise ValueError(f"{place}: a {wanted.__name__} is needed, not {value!r}")
+        return kind(value) if kind is tuple else value
+    if isinstance(rule, tuple) and value not in rule:
+        raise ValueError(f"{place}: {value!r} is not one of {', '.join(rule)}")
+    if not isinstance(value, str):
+        raise ValueError(f"{place}: {value!r} is no text; quote it if it should be")
+    if isinstance(rule, str) and not re.fullmatch(rule, value):
+        raise ValueError(f"{place}: '{value}' does not match {rule}")
+    return value
 
 
 def _read_records(cls: type[_T], key: str, items: Any, place: str) -> tuple[_T, ...]:
@@ -344,7 +325,7 @@ def _check_values(table: Table, place: str) -> None:
                 f"{at} 'values': not a metric of the table: {', '.join(unknown)}"
             )
         for name in row.illegible:
-            _read_value(name, tuple(names), f"{at} 'illegible'")
+            _read_value(name, Annotated[str, tuple(names)], f"{at} 'illegible'")
 
 
 class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
