@@ -197,6 +197,8 @@ def type_name(settings: Any) -> str:
 def build_without_weights(settings: Mapping[str, Any]) -> nn.Module:
     """Build a model, or a part of one, with its weights on the meta device.
 
+    Factors of S-α FPN that are counted from a training set are 1.
+
     Raises:
         Exception: what the constructor raises on the processor.
     """
@@ -218,9 +220,20 @@ def build_without_weights(settings: Mapping[str, Any]) -> nn.Module:
         try:
             with place:
                 # Constructors of mmdet change the dicts they get.
-                return MODELS.build(copy.deepcopy(settings)).to("meta")
+                model = MODELS.build(copy.deepcopy(settings)).to("meta")
+            break
         except Exception as error:
             failure = error
             if not (isinstance(error, RuntimeError) or "meta" in str(error)):
-                break
-    raise failure
+                raise
+    else:
+        raise failure
+    set_statistic_factors(model)
+    return model
+
+
+def set_statistic_factors(model: nn.Module) -> None:
+    """Set α of S-α FPN to 1 where a training set would have to be counted."""
+    for module in model.modules():
+        if type(module).__name__ == "StatisticFusionFactor":
+            module.set([1.0] * module.num_connections)

@@ -31,25 +31,6 @@ SAME_BUILD = (
     "install torch and torchvision anew, in one pip command and from one index, as "
     "versions that belong together (2.11.0 and 0.26.0, say)"
 )
-TITLES = {
-    "torch_numpy": "torch with numpy",
-    "torchvision_nms": "torchvision nms",
-    "config_printing": "printing of configs",
-    "mmcv_ops": "mmcv ops",
-    "mmcv_nms": "mmcv nms",
-    "checkpoint": "checkpoints",
-}
-REMEDIES = {
-    "numpy": "pip install numpy",
-    "torch_numpy": "pip install 'numpy<2' for a torch before 2.3, or a newer torch",
-    "torchvision": SAME_BUILD,
-    "torchvision_nms": SAME_BUILD,
-    "cv2": "pip install opencv-python",
-    "pycocotools": "pip install --force-reinstall --no-cache-dir pycocotools",
-    "config_printing": "pip install --upgrade 'mmengine>=0.10.5,<1' 'yapf<0.40.2'",
-    "fpn_necks": "fix the faults above first; without any, install fpn_necks anew",
-    "checkpoint": "import fpn_necks before loading (custom_imports in the config)",
-}
 KNOWN_ERRORS = {
     r"libGL|cv2.*cannot open shared object": "pip uninstall opencv-python, then pip "
     "install opencv-python-headless, which needs no graphics library",
@@ -102,33 +83,29 @@ def format_results(results: list[Result]) -> str:
         if len(detail) > 400:
             detail = f"{detail[:400]} ... (--json has the rest)"
         lines.append(f"  {level:<8} {title:<{width}}  {detail}".rstrip())
-        if remedy:
-            lines.append(f"  {'':<8} {'':<{width}}  fix: {remedy}")
+        lines += [f"  {'':<8} {'':<{width}}  fix: {remedy}"] if remedy else []
     levels = [result.level for result in results]
     counts = ((levels.count(level), level) for level in ("fault", "warning"))
     summary = ", ".join(f"{n or 'no'} {level}{'s' * (n != 1)}" for n, level in counts)
     return "\n".join([*lines, "", summary])
 
 
-def remedy_for_error(error: str) -> str | None:
-    """Return what to do about an error that is known, or None."""
-    return next((fix for e, fix in KNOWN_ERRORS.items() if re.search(e, error)), None)
-
-
 def diagnose(facts: Facts) -> list[Result]:
     """Say what the facts mean; causes come before their consequences."""
     results: list[Result] = []
     errors: dict[str, str] = {}
-    for step in (name for name in STEPS if "skipped" not in facts.get(name, {})):
-        error = facts.get(step, {}).get("error")
-        if error in errors:
+    for step in (name for name in STEPS if name in facts):
+        error = facts[step].get("error")
+        if "skipped" in facts[step]:
+            continue
+        if error is None:
+            results += _success(step, facts[step], facts)
+        elif error in errors:
             cause = errors[error]
             results += [Result("fault", step, f"same error as {cause}", f"fix {cause}")]
-        elif error is not None and step != "environment":
+        elif step != "environment":
             errors[error] = step
             results.append(_fault(step, error, facts))
-        elif step in facts:
-            results += _success(step, facts[step], facts)
     if "died" in facts:
         step, how, output = (facts["died"][k] for k in ("step", "how", "output"))
         detail = f"using it ended the process: {how}; it last wrote: {output}"
@@ -138,112 +115,107 @@ def diagnose(facts: Facts) -> list[Result]:
 
 
 def _fault(step: str, error: str, facts: Facts) -> Result:
-    from .compatibility import release, remedy_for
+    from .compatibility import WANTED, release, remedy_for
 
-    fixes = {name: remedy_for(name) for name in ("mmengine", "mmcv", "mmdet")}
-    fixes |= {"torch": f"{remedy_for('torch')}; {SET_UP}", "mmcv_nms": fixes["mmcv"]}
-    fixes["mmcv_ops"] = f"{fixes['mmcv']}; pip uninstall mmcv-lite if it is there"
-    fixes |= REMEDIES
-    torch = facts.get("torch", {}).get("version") or ""
+    fix = STEPS[step].remedy
+    if step in WANTED or fix in WANTED:
+        fix = remedy_for(fix or step)
     detail = error
-    if step == "mmcv_ops":
+    if step == "torch":
+        fix = f"{fix}; {SET_UP}"
+    elif step == "mmcv ops":
+        torch = facts.get("torch", {}).get("version") or ""
         foreign = re.search("undefined symbol|cannot open shared object", error)
         reason = (
             f"compiled against another torch than {torch}" if foreign else "missing"
         )
         detail = f"{reason} (mmcv-lite, or a build without torch?): {error}"
+        fix = f"{fix}; pip uninstall mmcv-lite if it is there"
         if release(torch) >= FIRST_TORCH_TOO_NEW_FOR_MMCV:
-            fixes[step] = (
+            fix = (
                 f"mmcv 2.1.0 does not compile against torch {torch}: install torch "
-                f"below 2.14 with its torchvision, then {fixes[step]}"
+                f"below 2.14 with its torchvision, then {fix}"
             )
-    refused = re.search(r"Unsupported global: GLOBAL (\S+)", error)
-    if refused:
+    elif refused := re.search(r"Unsupported global: GLOBAL (\S+)", error):
         detail = f"torch does not allow {refused[1]} in a checkpoint"
-    known = None if step == "torch_numpy" else remedy_for_error(error)
-    fix = known or fixes.get(step, SET_UP)
-    return Result("fault", TITLES.get(step, step), detail, fix)
+    if step != "torch with numpy":
+        known = (text for e, text in KNOWN_ERRORS.items() if re.search(e, error))
+        fix = next(known, fix)
+    return Result("fault", step, detail, fix or SET_UP)
 
 
 def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
+    """Judge what a step returned."""
     from .compatibility import WANTED, check_versions, release, remedy_for, wanted_range
 
-    version, cuda = fact.get("version"), facts.get("torch_cuda", {})
-    if step == "python":
-        detail, fix = (
-            f"{version} at {fact['executable']}",
-            "use Python 3.10, 3.11 or 3.12",
-        )
-        if (3, 10) <= release(version) < (3, 13):
-            return [Result("ok", "Python", detail)]
-        level = "fault" if release(version) < (3, 10) else "warning"
-        return [Result(level, "Python", detail, fix)]
-    if step == "copies":
-        return [_copy(name, fact) for name in _COPIED if len(fact.get(name, [])) > 1]
-    if step == "build_tools":
-        if fact["pkg_resources"] or "cuda" in facts.get("mmcv_ops", {}):
-            return []  # needed for compiling mmcv only
-        fix = "pip install 'setuptools<81', and compile mmcv with --no-build-isolation"
-        detail = "pkg_resources is missing, and mmcv's setup.py needs it"
-        return [Result("warning", "setuptools", detail, fix)]
-    if step == "gpu":
-        names = ", ".join(fact.get("names", [])) or "without a working nvidia-smi"
-        if not fact.get("present"):
-            return [Result("ok", "GPU", "none; everything runs on the CPU")]
-        if cuda.get("available") is not False:
-            return [Result("ok", "GPU", names)]
-        built = cuda.get("built_for")
-        fix = "install a torch that is built for CUDA; then compile mmcv anew"
-        if built is not None:
-            fix = f"update the NVIDIA driver to one for CUDA {built}, or install a "
-            fix += "torch for an older CUDA; check CUDA_VISIBLE_DEVICES and --gpus"
-        return [Result("warning", "GPU", f"{names}, which torch cannot use", fix)]
+    version, cuda = fact.get("version"), facts.get("torch and CUDA", {})
+    level, detail, fix = "ok", version or "works", ""
     if fact.get("kept", 1) != 1:
         return [_fault(step, "its nms gives a wrong result", facts)]
-    if step == "torchvision_nms":
-        versions = [facts.get(x, {}).get("version") or "" for x in step.split("_")[:1]]
-        versions = [facts.get("torch", {}).get("version") or "", *versions]
-        tags = [text.partition("+")[2] for text in versions]
-        if all(tags) and tags[0] != tags[1]:
-            detail = f"are of different builds: {tags[0]} and {tags[1]}"
-            return [Result("warning", "torch and torchvision", detail, SAME_BUILD)]
-    if step == "mmcv_ops":
-        has_cuda = fact.get("cuda") not in (None, "not available")
+    if step == "Python":
+        detail = f"{version} at {fact['executable']}"
+        if not (3, 10) <= release(version) < (3, 13):
+            level = "fault" if release(version) < (3, 10) else "warning"
+            fix = "use Python 3.10, 3.11 or 3.12"
+    elif step.startswith("copies of "):
+        first, *others = fact["folders"] or [""]
+        if not others:
+            return []
+        level = "fault" if step.endswith("mmdet") else "warning"
+        detail = f"{first} hides {', '.join(others)}"
+        fix = (
+            f"remove all but one (pip uninstall, PYTHONPATH); the first one is {first}"
+        )
+        if Path(first).parent == Path(fact["working_directory"]):
+            fix = f"rename {first} or run from another directory"
+    elif step == "setuptools":
+        # Needed for compiling mmcv only.
+        if fact["pkg_resources"] or "cuda" in facts.get("mmcv ops", {}):
+            return []
+        level = "warning"
+        detail = "pkg_resources is missing, and mmcv's setup.py needs it"
+        fix = "pip install 'setuptools<81', and compile mmcv with --no-build-isolation"
+    elif step == "GPU":
+        detail = ", ".join(fact["names"]) or "without a working nvidia-smi"
+        if not fact["present"]:
+            detail = "none; everything runs on the CPU"
+        elif cuda.get("available") is False:
+            level, detail = "warning", f"{detail}, which torch cannot use"
+            fix = "install a torch that is built for CUDA; then compile mmcv anew"
+            if built := cuda.get("built_for"):
+                fix = (
+                    f"update the NVIDIA driver to one for CUDA {built}, or install a "
+                    "torch for an older CUDA; check CUDA_VISIBLE_DEVICES and --gpus"
+                )
+    elif step == "torchvision nms":
+        versions = (facts.get(x, {}).get("version") for x in ("torch", "torchvision"))
+        tags = [(text or "").partition("+")[2] for text in versions]
+        if not all(tags) or tags[0] == tags[1]:
+            return []
+        detail = f"are of different builds: {tags[0]} and {tags[1]}"
+        return [Result("warning", "torch and torchvision", detail, SAME_BUILD)]
+    elif step == "mmcv ops":
+        has_cuda = fact["cuda"] not in (None, "not available")
+        detail = f"compiled, CUDA {fact['cuda']}" if has_cuda else "compiled, CPU"
         if not has_cuda and cuda.get("available"):
-            detail = "are compiled for the CPU only: detectors that need one fail on "
-            detail += "the GPU"
+            level = "warning"
+            detail += " only: detectors that need one fail on the GPU"
             fix = f"compile mmcv with nvcc present and FORCE_CUDA=1; {SET_UP}"
-            return [Result("warning", "mmcv ops", detail, fix)]
-        built = f"CUDA {fact['cuda']}" if has_cuda else "CPU"
-        return [Result("ok", "mmcv ops", f"compiled, {built}")]
-    if step == "fpn_necks" and not fact.get("registered"):
-        detail = f"{fact.get('file')} does not register SAlphaFPN in mmdet's MODELS"
+    elif step == "fpn_necks" and not fact["registered"]:
+        level = "fault"
+        detail = f"{fact['file']} does not register SAlphaFPN in mmdet's MODELS"
         fix = "install fpn_necks anew; look for a second copy of it or of mmdet"
-        return [Result("fault", step, detail, fix)]
-    if step == "checkpoint":
-        return [Result("ok", "checkpoints", "can be saved and loaded")]
-    if "version" not in fact:
+    elif step == "checkpoints":
+        detail = "can be saved and loaded"
+    elif "version" not in fact:
         return []
-    if version is None and step != "pycocotools":
-        detail = f"{fact.get('file')} is not the library: no __version__"
+    elif version is None and step != "pycocotools":
+        level, detail = "fault", f"{fact['file']} is not the library: no __version__"
         fix = "rename that folder or run from another directory"
-        return [Result("fault", step, detail, fix)]
-    if step in WANTED and check_versions({step: version}):
-        detail = f"{version}, wanted {wanted_range(step)}"
-        return [Result("fault", step, detail, remedy_for(step))]
-    return [Result("ok", step, version or "works")]
-
-
-_COPIED = {"mmdet": "fault", "fpn_necks": "warning"}
-
-
-def _copy(package: str, fact: Mapping[str, Any]) -> Result:
-    first, *others = fact[package]
-    fix = f"remove all but one (pip uninstall, PYTHONPATH); the first one is {first}"
-    if Path(first).parent == Path(fact["working_directory"]):
-        fix = f"rename {first} or run from another directory"
-    detail = f"{first} hides {', '.join(others)}"
-    return Result(_COPIED[package], f"copies of {package}", detail, fix)
+    elif step in WANTED and check_versions({step: version}):
+        level, detail = "fault", f"{version}, wanted {wanted_range(step)}"
+        fix = remedy_for(step)
+    return [Result(level, step, detail, fix)]
 
 
 def gather_facts(timeout: float = 300) -> dict[str, dict[str, Any]]:
@@ -265,13 +237,9 @@ def gather_facts(timeout: float = 300) -> dict[str, dict[str, Any]]:
             streams = dict(stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             try:
                 status = subprocess.run(command, timeout=timeout, **streams).returncode
-                known = -status in list(signal.Signals)
-                name = f" ({signal.Signals(-status).name})" if known else ""
-                how = (
-                    f"exit status {status}"
-                    if status >= 0
-                    else f"signal {-status}{name}"
-                )
+                how = f"exit status {status}"
+                if status < 0:
+                    how = f"signal {-status} ({signal.strsignal(-status)})"
             except subprocess.TimeoutExpired:
                 status, how = 1, f"did not finish within {timeout:g} s"
         text = log.read_text(errors="replace").splitlines()
@@ -291,16 +259,12 @@ def gather_facts(timeout: float = 300) -> dict[str, dict[str, Any]]:
 # ------------------------------------------- steps, run in a process of their own
 
 
-def _copies() -> dict[str, Any]:
-    found: dict[str, Any] = {"working_directory": os.path.realpath(os.getcwd())}
-    for package in _COPIED:
-        folders = [os.path.join(entry or os.getcwd(), package) for entry in sys.path]
-        # Two entries of sys.path may be one folder.
-        real = [
-            os.path.realpath(x) for x in folders if os.path.isfile(f"{x}/__init__.py")
-        ]
-        found[package] = list(dict.fromkeys(real))
-    return found
+def _copies(package: str) -> dict[str, Any]:
+    folders = [os.path.join(entry or os.getcwd(), package) for entry in sys.path]
+    # Two entries of sys.path may be one folder.
+    real = [os.path.realpath(x) for x in folders if os.path.isfile(f"{x}/__init__.py")]
+    here = os.path.realpath(os.getcwd())
+    return {"working_directory": here, "folders": list(dict.fromkeys(real))}
 
 
 def _gpu() -> dict[str, Any]:
@@ -312,14 +276,11 @@ def _gpu() -> dict[str, Any]:
     return {"present": bool(names) or os.path.exists("/dev/nvidia0"), "names": names}
 
 
-def _library(name: str) -> Callable[[], dict[str, Any]]:
-    def step() -> dict[str, Any]:
-        module = importlib.import_module(name)
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-        file = next((place for place in places if place), None)
-        return {"version": getattr(module, "__version__", None), "file": file}
-
-    return step
+def _library(name: str) -> dict[str, Any]:
+    module = importlib.import_module(name)
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    file = next((place for place in places if place), None)
+    return {"version": getattr(module, "__version__", None), "file": file}
 
 
 def _torch_cuda() -> dict[str, Any]:
@@ -338,16 +299,12 @@ def _torch_numpy() -> dict[str, Any]:
     return {}
 
 
-def _nms(library: str) -> Callable[[], dict[str, Any]]:
-    def step() -> dict[str, Any]:
-        import torch
+def _nms(library: str) -> dict[str, Any]:
+    import torch
 
-        boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]])
-        nms = importlib.import_module(library).nms
-        kept = nms(boxes, torch.tensor([0.9, 0.8]), 0.5)
-        return {"kept": len(kept[1] if library == "mmcv.ops" else kept)}
-
-    return step
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]])
+    kept = importlib.import_module(library).nms(boxes, torch.tensor([0.9, 0.8]), 0.5)
+    return {"kept": len(kept[1] if library == "mmcv.ops" else kept)}
 
 
 def _mmcv_ops() -> dict[str, Any]:
@@ -364,7 +321,7 @@ def _config_printing() -> dict[str, Any]:
 
 
 def _fpn_necks() -> dict[str, Any]:
-    facts = _library("fpn_necks")()
+    facts = _library("fpn_necks")
     from mmdet.registry import MODELS
 
     return facts | {"registered": MODELS.get("SAlphaFPN") is not None}
@@ -386,46 +343,77 @@ def _environment() -> dict[str, Any]:
     return {name: str(value) for name, value in collect_env().items()}
 
 
-# What to do, and the steps without whose success it would only fail again.
-STEPS: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...]]] = {
-    "python": (
-        lambda: dict(version=platform.python_version(), executable=sys.executable),
-        (),
+class Step(NamedTuple):
+    """What to use, the steps without which that only fails again, and the remedy.
+
+    A library's name as remedy: the one for its version.
+    """
+
+    run: Callable[..., dict[str, Any]]
+    argument: str = ""
+    needs: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+STEPS = {
+    "Python": Step(
+        lambda: dict(version=platform.python_version(), executable=sys.executable)
     ),
-    "copies": (_copies, ()),
-    "build_tools": (
-        lambda: dict(pkg_resources=bool(importlib.util.find_spec("pkg_resources"))),
-        (),
+    "copies of mmdet": Step(_copies, "mmdet"),
+    "copies of fpn_necks": Step(_copies, "fpn_necks"),
+    "setuptools": Step(
+        lambda: dict(pkg_resources=bool(importlib.util.find_spec("pkg_resources")))
     ),
-    "gpu": (_gpu, ()),
-    "numpy": (_library("numpy"), ()),
-    "torch": (_library("torch"), ()),
-    "torch_cuda": (_torch_cuda, ("torch",)),
-    "torch_numpy": (_torch_numpy, ("torch", "numpy")),
-    "torchvision": (_library("torchvision"), ("torch",)),
-    "torchvision_nms": (_nms("torchvision.ops"), ("torchvision",)),
-    "cv2": (_library("cv2"), ()),
-    "pycocotools": (_library("pycocotools.mask"), ()),
-    "mmengine": (_library("mmengine"), ()),
-    "config_printing": (_config_printing, ("mmengine",)),
-    "mmcv": (_library("mmcv"), ("mmengine", "cv2")),
-    "mmcv_ops": (_mmcv_ops, ("mmcv", "torch")),
-    "mmcv_nms": (_nms("mmcv.ops"), ("mmcv_ops",)),
-    "mmdet": (_library("mmdet"), ("mmcv",)),
-    "fpn_necks": (_fpn_necks, ("mmdet",)),
-    "checkpoint": (_checkpoint, ("fpn_necks",)),
-    "environment": (_environment, ("mmengine", "cv2", "torch")),
+    "GPU": Step(_gpu),
+    "numpy": Step(_library, "numpy", remedy="pip install numpy"),
+    "torch": Step(_library, "torch"),
+    "torch and CUDA": Step(_torch_cuda, needs=("torch",)),
+    "torch with numpy": Step(
+        _torch_numpy,
+        needs=("torch", "numpy"),
+        remedy="pip install 'numpy<2' for a torch before 2.3, or a newer torch",
+    ),
+    "torchvision": Step(_library, "torchvision", ("torch",), SAME_BUILD),
+    "torchvision nms": Step(_nms, "torchvision.ops", ("torchvision",), SAME_BUILD),
+    "cv2": Step(_library, "cv2", remedy="pip install opencv-python"),
+    "pycocotools": Step(
+        _library,
+        "pycocotools.mask",
+        remedy="pip install --force-reinstall --no-cache-dir pycocotools",
+    ),
+    "mmengine": Step(_library, "mmengine"),
+    "printing of configs": Step(
+        _config_printing,
+        needs=("mmengine",),
+        remedy="pip install --upgrade 'mmengine>=0.10.5,<1' 'yapf<0.40.2'",
+    ),
+    "mmcv": Step(_library, "mmcv", ("mmengine", "cv2")),
+    "mmcv ops": Step(_mmcv_ops, needs=("mmcv", "torch"), remedy="mmcv"),
+    "mmcv nms": Step(_nms, "mmcv.ops", ("mmcv ops",), "mmcv"),
+    "mmdet": Step(_library, "mmdet", ("mmcv",)),
+    "fpn_necks": Step(
+        _fpn_necks,
+        needs=("mmdet",),
+        remedy="fix the faults above first; without any, install fpn_necks anew",
+    ),
+    "checkpoints": Step(
+        _checkpoint,
+        needs=("fpn_necks",),
+        remedy="import fpn_necks before loading (custom_imports in the config)",
+    ),
+    "environment": Step(_environment, needs=("mmengine", "cv2", "torch")),
 }
 
 
 def _run_steps(report_path: str) -> None:
     failed: set[str] = set()
     with open(report_path, "w", encoding="utf-8") as report:
-        for name, (step, needs) in STEPS.items():
+        for name, (step, argument, needs, _) in STEPS.items():
             print(json.dumps({"begin": name}), file=report, flush=True)
             missing = next((need for need in needs if need in failed), None)
             try:
-                facts = {"skipped": missing} if missing else step()
+                arguments = [argument] if argument else []
+                facts = {"skipped": missing} if missing else step(*arguments)
             # Whatever a library raises, SystemExit included, is a fact about it.
             except BaseException as error:
                 facts = {"error": _describe(error)}

@@ -12,34 +12,33 @@ import pytest
 
 from fpn_necks.doctor import Result, diagnose, format_results, gather_facts
 
+CLONE = Path(__file__).parents[1]
 HEALTHY: dict[str, dict[str, Any]] = {
-    "python": {"version": "3.11.7", "executable": "python"},
-    "copies": {
-        "mmdet": ["/environment/mmdet"],
-        "fpn_necks": ["/clone/fpn_necks"],
-        "working_directory": "/clone",
-    },
-    "build_tools": {"pkg_resources": True},
-    "gpu": {"present": False, "names": []},
+    "Python": {"version": "3.11.7", "executable": "python"},
+    "copies of mmdet": {"folders": ["/a/mmdet"], "working_directory": "/clone"},
+    "copies of fpn_necks": {"folders": ["/clone/fpn_necks"], "working_directory": "/c"},
+    "setuptools": {"pkg_resources": True},
+    "GPU": {"present": False, "names": []},
     "numpy": {"version": "2.4.6", "file": "numpy"},
     "torch": {"version": "2.11.0+cu130", "file": "torch"},
-    "torch_cuda": {"built_for": "13.0", "available": False},
-    "torch_numpy": {},
+    "torch and CUDA": {"built_for": "13.0", "available": False},
+    "torch with numpy": {},
     "torchvision": {"version": "0.26.0+cu130", "file": "torchvision"},
-    "torchvision_nms": {"kept": 1},
+    "torchvision nms": {"kept": 1},
     "cv2": {"version": "4.12.0", "file": "cv2"},
     "pycocotools": {"version": None, "file": "pycocotools"},
     "mmengine": {"version": "0.10.7", "file": "mmengine"},
-    "config_printing": {"text": "answer = 42\n"},
+    "printing of configs": {"text": "answer = 42\n"},
     "mmcv": {"version": "2.1.0", "file": "mmcv"},
-    "mmcv_ops": {"cuda": "not available"},
-    "mmcv_nms": {"kept": 1},
+    "mmcv ops": {"cuda": "not available"},
+    "mmcv nms": {"kept": 1},
     "mmdet": {"version": "3.3.0", "file": "mmdet"},
     "fpn_necks": {"version": "0.1.0", "file": "fpn_necks", "registered": True},
-    "checkpoint": {"mean": 0.375},
+    "checkpoints": {"mean": 0.375},
     "environment": {"Python": "3.11"},
 }
-GPU = {"present": True, "names": ["GPU 0: Some Model"]}
+NO_OPS = {"error": "ModuleNotFoundError: No module named 'mmcv._ext'"}
+REFUSED = "Unsupported global: GLOBAL mmengine.x.HistoryBuffer was not allowed"
 
 
 def problems_with(changed: dict[str, dict[str, Any]]) -> list[Result]:
@@ -57,264 +56,88 @@ def test_healthy_installation() -> None:
     assert not any(result.remedy for result in results)
 
 
-CASES: list[tuple[str, dict[str, dict[str, Any]], str, str, str]] = [
-    # what is wrong, changed facts, level, title, words of detail or remedy
-    (
-        "old Python",
-        {"python": {"version": "3.9.1", "executable": "p"}},
-        "fault",
-        "Python",
-        "3.10, 3.11 or 3.12",
-    ),
-    (
-        "new Python",
-        {"python": {"version": "3.14.0", "executable": "p"}},
-        "warning",
-        "Python",
-        "3.10, 3.11 or 3.12",
-    ),
-    (
-        "torch absent",
-        {"torch": {"error": "ModuleNotFoundError: No module named 'torch'"}},
-        "fault",
-        "torch",
-        "tools/setup.sh",
-    ),
-    (
-        "old torch",
-        {"torch": {"version": "1.13.1"}},
-        "fault",
-        "torch",
-        "wanted >=2.1",
-    ),
-    (
-        "torchvision of another torch",
-        {
-            "torchvision": {
-                "error": "RuntimeError: operator torchvision::nms does not exist"
-            }
-        },
-        "fault",
-        "torchvision",
-        "in one pip command",
-    ),
-    (
-        "torchvision's ops do not run",
-        {"torchvision_nms": {"error": "RuntimeError: no kernel"}},
-        "fault",
-        "torchvision nms",
-        "in one pip command",
-    ),
-    (
-        "builds for CPU and CUDA mixed",
-        {"torchvision": {"version": "0.26.0+cpu"}},
-        "warning",
-        "torch and torchvision",
-        "cu130 and cpu",
-    ),
-    (
-        "old mmengine",
-        {"mmengine": {"version": "0.8.0"}},
-        "fault",
-        "mmengine",
-        "mmengine>=0.10.5",
-    ),
-    (
-        "mmdet absent",
-        {"mmdet": {"error": "ModuleNotFoundError: No module named 'mmdet'"}},
-        "fault",
-        "mmdet",
-        "mmdet>=3.3.0",
-    ),
-    (
-        "mmdet 2",
-        {"mmdet": {"version": "2.28.0"}},
-        "fault",
-        "mmdet",
-        "wanted >=3.3.0,<4",
-    ),
-    (
-        "mmdet refuses mmcv",
-        {"mmdet": {"error": "AssertionError: MMCV==2.2.0 is used but incompatible."}},
-        "fault",
-        "mmdet",
-        "mmdet and mmcv do not belong together",
-    ),
-    (
-        "mmcv-lite",
-        {"mmcv_ops": {"error": "ModuleNotFoundError: No module named 'mmcv._ext'"}},
-        "fault",
-        "mmcv ops",
-        "mmcv-lite",
-    ),
-    (
-        "mmcv compiled for another torch",
-        {"mmcv_ops": {"error": "ImportError: _ext.so: undefined symbol: _ZN3c10"}},
-        "fault",
-        "mmcv ops",
-        "another torch than 2.11.0",
-    ),
-    (
-        "mmcv's nms does not run",
-        {"mmcv_nms": {"error": "RuntimeError: no implementation"}},
-        "fault",
-        "mmcv nms",
-        "compile mmcv",
-    ),
-    (
-        "mmcv for the CPU beside a GPU",
-        {"gpu": GPU, "torch_cuda": {"built_for": "13.0", "available": True}},
-        "warning",
-        "mmcv ops",
-        "FORCE_CUDA=1",
-    ),
-    (
-        "GPU and a torch for the CPU",
-        {"gpu": GPU, "torch_cuda": {"built_for": None, "available": False}},
-        "warning",
-        "GPU",
-        "built for CUDA",
-    ),
-    (
-        "GPU and an old driver",
-        {"gpu": GPU},
-        "warning",
-        "GPU",
-        "driver",
-    ),
-    (
-        "yapf without verify",
-        {
-            "config_printing": {
-                "error": "TypeError: FormatCode() got an unexpected keyword "
-                "argument 'verify'"
-            }
-        },
-        "fault",
-        "printing of configs",
-        "yapf<0.40.2",
-    ),
-    (
-        "torch for numpy 1",
-        {"torch_numpy": {"error": "RuntimeError: Numpy is not available"}},
-        "fault",
-        "torch with numpy",
-        "numpy<2",
-    ),
-    (
-        "pycocotools for numpy 1",
-        {"pycocotools": {"error": "ValueError: numpy.dtype size changed"}},
-        "fault",
-        "pycocotools",
-        "numpy<2",
-    ),
-    (
-        "pycocotools absent",
-        {"pycocotools": {"error": "ModuleNotFoundError: No module named 'x'"}},
-        "fault",
-        "pycocotools",
-        "pip install --force-reinstall",
-    ),
-    (
-        "no libGL",
-        {
-            "cv2": {
-                "error": "ImportError: libGL.so.1: cannot open shared object file: "
-                "No such file or directory"
-            }
-        },
-        "fault",
-        "cv2",
-        "opencv-python-headless",
-    ),
-    (
-        "fpn_necks does not register",
-        {"fpn_necks": {"version": "0", "file": "f", "registered": False}},
-        "fault",
-        "fpn_necks",
-        "SAlphaFPN",
-    ),
-    (
-        "log history refused",
-        {
-            "checkpoint": {
-                "error": "UnpicklingError: much text Unsupported global: GLOBAL "
-                "mmengine.logging.history_buffer.HistoryBuffer was not allowed"
-            }
-        },
-        "fault",
-        "checkpoints",
-        "does not allow mmengine.logging.history_buffer.HistoryBuffer",
-    ),
-    (
-        "two copies of mmdet",
-        {"copies": HEALTHY["copies"] | {"mmdet": ["/b/mmdet", "/a/mmdet"]}},
-        "fault",
-        "copies of mmdet",
-        "remove all but one",
-    ),
-    (
-        "mmdet in the working directory",
-        {"copies": HEALTHY["copies"] | {"mmdet": ["/clone/mmdet", "/a/mmdet"]}},
-        "fault",
-        "copies of mmdet",
-        "rename /clone/mmdet or run from another directory",
-    ),
-    (
-        "two copies of fpn_necks",
-        {"copies": HEALTHY["copies"] | {"fpn_necks": ["/b/f", "/a/f"]}},
-        "warning",
-        "copies of fpn_necks",
-        "remove all but one",
-    ),
-    (
-        "an empty folder in mmdet's place",
-        {"mmdet": {"version": None, "file": "/clone/mmdet"}},
-        "fault",
-        "mmdet",
-        "/clone/mmdet is not the library",
-    ),
-    (
-        "killed by a signal",
-        {"died": {"step": "mmcv_ops", "how": "signal 11 (SIGSEGV)", "output": "x"}},
-        "fault",
-        "mmcv_ops",
-        "signal 11 (SIGSEGV); it last wrote: x",
-    ),
+def absent(name: str) -> dict[str, str]:
+    return {"error": f"ModuleNotFoundError: No module named {name!r}"}
+
+
+def copies(*folders: str) -> dict[str, Any]:
+    return {"folders": folders, "working_directory": "/clone"}
+
+
+FAULT, WARNING = "fault", "warning"
+CASES: list[tuple[str, dict[str, Any], str, str]] = [
+    # step, what it found, level, words of detail or remedy
+    ("Python", dict(version="3.9.1", executable="p"), FAULT, "3.10, 3.11 or 3.12"),
+    ("Python", dict(version="3.14.0", executable="p"), WARNING, "3.10, 3.11 or 3.12"),
+    ("torch", absent("torch"), FAULT, "tools/setup.sh"),
+    ("torch", {"version": "1.13.1"}, FAULT, "wanted >=2.1"),
+    ("torchvision", {"error": "RuntimeError: nms"}, FAULT, "in one pip command"),
+    ("torchvision nms", {"error": "RuntimeError"}, FAULT, "in one pip command"),
+    ("torchvision nms", {"kept": 2}, FAULT, "wrong result"),
+    ("mmengine", {"version": "0.8.0"}, FAULT, "mmengine>=0.10.5"),
+    ("mmdet", absent("mmdet"), FAULT, "mmdet>=3.3.0"),
+    ("mmdet", {"version": "2.28.0"}, FAULT, "wanted >=3.3.0,<4"),
+    ("mmdet", {"error": "MMCV==2.2.0 is used"}, FAULT, "do not belong together"),
+    ("mmdet", {"version": None, "file": "/c/mmdet"}, FAULT, "mmdet is not the library"),
+    ("mmcv ops", NO_OPS, FAULT, "mmcv-lite"),
+    ("mmcv ops", {"error": "undefined symbol"}, FAULT, "another torch than 2.11.0"),
+    ("mmcv nms", {"error": "RuntimeError"}, FAULT, "compile mmcv"),
+    ("printing of configs", {"error": "verify"}, FAULT, "yapf<0.40.2"),
+    ("torch with numpy", {"error": "Numpy is not available"}, FAULT, "numpy<2"),
+    ("pycocotools", {"error": "numpy.dtype size changed"}, FAULT, "numpy<2"),
+    ("pycocotools", absent("x"), FAULT, "pip install --force-reinstall"),
+    ("cv2", {"error": "libGL.so.1: cannot open"}, FAULT, "opencv-python-headless"),
+    ("fpn_necks", dict(version="0", file="f", registered=False), FAULT, "SAlphaFPN"),
+    ("checkpoints", {"error": REFUSED}, FAULT, "not allow mmengine.x.HistoryBuffer"),
+    ("copies of mmdet", copies("/b/mmdet", "/a/mmdet"), FAULT, "remove all but one"),
+    ("copies of mmdet", copies("/clone/mmdet", "/a"), FAULT, "rename /clone/mmdet or"),
+    ("copies of fpn_necks", copies("/b/f", "/a/f"), WARNING, "remove all but one"),
 ]
 
 
+@pytest.mark.parametrize(("step", "fact", "level", "words"), CASES)
+def test_fact(step: str, fact: dict[str, Any], level: str, words: str) -> None:
+    (result,) = problems_with({step: fact})
+    assert (result.level, result.title) == (level, step)
+    assert words in f"{result.detail} {result.remedy}" and result.remedy
+
+
 @pytest.mark.parametrize(
-    ("changed", "level", "title", "words"),
-    [case[1:] for case in CASES],
-    ids=[case[0] for case in CASES],
+    ("built_for", "available", "title", "words"),
+    [
+        ("13.0", True, "mmcv ops", "FORCE_CUDA=1"),
+        (None, False, "GPU", "built for CUDA"),
+        ("13.0", False, "GPU", "driver"),
+    ],
 )
-def test_fact(
-    changed: dict[str, dict[str, Any]], level: str, title: str, words: str
+def test_gpu_that_is_not_used(
+    built_for: str | None, available: bool, title: str, words: str
 ) -> None:
-    results = problems_with(changed)
-    assert [(result.level, result.title) for result in results] == [(level, title)]
-    assert words in f"{results[0].detail} {results[0].remedy}"
-    assert results[0].remedy
+    gpu = {"present": True, "names": ["GPU 0: Some Model"]}
+    cuda = {"built_for": built_for, "available": available}
+    (result,) = problems_with({"GPU": gpu, "torch and CUDA": cuda})
+    assert (result.level, result.title) == ("warning", title)
+    assert words in result.remedy
 
 
-def test_setuptools_matters_only_while_mmcv_is_to_be_compiled() -> None:
-    without = {"build_tools": {"pkg_resources": False}}
+def test_facts_of_two_steps() -> None:
+    (mixed,) = problems_with({"torchvision": {"version": "0.26.0+cpu"}})
+    assert (mixed.level, mixed.title) == ("warning", "torch and torchvision")
+    assert "cu130 and cpu" in mixed.detail
+    # setuptools matters only while mmcv is to be compiled.
+    without = {"setuptools": {"pkg_resources": False}}
     assert problems_with(without) == []
-    lite = {"mmcv_ops": {"error": "ModuleNotFoundError: No module named 'mmcv._ext'"}}
-    results = problems_with(without | lite)
-    assert [result.title for result in results] == ["setuptools", "mmcv ops"]
-    assert results[0].level == "warning"
-    assert "setuptools<81" in results[0].remedy
+    warning, _ = problems_with({**without, "mmcv ops": NO_OPS})
+    assert (warning.level, warning.title) == ("warning", "setuptools")
+    assert "setuptools<81" in warning.remedy
 
 
 def test_torch_too_new_for_compiling_mmcv() -> None:
-    lite = {"error": "ModuleNotFoundError: No module named 'mmcv._ext'"}
-    new = {"torch": {"version": "2.14.1+cpu"}, "mmcv_ops": lite}
+    new = {"torch": {"version": "2.14.1+cpu"}, "mmcv ops": NO_OPS}
     results = problems_with(new | {"torchvision": {"version": "0.29.1+cpu"}})
     assert [result.title for result in results] == ["mmcv ops"]
     assert "below 2.14" in results[0].remedy
-    assert "below 2.14" not in problems_with({"mmcv_ops": lite})[0].remedy
+    assert "below 2.14" not in problems_with({"mmcv ops": NO_OPS})[0].remedy
 
 
 def test_a_consequence_points_to_its_cause() -> None:
@@ -325,7 +148,7 @@ def test_a_consequence_points_to_its_cause() -> None:
 
 
 def test_skipped_and_absent_steps_say_nothing() -> None:
-    facts = {"python": HEALTHY["python"], "mmcv": {"skipped": "cv2"}}
+    facts = {"Python": HEALTHY["Python"], "mmcv": {"skipped": "cv2"}}
     assert [result.title for result in diagnose(facts)] == ["Python"]
 
 
@@ -343,8 +166,6 @@ def test_format() -> None:
 
 
 # ------------------------------------------------- real broken installations
-
-CLONE = Path(__file__).parents[1]
 
 
 def doctor(folder: Path) -> tuple[int, dict[str, dict[str, str]]]:
@@ -368,30 +189,17 @@ def write_package(folder: Path, name: str, text: str) -> None:
 
 def test_this_installation_has_no_fault(tmp_path: Path) -> None:
     status, results = doctor(tmp_path)
-    faults = [item for item in results.values() if item["level"] == "fault"]
-    assert faults == []
+    assert [item for item in results.values() if item["level"] == "fault"] == []
     assert status == 0
     assert {"torch", "mmcv ops", "mmdet", "fpn_necks", "checkpoints"} <= set(results)
 
 
-def test_torchvision_of_another_torch_and_a_second_mmdet(tmp_path: Path) -> None:
+def test_broken_libraries(tmp_path: Path) -> None:
+    """torchvision of another torch, mmcv without ops, yapf without `verify`."""
     error = "operator torchvision::nms does not exist"
     write_package(tmp_path, "torchvision", f"raise RuntimeError({error!r})")
-    write_package(tmp_path, "mmdet", "__version__ = '3.3.0'\n")
-    status, results = doctor(tmp_path)
-    assert status == 1
-    assert results["torchvision"]["level"] == "fault"
-    assert error in results["torchvision"]["detail"]
-    assert "in one pip command" in results["torchvision"]["remedy"]
-    copies = results["copies of mmdet"]
-    assert copies["level"] == "fault"
-    assert copies["detail"].startswith(str(tmp_path.resolve() / "mmdet") + " hides ")
-    assert "remove all but one" in copies["remedy"]
-    assert results["torch"]["level"] == "ok"
-
-
-def test_mmcv_without_ops_and_yapf_without_verify(tmp_path: Path) -> None:
     write_package(tmp_path, "mmcv", "__version__ = '2.1.0'\n")
+    write_package(tmp_path, "mmdet", "__version__ = '3.3.0'\n")
     # The trap is an mmengine that passes `verify` to a yapf that takes it no longer.
     # This mmengine passes it to versions before 0.40.2, so the stand-in says it is one.
     write_package(tmp_path, "yapf", "__version__ = '0.40.1'\n")
@@ -401,35 +209,35 @@ def test_mmcv_without_ops_and_yapf_without_verify(tmp_path: Path) -> None:
     )
     status, results = doctor(tmp_path)
     assert status == 1
-    assert results["mmcv ops"]["level"] == "fault"
-    assert "mmcv-lite" in results["mmcv ops"]["detail"]
-    assert "compile mmcv" in results["mmcv ops"]["remedy"]
-    assert results["printing of configs"]["level"] == "fault"
-    assert "yapf<0.40.2" in results["printing of configs"]["remedy"]
+    for title, detail, remedy in (
+        ("torchvision", error, "in one pip command"),
+        ("mmcv ops", "mmcv-lite", "compile mmcv"),
+        ("printing of configs", "verify", "yapf<0.40.2"),
+        ("copies of mmdet", f"{tmp_path.resolve() / 'mmdet'} hides ", "remove all but"),
+    ):
+        found = results[title]
+        assert found["level"] == "fault"
+        assert detail in found["detail"] and remedy in found["remedy"]
+    assert results["torch"]["level"] == "ok"
 
 
 @pytest.mark.parametrize(
     ("death", "how"),
     [
         ("os._exit(3)", "exit status 3"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "signal 11 (SIGSEGV)"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "signal 11 (Segmentation fault)"),
+        ("time.sleep(60)", "did not finish within 3 s"),
     ],
 )
-def test_a_library_that_ends_the_process(death: str, how: str, tmp_path: Path) -> None:
+def test_a_library_that_ends_the_process(
+    death: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # numpy comes early, so this does not wait for torch.
-    text = "import os, signal, sys\nsys.stderr.write('last words\\n')\n"
-    write_package(tmp_path, "numpy", text + "sys.stderr.flush()\n" + death)
-    status, results = doctor(tmp_path)
-    assert status == 1
-    assert results["numpy"]["level"] == "fault"
-    assert how in results["numpy"]["detail"]
-    assert "last words" in results["numpy"]["detail"]
-    assert "torch" not in results
-
-
-def test_a_library_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_package(tmp_path, "numpy", "import time\ntime.sleep(60)\n")
+    text = "import os, signal, sys, time\nsys.stderr.write('last words\\n')\n"
+    write_package(tmp_path, "numpy", f"{text}sys.stderr.flush()\n{death}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    facts = gather_facts(timeout=3)
-    assert facts["died"]["step"] == "numpy"
-    assert facts["died"]["how"] == "did not finish within 3 s"
+    facts = gather_facts(timeout=3 if "sleep" in death else 60)
+    (fault,) = (result for result in diagnose(facts) if result.level == "fault")
+    assert (fault.level, fault.title) == ("fault", "numpy")
+    assert how in fault.detail and "last words" in fault.detail
+    assert "torch" not in facts

@@ -29,10 +29,10 @@ ARROWS = {
     "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks "
     "roi_extractors",
     "inference": "datasets detectors io layers messages visualization",
-    "check": "config_tools layers messages necks version",
+    "check": "config_tools messages necks version",
     "doctor": "compatibility version",
-    "costs": "config_tools layers messages roi_extractors",
-    "reproduction": "checkpoints config_tools costs io",
+    "costs": "config_tools messages roi_extractors",
+    "reproduction": "checkpoints config_tools costs io messages",
     "integrations": "",
 }
 

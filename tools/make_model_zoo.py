@@ -12,13 +12,15 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import yaml
 from mmengine.config import Config
 
+from fpn_necks.config_tools import value_at
 from fpn_necks.costs import count_costs
 from fpn_necks.costs.tables import markdown_rows
 from fpn_necks.io import write_text
@@ -28,7 +30,6 @@ from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_zoo.md"
 BEGIN = "<!-- tables: written by tools/make_model_zoo.py -->"
 END = "<!-- end of the tables -->"
-RECIPES = ("reproduction", "simple")
 HEADER = (
     "config",
     "recipe",
@@ -39,21 +40,16 @@ HEADER = (
     "the paper's AP, quoted",
 )
 
-_CITY_PERSONS_QUARTER = (256, 512)  # images of Tiny CityPersons are never resized
-USUAL_SIZE = (800, 1344)  # (height, width) of COCO, padded
-_YOLO_SIZE = (416, 416)  # the ASFF paper has it, beside the 608 of the config
-_COCO_IMAGE = (480, 640)  # the most frequent size, where a config scales by a factor
-_PADDING = 32  # batches are padded to multiples of it, so are the sizes counted at
-_HEADLINES = ("AP", "mask_AP", "AP50_tiny", "MR50_tiny")
-_FALLBACKS = ("AP50", "AP50_all")
+# Sizes are (height, width).
+CITY_PERSONS_QUARTER = (256, 512)  # images of Tiny CityPersons are never resized
+USUAL_SIZE = (800, 1344)  # of COCO, padded
+YOLO_SIZE = (416, 416)  # the ASFF paper has it, beside the 608 of the config
+COCO_IMAGE = (480, 640)  # the most frequent size, where a config scales by a factor
+HEADLINES = (("AP", "mask_AP", "AP50_tiny", "MR50_tiny"), ("AP50", "AP50_all"))
 
 
 def describe_backbone(backbone: Mapping[str, Any]) -> str:
-    """Return the usual name of a backbone's config, such as ``ResNet-50 (caffe)``.
-
-    Raises:
-        ValueError: If its type is unknown here.
-    """
+    """Return the usual name of a backbone's config, such as ``ResNet-50 (caffe)``."""
     kind = backbone["type"]
     if kind == "Darknet":
         return f"DarkNet-{backbone['depth']}"
@@ -76,139 +72,88 @@ def describe_backbone(backbone: Mapping[str, Any]) -> str:
 def describe_schedule(config: Config) -> str:
     """Return epochs and images per step, such as ``12x16``; or steps: ``45000sx32``."""
     loop, dataset = config.train_cfg, config.train_dataloader.dataset
-    if "max_iters" in loop:
-        length = f"{loop.max_iters}s"
-    else:
-        repeats = dataset.times if dataset.type == "RepeatDataset" else 1
-        length = str(loop.max_epochs * repeats)
+    repeats = dataset.times if dataset.type == "RepeatDataset" else 1
+    epochs = repeats * loop.get("max_epochs", 0)
+    length = f"{loop.max_iters}s" if "max_iters" in loop else str(epochs)
     return f"{length}x{config.auto_scale_lr.base_batch_size}"
 
 
-def read_recipes(metafile: Path) -> dict[str, str]:
-    """Read which configs are a ``reproduction`` and which ``simple``.
+def image_sizes(config: Config) -> list[tuple[int, int]]:
+    """Return the sizes of an image or tile that a config tests on, padded.
 
-    Args:
-        metafile: Of a method; the models' ``Recipe`` says it.
-
-    Returns:
-        The recipes by the configs' names.
-
-    Raises:
-        ValueError: If a model has none, or another one.
+    A YOLOv3 is counted at two sizes.
     """
-    found = {}
-    for model in yaml.safe_load(metafile.read_text(encoding="utf-8"))["Models"]:
-        name, recipe = model["Name"], model["Metadata"].get("Recipe")
-        if recipe not in RECIPES:
-            raise ValueError(
-                f"{metafile}: the Recipe of {name} must be one of {RECIPES}, "
-                f"got {recipe!r}"
-            )
-        found[name] = recipe
-    return found
+    dataset = config.test_dataloader.dataset
+    if dataset.get("tiles"):
+        width, height = dataset.tiles.size
+        return [(height, width)]
+    resize = next((step for step in dataset.pipeline if step.type == "Resize"), {})
+    if resize.get("scale"):
+        size = min(resize["scale"]), max(resize["scale"])
+    elif "citypersons" in dataset.data_root:
+        return [CITY_PERSONS_QUARTER]
+    elif resize and "coco" in dataset.data_root:
+        size = tuple(side * resize["scale_factor"] for side in COCO_IMAGE)
+    else:
+        raise ValueError(f"no test size in {config.filename}")
+    height, width = (math.ceil(side / 32) * 32 for side in size)  # as batches are
+    return [(height, width), *[YOLO_SIZE] * (config.model.type == "YOLOV3")]
 
 
 def is_trained_by(row: Row, name: str, config: Config) -> bool:
-    """Return whether a config trains a row of a table as it is.
-
-    Args:
-        row: The row.
-        name: ``folder/name`` of the config, without ``.py``.
-        config: The config; options of the row must be in it already.
-    """
-    if row.config != name:
-        return False
-    return all(_plain(config, key) == value for key, value in row.options.items())
-
-
-def _plain(config: Any, key: str) -> Any:
-    """Return the value of a dotted key as YAML would have it, None if there is none."""
-    for part in key.split("."):
-        if isinstance(config, list | tuple):
-            in_range = part.isdecimal() and int(part) < len(config)
-            config = config[int(part)] if in_range else None
-        elif isinstance(config, Mapping | Config):
-            config = config.get(part)
-        else:
-            return None
-    return list(config) if isinstance(config, tuple) else config
+    """Tell whether a config, ``folder/name``, trains a row with no change."""
+    found = {key: value_at(config, key) for key in row.options}
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+    return row.config == name and plain == row.options
 
 
 def quote(table: Table, row: Row) -> str | None:
     """Return a row's main numbers with their names; None if it has none."""
-    for names in (_HEADLINES, _FALLBACKS):
+    where = " on test-dev" if table.dataset == "coco-test-dev" else ""
+    for names in HEADLINES:
         parts = []
         for metric in table.metrics:
-            value = row.values[metric.name]
-            if metric.name not in names or (
-                value is None and metric.name not in row.illegible
-            ):
-                continue
-            label = metric.name.replace("mask_", "")
-            if metric.log and "segm" in metric.log:
-                label = f"mask {label}"
-            number = "illegible" if value is None else str(value)
-            parts.append(f"{label} {number}")
+            is_lost = metric.name in row.illegible
+            value = "illegible" if is_lost else row.values[metric.name]
+            if metric.name in names and value is not None:
+                mask = "mask " if "segm" in (metric.log or "") else ""
+                parts.append(f"{mask}{metric.name.replace('mask_', '')} {value}")
         if parts:
-            where = " on test-dev" if table.dataset == "coco-test-dev" else ""
             return f"{', '.join(parts)}{where}"
     return None
 
 
 def quotes(name: str, config: Config, papers: Sequence[Paper]) -> str:
-    """Return what the papers printed for the training of a config.
-
-    Args:
-        name: ``folder/name`` of the config, without ``.py``.
-        config: The config.
-        papers: The papers' tables.
-    """
+    """Return what the papers printed for the training of a config, ``folder/name``."""
     numbers: dict[str, list[str]] = {}
-    starts, with_options = [], []
     for table in (table for paper in papers for table in paper.tables):
         for row in table.rows:
             before = row.pretraining
             if before is not None and before.config == name and not before.options:
-                starts.append(table.id)
-            if not is_trained_by(row, name, config):
-                with_options += [table.id] * (row.config == name)
-                continue
-            text = quote(table, row)
-            if text is not None:
-                numbers.setdefault(text, []).append(table.id)
-    cells = [f"{text} ({_joined(tables)})" for text, tables in numbers.items()]
-    if starts:
-        cells.append(f"none: pre-training for {_joined(starts)}")
-    if not cells and with_options:
-        cells.append(f"with options: {_joined(with_options)}")
-    return "; ".join(cells) or "none"
-
-
-def _joined(tables: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(tables))
+                numbers.setdefault("none: pre-training for", []).append(table.id)
+            if is_trained_by(row, name, config):
+                if text := quote(table, row):
+                    numbers.setdefault(text, []).append(table.id)
+            elif row.config == name:
+                numbers.setdefault("with options:", []).append(table.id)
+    joined = {text: ", ".join(dict.fromkeys(ids)) for text, ids in numbers.items()}
+    with_options, starts = (
+        [f"{text} {joined.pop(text)}"] if text in joined else []
+        for text in ("with options:", "none: pre-training for")
+    )
+    cells = [f"{text} ({tables})" for text, tables in joined.items()]
+    return "; ".join([*cells, *starts] or with_options) or "none"
 
 
 def make_row(name: str, recipe: str, papers: Sequence[Paper]) -> tuple[str, ...]:
-    """Make a config's row, whose columns are ``HEADER``.
-
-    Args:
-        name: Of a shipped config, ``folder/name.py``.
-        recipe: One of ``RECIPES``.
-        papers: The papers' tables.
-
-    Raises:
-        ValueError: If the config's backbone has no name here.
-        TypeError: If its costs cannot be counted.
-    """
+    """Make the row of a shipped config, ``folder/name.py``; its columns: ``HEADER``."""
     config = Config.fromfile(config_path(name))
     cost = count_costs(config, image_sizes(config))
     parameters = f"{cost.parameters / 1e6:.2f}"
     if cost.training_parameters:
         parameters += f" (+{cost.training_parameters / 1e6:.2f})"
     multiply_adds = [
-        f"{count / 1e9:.1f}"
-        if size == USUAL_SIZE
-        else f"{count / 1e9:.1f} at {size[0]}x{size[1]}"
+        f"{count / 1e9:.1f}" + f" at {size[0]}x{size[1]}" * (size != USUAL_SIZE)
         for size, count in cost.multiply_adds.items()
     ]
     return (
@@ -222,70 +167,28 @@ def make_row(name: str, recipe: str, papers: Sequence[Paper]) -> tuple[str, ...]
     )
 
 
-def make_tables(
-    papers: Sequence[Paper], say: Callable[[str], None] = lambda line: None
-) -> str:
-    """Write a Markdown table per folder of configs.
+def read_recipes(folder: Path) -> dict[str, str]:
+    """Read which configs are a ``reproduction`` and which ``simple``."""
+    models = yaml.safe_load((folder / "metafile.yml").read_text("utf-8"))["Models"]
+    return {model["Name"]: model["Metadata"]["Recipe"] for model in models}
 
-    Args:
-        papers: The papers' tables.
-        say: Gets a line per folder.
 
-    Raises:
-        ValueError: As ``make_row`` and ``read_recipes``.
-    """
-    names = list_configs()
+def make_tables(papers: Sequence[Paper]) -> str:
+    """Write a Markdown table per folder of configs."""
     blocks = []
-    for folder in sorted({name.split("/")[0] for name in names}):
-        here = [name for name in names if name.startswith(f"{folder}/")]
-        say(f"{folder}: {len(here)} configs")
-        recipes = read_recipes(configs_folder() / folder / "metafile.yml")
-        readme = (configs_folder() / folder / "README.md").read_text(encoding="utf-8")
-        title = readme.splitlines()[0].lstrip("# ")
-        lines = [make_row(name, recipes[Path(name).stem], papers) for name in here]
-        block = [f"## [{title}](methods/{folder}.md)", ""]
-        block += markdown_rows(HEADER, lines)
+    for method, names in groupby(list_configs(), lambda name: name.split("/")[0]):
+        print(method, file=sys.stderr)
+        folder = configs_folder() / method
+        recipes = read_recipes(folder)
+        title = (folder / "README.md").read_text("utf-8").splitlines()[0].lstrip("# ")
+        rows = [make_row(name, recipes[Path(name).stem], papers) for name in names]
+        block = [f"## [{title}](methods/{method}.md)", "", *markdown_rows(HEADER, rows)]
         blocks.append("\n".join(block))
     return "\n\n".join(blocks)
 
 
-def image_sizes(config: Config) -> list[tuple[int, int]]:
-    """Return the sizes of an image or tile that a config tests on, padded to 32 pixels.
-
-    A YOLOv3 is counted at two sizes.
-
-    Raises:
-        ValueError: If the config does not say its size.
-    """
-    dataset = config.test_dataloader.dataset
-    if dataset.get("tiles"):
-        width, height = dataset.tiles.size
-        return [(height, width)]
-    resizes = [step for step in dataset.pipeline if step.type == "Resize"]
-    if resizes and resizes[0].get("scale"):
-        longer, shorter = max(resizes[0].scale), min(resizes[0].scale)
-        size = (_padded(shorter), _padded(longer))
-        is_yolo = config.model.type == "YOLOV3"
-        return [size, _YOLO_SIZE] if is_yolo else [size]
-    if "citypersons" in dataset.data_root:
-        return [_CITY_PERSONS_QUARTER]
-    if resizes and "coco" in dataset.data_root:
-        height, width = _COCO_IMAGE
-        factor = resizes[0].scale_factor
-        return [(_padded(height * factor), _padded(width * factor))]
-    raise ValueError(f"no test size in {config.filename}")
-
-
-def _padded(pixels: float) -> int:
-    return math.ceil(pixels / _PADDING) * _PADDING
-
-
 def replace_tables(page: str, tables: str) -> str:
-    """Return a page with new tables between its markers.
-
-    Raises:
-        ValueError: If the page has not exactly one marker of each kind, in order.
-    """
+    """Return a page with new tables between its two markers."""
     parts = re.fullmatch(
         f"(.*{re.escape(BEGIN)}\n).*({re.escape(END)}.*)", page, re.DOTALL
     )
@@ -294,34 +197,25 @@ def replace_tables(page: str, tables: str) -> str:
     return f"{parts[1]}\n{tables}\n\n{parts[2]}"
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, only compare"
-    )
+    parser.add_argument("--check", action="store_true", help="only compare")
     parser.add_argument(
         "--page", type=Path, default=PAGE, help="(default: docs/model_zoo.md)"
     )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    options = parse_arguments(arguments)
+    options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     try:
         old = options.page.read_text(encoding="utf-8")
         replace_tables(old, "")  # a page without markers is found before the work
-        tables = make_tables(load_papers(), lambda line: print(line, file=sys.stderr))
-        new = replace_tables(old, tables)
+        new = replace_tables(old, make_tables(load_papers()))
         if options.check:
-            up_to_date = new == old
-            state = "up to date" if up_to_date else "out of date: run this without"
-            print(f"{options.page} is {state}{'' if up_to_date else ' --check'}")
-            return 0 if up_to_date else 1
+            state = "up to date" if new == old else "out of date: run without --check"
+            print(f"{options.page} is {state}")
+            return int(new != old)
         write_text(options.page, new)
     except (OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

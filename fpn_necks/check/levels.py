@@ -11,10 +11,10 @@ from mmdet.models.necks import FPN
 
 from fpn_necks.necks import ASFF
 
-from ..config_tools import type_name, value_at, walk
+from ..config_tools import build_without_weights, type_name, value_at, walk
 from ..messages import FPN_ARGUMENTS, SECOND_STAGE, arguments_of, one_line
 from .maps import Head, MapSize, meta_maps
-from .measure import WRONG_WIDTH, Detector, build, error_words
+from .measure import WRONG_WIDTH, Detector, error_words
 from .problem import Problem, Problems
 
 _ROI_HEADS = re.compile(r"roi_head\.(bbox|mask|grid|keypoint)_head(\.\d+)?")
@@ -55,14 +55,7 @@ def first_stage(detector: Detector) -> Problems:
     if not ran and not fits:
         out_indices = value_at(detector.config, "model.backbone.out_indices")
         chosen = "" if out_indices is None else f" (out_indices={tuple(out_indices)})"
-        changes = detector.fitting_levels()
-        if not changes:  # name all maps; keep on using the same ones
-            changes = {f"{key}.in_channels": found}
-            start = stage.get("start_level", 0)
-            used = list(expected)[start:]
-            for offset in range(len(found) - len(used) + 1):
-                if found[offset : offset + len(used)] == used and offset != start:
-                    changes[f"{key}.start_level"] = offset
+        changes = detector.fitting_levels() or {f"{key}.in_channels": found}
         yield Problem(
             "error",
             f"{key}.in_channels",
@@ -125,20 +118,17 @@ def fusion_factors(detector: Detector) -> Problems:
     """Is there one α below 1 per connection, and are statistics counted?"""
     for key in detector.neck_keys:
         stage = value_at(detector.config, key)
-        name = next(
-            (
-                name
-                for name in ("factor.factor", "factor.init", "factor")
-                if isinstance(
-                    value_at(stage, f"fusion_{name}"), list | tuple | float | int
-                )
-            ),
-            None,
+        given = {
+            name: value_at(stage, name)
+            for name in ("fusion_factor.factor", "fusion_factor.init", "fusion_factor")
+        }
+        numbers = (
+            k for k, v in given.items() if isinstance(v, list | tuple | float | int)
         )
-        if name is None:
+        name = next(numbers, "")
+        if not name:
             continue
-        name = f"{key}.fusion_{name}"
-        values = value_at(detector.config, name)
+        values, name = given[name], f"{key}.{name}"
         if _is_list(values) and detector.failed_key == "model.neck":
             yield from _number_of_factors(detector, name, stage, values)
         fixed = values if _is_list(values) else [values]
@@ -176,7 +166,9 @@ def _number_of_factors(
 ) -> Problems:
     try:
         plain = {k: v for k, v in stage.items() if k != "fusion_factor"}
-        connections = build(dict(plain, fusion_factor=1.0)).levels.num_used - 1
+        connections = (
+            build_without_weights(dict(plain, fusion_factor=1.0)).levels.num_used - 1
+        )
     except Exception:  # something else is wrong with it
         return
     if len(values) == connections or detector.fitting_levels():

@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
+from mmdet.models.task_modules import SSDAnchorGenerator
 from mmengine.config import Config
 from torch import nn
-
-from fpn_necks.layers import StatisticFusionFactor
 
 from ..config_tools import build_without_weights, value_at, walk
 from ..messages import one_line
@@ -84,18 +83,20 @@ class Detector:
             strides: Any = None
             is_extractor = isinstance(module, BaseRoIExtractor)
             generator = getattr(module, "prior_generator", None)
+            # The strides of SSD's anchors are those of one size of images.
+            is_ssd = isinstance(generator, SSDAnchorGenerator)
             if is_extractor and _EXTRACTORS.fullmatch(name):
                 strides = module.featmap_strides
-            elif _DENSE_HEADS.fullmatch(name) and not hasattr(generator, "input_size"):
-                # With an input_size it is SSD, whose strides are those of one size.
+            elif _DENSE_HEADS.fullmatch(name) and not is_ssd:
                 strides = getattr(generator, "strides", None)
             key = self.key_of(name)
-            if not strides or not isinstance(strides, list | tuple) or key is None:
-                continue
-            key = f"{key}.featmap_strides" if is_extractor else self._stride_key(key)
-            pairs = tuple(s if isinstance(s, tuple) else (s, s) for s in strides)
-            # One dict can describe several modules (the stages of a Cascade R-CNN).
-            heads.setdefault(key, Head(name, key, pairs, not is_extractor, module))
+            if strides and isinstance(strides, list | tuple) and key is not None:
+                key = (
+                    f"{key}.featmap_strides" if is_extractor else self._stride_key(key)
+                )
+                pairs = tuple(s if isinstance(s, tuple) else (s, s) for s in strides)
+                # One dict can describe several modules (stages of a Cascade R-CNN).
+                heads.setdefault(key, Head(name, key, pairs, not is_extractor, module))
         return list(heads.values())
 
     @property
@@ -110,9 +111,8 @@ class Detector:
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield the named modules but for auxiliary heads, which have own rules."""
-        for name, module in (
-            self.model.named_modules() if self.model is not None else ()
-        ):
+        model = nn.Identity() if self.model is None else self.model
+        for name, module in model.named_modules():
             if name and name.split(".")[0] != "auxiliary":
                 yield name, module
 
@@ -147,6 +147,8 @@ class Detector:
             return {}
         wanted = next((len(h.strides) for h in heads if h.reads_all), 0)
         first = current.get("start_level", 0)
+        present = dict(start_level=0, end_level=-1) | dict(current)
+        present["in_channels"] = list(current["in_channels"])
         for start in sorted(range(len(backbone)), key=lambda level: level != first):
             changes = dict(
                 in_channels=[size.channels for size in backbone],
@@ -154,15 +156,13 @@ class Detector:
                 num_outs=wanted or current.get("num_outs", len(backbone)),
                 end_level=-1,
             )
-            defaults = dict(start_level=0, end_level=-1)
-            for name, value in list(changes.items()):
-                present = current.get(name, defaults.get(name))
-                if (list(present) if name == "in_channels" else present) == value:
-                    del changes[name]
+            changes = {k: v for k, v in changes.items() if present.get(k) != v}
             neck = copy.deepcopy(self.config.model.neck)
             (neck[0] if isinstance(neck, list | tuple) else neck).update(changes)
             with contextlib.suppress(Exception), torch.no_grad():
-                maps = map_sizes(build(neck).eval()(meta_maps(backbone)))
+                maps = map_sizes(
+                    build_without_weights(neck).eval()(meta_maps(backbone))
+                )
                 if all(head.fits(maps) for head in heads):
                     return {f"{key}.{name}": v for name, v in changes.items()}
         return {}
@@ -196,28 +196,15 @@ def examine(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            detector.model = build(settings)
+            detector.model = build_without_weights(settings)
         # A constructor can fail in any way; the rules say what it means.
         except Exception as error:
             _find_the_part(detector, settings, error)
-    detector.build_warnings = list(
-        dict.fromkeys(
-            str(w.message) for w in caught if "frozen_stages" in str(w.message)
-        )
-    )
+    said = dict.fromkeys(str(warning.message) for warning in caught)
+    detector.build_warnings = [text for text in said if "frozen_stages" in text]
     if detector.model is not None and detector.can_extract:
         detector.maps = _measure(detector)
     return detector
-
-
-def build(settings: Any) -> nn.Module:
-    """Build without weights, with statistic factors as if they had been counted."""
-    module = build_without_weights(settings)
-    with torch.device("meta"):
-        for part in module.modules():
-            if isinstance(part, StatisticFusionFactor):
-                part.set([1.0] * part.num_connections)
-    return module
 
 
 def error_words(detector: Detector) -> str:
@@ -229,11 +216,9 @@ def error_words(detector: Detector) -> str:
 def _find_the_part(detector: Detector, settings: Any, error: Exception) -> None:
     """Find out which part failed; go on without the neck if it was the neck."""
     detector.build_error = error
-    for key in ("backbone", "neck"):
-        if settings.get(key) is None:
-            continue
+    for key in (key for key in ("backbone", "neck") if settings.get(key) is not None):
         try:
-            build(settings[key])
+            build_without_weights(settings[key])
         except Exception as failure:
             if str(failure) == str(error) or key == "neck":
                 detector.build_error = failure
@@ -241,7 +226,7 @@ def _find_the_part(detector: Detector, settings: Any, error: Exception) -> None:
             break
     if detector.failed_key == "model.neck":
         with contextlib.suppress(Exception):  # not the neck alone: the next run tells
-            detector.model = build({**settings, "neck": None})
+            detector.model = build_without_weights({**settings, "neck": None})
 
 
 def _measure(detector: Detector) -> Maps:
@@ -278,16 +263,13 @@ def _measure(detector: Detector) -> Maps:
 
 @contextlib.contextmanager
 def _recorded(detector: Detector, maps: Maps) -> Iterator[None]:
-    def at_backbone(module: nn.Module, inputs: Any, output: Any) -> None:
-        maps.backbone = map_sizes(output)
+    def record(module: nn.Module, inputs: Any, output: Any) -> None:
+        if module is detector.model.backbone:
+            maps.backbone = map_sizes(output)
+        else:
+            maps.stages.append(map_sizes(output))
 
-    def at_stage(module: nn.Module, inputs: Any, output: Any) -> None:
-        maps.stages.append(map_sizes(output))
-
-    handles = [detector.model.backbone.register_forward_hook(at_backbone)]
-    handles += [stage.register_forward_hook(at_stage) for stage in detector.stages]
-    try:
+    with contextlib.ExitStack() as stack:
+        for module in (detector.model.backbone, *detector.stages):
+            stack.callback(module.register_forward_hook(record).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

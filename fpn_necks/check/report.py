@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
+import contextlib
 import importlib
 import json
 import re
@@ -23,8 +23,8 @@ from .problem import Problem
 from .rules import find_problems
 from .settings import PACKAGE, import_names
 
-_PLAIN_WORD = re.compile(r"(?!(?:true|false|none)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
 _LAZY_IMPORT = re.compile(r"Failed to import .* in (.*), line (\d+)")
+_SPACED = re.compile(r"[ '\"]")  # what DictAction drops
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -85,12 +85,8 @@ def run_check(
     places = [problem.place or _place(problem, file, options) for problem in problems]
     if as_json:
         entries = [
-            dict(
-                dataclasses.asdict(problem),
-                place=place,
-                to_change=change_lines(problem.changes),
-            )
-            for problem, place in zip(problems, places, strict=True)
+            vars(p) | dict(place=place, to_change=change_lines(p.changes))
+            for p, place in zip(problems, places, strict=True)
         ]
         report = dict(fpn_necks=__version__, config=str(file), problems=entries)
         print(json.dumps(report, indent=2, default=str))
@@ -119,10 +115,10 @@ def format_problems(
 
 def change_lines(changes: Mapping[str, Any]) -> list[str]:
     """Return changes as one ``--cfg-options`` line, or as lines of a config."""
-    words = [(key, _option_value(value)) for key, value in changes.items()]
-    if not words or all(text is not None for _, text in words):
-        options = " ".join(shlex.quote(f"{key}={text}") for key, text in words)
-        return [f"--cfg-options {options}"] if words else []
+    words = [f"{key}={_SPACED.sub('', str(value))}" for key, value in changes.items()]
+    with contextlib.suppress(ConfigError):
+        if "{" not in "".join(words) and read_options(words) == changes != {}:
+            return [f"--cfg-options {shlex.join(words)}"]
     lines = []
     for key, value in changes.items():
         first, *rest = key.split(".")
@@ -132,22 +128,6 @@ def change_lines(changes: Mapping[str, Any]) -> list[str]:
             text = f"{{{part}: {text}}}" if is_index else f"dict({part}={text})"
         lines.append(f"in the config: {first} = {text}")
     return lines
-
-
-def _option_value(value: Any) -> str | None:
-    """Return a value as ``DictAction`` reads it back, or ``None``."""
-    if isinstance(value, list | tuple):
-        items = [_option_value(item) for item in value]
-        if not items or None in items:
-            return None
-        text = ",".join(map(str, items))
-        if isinstance(value, list):
-            return f"[{text}]"
-        return f"({text},)" if len(value) == 1 else f"({text})"
-    if isinstance(value, str):
-        # DictAction drops spaces and takes what looks like a number for one.
-        return value if _PLAIN_WORD.fullmatch(value) else None
-    return str(value) if value is None or isinstance(value, int | float) else None
 
 
 def _literal(value: Any) -> str:
@@ -166,19 +146,11 @@ def _place(problem: Problem, file: Path, options: Mapping[str, Any]) -> str:
 
 
 def find_line(path: Path, key: str) -> str:
-    """Return where a key is written, as ``file:line``.
+    """Return where a key is written, as ``file:line``, else the dict around it.
 
-    Reads the config and its ``_base_`` files as text, the config first, as it
-    overrides them. Written as a literal, ``dict(a=1)`` or ``{"a": 1}``, a key is found;
-    what a program computes is not.
-
-    Args:
-        path: of the config.
-        key: dotted; list items are named by their index.
-
-    Returns:
-        The place of the key, or of the innermost dict around it that is written
-        anywhere; empty if not even its first part is.
+    Reads the config and its ``_base_`` files as text, the config first, as it overrides
+    them. Written as a literal, ``dict(a=1)`` or ``{"a": 1}``, a key is found; what a
+    program computes is not.
     """
     parts, files = key.split("."), list(_with_bases(path))
     for length in range(len(parts), 0, -1):

@@ -14,6 +14,7 @@ from . import levels, settings
 from .measure import LANGUAGE_MODEL, Detector, error_words
 from .problem import Problem, Problems
 
+_CHANGE = "change the argument that the message names"
 _UNKNOWN_TYPE = re.compile(r"([\w.]+) is not in the (\S+) registry")
 
 
@@ -78,12 +79,8 @@ def _build_failure(detector: Detector, error: Exception) -> Problem:
         )
     unknown = _UNKNOWN_TYPE.search(str(error))
     if unknown is None:
-        return Problem(
-            "error",
-            detector.failed_key,
-            f"cannot be built: {error_words(detector)}",
-            "change the argument that the message names",
-        )
+        detail, remedy = f"cannot be built: {error_words(detector)}", _CHANGE
+        return Problem("error", detector.failed_key, detail, remedy)
     name, registry = unknown.groups()
     keys = [f"{key}.type" for key, x in walk(detector.config) if x.get("type") == name]
     key = next((k for k in keys if k.startswith("model.")), detector.failed_key)
@@ -109,19 +106,14 @@ def _run_failure(detector: Detector, error: Exception) -> Problem:
         key = keys[index] if keys else "model"
         named = index < len(stages)
         part = type(stages[index]).__name__ if named else "the detector"
+    said = one_line(error)
     if maps.device == "cpu" and isinstance(error, TypeError | AttributeError):
         # Detectors that read texts or several images have another way in.
-        detail = f"{part} does not take an image alone: {one_line(error)}"
-        return Problem("note", key, detail)
-    if "device cpu not found" in str(error):
+        return Problem("note", key, f"{part} does not take an image alone: {said}")
+    if "device cpu not found" in said:
         detail = f"{part} has an operator that needs a GPU: its maps are not checked"
         return Problem("note", key, detail)
-    return Problem(
-        "error",
-        key,
-        f"{part} cannot be run: {one_line(error)}",
-        "change the argument that the message names",
-    )
+    return Problem("error", key, f"{part} cannot be run: {said}", _CHANGE)
 
 
 RULES: tuple[Callable[[Detector], Problems], ...] = (

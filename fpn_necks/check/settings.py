@@ -9,6 +9,7 @@ from typing import Any
 
 import mmdet.registry
 import torch
+from mmdet.datasets.base_video_dataset import BaseVideoDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import list_from_file
 from mmengine.registry import Registry
@@ -16,7 +17,7 @@ from mmengine.registry import Registry
 from ..config_tools import type_name, unwrap_dataset, value_at, walk
 from ..messages import one_line
 from .maps import meta_maps
-from .measure import Detector
+from .measure import LANGUAGE_MODEL, Detector
 from .problem import Problem, Problems
 
 PACKAGE = "fpn_necks"
@@ -72,19 +73,18 @@ def imports(detector: Detector) -> Problems:
 
 def classes(detector: Detector) -> Problems:
     """Do the heads tell apart as many classes as the data have?"""
-    classes: dict[str, list[str]] = {}
-    kinds: list[str] = []
+    found: dict[str, list[str]] = {}
+    kinds: set[str] = set()
     for split in SPLITS:
         root = f"{split}_dataloader.dataset"
-        whole = value_at(detector.config, root)
-        if not isinstance(whole, Mapping):
-            continue
-        for key, dataset in unwrap_dataset(whole, root):
+        for key, dataset in unwrap_dataset(value_at(detector.config, root) or {}, root):
             # mmdet's older spelling is accepted by its datasets as well.
             own = value_at(dataset, "metainfo.classes") or value_at(
                 dataset, "metainfo.CLASSES"
             )
-            names = own or _default(dataset, "classes")
+            kind = dataset.get("type")
+            kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+            names = own or getattr(kind, "METAINFO", {}).get("classes")
             if isinstance(names, str):
                 try:
                     names = list_from_file(names)
@@ -98,14 +98,17 @@ def classes(detector: Detector) -> Problems:
                         {f"{key}.metainfo.classes": (names,)},
                     )
                     return
-            # The default classes of another dataset (of tracks) are no mistake.
-            if names and (own or not kinds or type_name(dataset) in kinds):
-                classes[key] = list(names)
-                kinds.append(type_name(dataset))
-    if not classes:
+            # The default classes of another dataset are no mistake, nor are those of
+            # videos, whose metrics compare tracks.
+            is_same = kind in kinds and not issubclass(kind, BaseVideoDataset)
+            if names and (own or not found or is_same):
+                found[key] = list(names)
+                kinds.add(kind)
+    # A language model reads the classes' names: each dataset may have its own.
+    if not found or value_at(detector.config, f"model.{LANGUAGE_MODEL}") is not None:
         return
-    first, names = next(iter(classes.items()))
-    for key, others in classes.items():
+    first, names = next(iter(found.items()))
+    for key, others in found.items():
         if others != names:
             yield Problem(
                 "error",
@@ -116,49 +119,28 @@ def classes(detector: Detector) -> Problems:
                 {f"{key}.metainfo.classes": tuple(names)},
             )
     # Of panoptic data, heads of boxes tell only things apart.
-    things = _default(value_at(detector.config, first), "thing_classes") or ()
-    seen = set()
+    things = [kind.METAINFO.get("thing_classes", ()) for kind in kinds if kind]
+    counts = {len(names), *map(len, things)} - {0}
+    wrong = {}
     for name, module in detector.modules():
         count, path = getattr(module, "num_classes", None), name.split(".")
         is_head = any(part.endswith("_head") for part in path[-2:])
-        key = f"{detector.key_of(name)}.num_classes"
-        if not is_head or _OTHER_CLASSES & set(path) or type(count) is not int:
-            continue
-        if (
-            detector.key_of(name)
-            and key not in seen
-            and count
-            not in (
-                len(names),
-                len(things),
-            )
-        ):
-            seen.add(key)
-            yield Problem(
-                "error",
-                key,
-                f"{type(module).__name__} tells {count} classes apart; {first} has "
-                f"{len(names)} {_some(names)}",
-                "take the number of the dataset's classes",
-                {key: len(names)},
-            )
+        key = detector.key_of(name)
+        if key and is_head and type(count) is int and count not in counts:
+            if not _OTHER_CLASSES & set(path):
+                wrong[f"{key}.num_classes"] = f"{type(module).__name__} tells", count
     key = "model.auxiliary.bbox_head.num_classes"
     count = value_at(detector.config, key)
     if detector.model is not None and count not in (None, len(names)):
+        wrong[key] = "the auxiliary heads tell", count
+    for key, (who, count) in wrong.items():
         yield Problem(
             "error",
             key,
-            f"the auxiliary heads tell {count} classes apart; {first} has "
-            f"{len(names)} {_some(names)}",
-            "leave it out, and the auxiliary heads take the detector's",
+            f"{who} {count} classes apart; {first} has {len(names)} {_some(names)}",
+            "take the number of the dataset's classes",
             {key: len(names)},
         )
-
-
-def _default(dataset: Mapping[str, Any], name: str) -> Any:
-    kind = dataset.get("type")
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-    return getattr(kind, "METAINFO", {}).get(name)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -180,24 +162,14 @@ def weights(detector: Detector) -> Problems:
         # A scheme, or a backend such as s3: of mmengine; c: is a drive.
         if re.match(r"[\w+-]{2,}:", place) and not place.startswith("file://"):
             yield Problem("note", key, f"needs download (or a cached copy): {place}")
-        elif path.is_file():
-            continue
-        elif path.parts[0] == "work_dirs":  # where mmdet's tools write
-            yield Problem(
-                "warning",
-                key,
-                f"there is no file {place} (seen from {Path.cwd()})",
-                f"train {path.parent.name} first, which writes it; or None: do without",
-                {switch: None},
-            )
-        else:
-            yield Problem(
-                "error",
-                key,
-                f"there is no file {place} (seen from {Path.cwd()})",
-                "correct the path, or None: start from random weights",
-                {switch: None},
-            )
+        elif not path.is_file():
+            level = "error"
+            remedy = "correct the path, or None: start from random weights"
+            if path.parts[0] == "work_dirs":  # where mmdet's tools write
+                level, name = "warning", path.parent.name
+                remedy = f"train {name} first, which writes it; or None: do without"
+            detail = f"there is no file {place} (seen from {Path.cwd()})"
+            yield Problem(level, key, detail, remedy, {switch: None})
 
 
 def batches(detector: Detector) -> Problems:

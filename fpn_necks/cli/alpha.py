@@ -80,5 +80,5 @@ def _classes(annotations: Path) -> tuple[str, ...]:
     try:
         content = json.loads(annotations.read_text(encoding="utf-8-sig"))
         return tuple(category["name"] for category in content["categories"])
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{annotations} is no COCO file of annotations") from error
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(f"{annotations} is no COCO file of annotations") from None

@@ -65,7 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    _check(options)
+    least = dict(batch=1, pairs=1, threads=1, boxes=0)
+    for name, number in least.items():
+        if getattr(options, name) < number:
+            raise ValueError(f"--{name} must be at least {number}")
+    if min(options.size) < 32:
+        raise ValueError(f"--size must be at least 32 32, got {options.size}")
+    number = 1 + len(options.compare)
+    if options.names is not None and len(options.names) != number:
+        raise ValueError(
+            f"--names must be one per config, {number}, got {len(options.names)}"
+        )
+    refuse_existing(options.csv, force=False)
     use_mmdet()
     import torch
 
@@ -92,19 +103,3 @@ def run(options: argparse.Namespace) -> None:
     if options.csv:
         write_text(options.csv, csv_costs(costs), overwrite=False)
         print(f"written: {options.csv}", file=sys.stderr)
-
-
-def _check(options: argparse.Namespace) -> None:
-    for name in ("batch", "pairs", "threads"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"--{name} must be at least 1")
-    if min(options.size) < 32:
-        raise ValueError(f"--size must be at least 32 32, got {options.size}")
-    if options.boxes < 0:
-        raise ValueError(f"--boxes must be 0 or more, got {options.boxes}")
-    number = 1 + len(options.compare)
-    if options.names is not None and len(options.names) != number:
-        raise ValueError(
-            f"--names must be one per config, {number}, got {len(options.names)}"
-        )
-    refuse_existing(options.csv, force=False)

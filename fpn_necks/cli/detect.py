@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from .arguments import add_config, add_device, add_force, path, pick_device, use_mmdet
 
@@ -19,12 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_config(parser, "of the detector")
     add("checkpoint", metavar="CHECKPOINT", type=path, help="its weights")
-    add(
-        "images",
-        metavar="IMAGES",
-        type=path,
-        help="an image, or a folder with subfolders",
-    )
+    add("images", metavar="IMAGES", type=path, help="an image, or a folder of images")
     add("output", metavar="OUTPUT", type=path, help="folder to write to")
     pair = dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     add("--tile", default=(640, 512), help="in pixels (default: 640 512)", **pair)
@@ -64,11 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     use_mmdet()
-    from ..config_tools import (
-        build_without_weights,
-        load_detector_config,
-        read_options,
-    )
+    from ..config_tools import build_without_weights, load_detector_config, read_options
     from ..inference.folders import detect_folder
 
     config = load_detector_config(options.config, options.cfg_options)
@@ -84,21 +74,6 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         progress=True,
         config_options=read_options(options.cfg_options),
-        **_settings(options),
-    )
-    print(f"{result.detections} detections on {result.images} images: {options.output}")
-    for name, reason in result.failures.items():
-        print(f"error: {name}: {reason}", file=sys.stderr)
-    if result.failures:
-        total = result.images + len(result.failures)
-        failed = f"{len(result.failures)} of {total} images failed"
-        print(f"error: {failed}", file=sys.stderr)
-    return int(bool(result.failures))
-
-
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of `detect_sliced` that change what is detected."""
-    return dict(
         tile_wh=tuple(options.tile),
         overlap_wh=tuple(options.overlap),
         nms_threshold=options.nms_thr,
@@ -110,3 +85,11 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         resize_tiles=not options.no_resize,
         ignore_masks=options.ignore_masks,
     )
+    print(f"{result.detections} detections on {result.images} images: {options.output}")
+    for name, reason in result.failures.items():
+        print(f"error: {name}: {reason}", file=sys.stderr)
+    failed = len(result.failures)
+    if failed:
+        total = result.images + failed
+        print(f"error: {failed} of {total} images failed", file=sys.stderr)
+    return int(failed > 0)

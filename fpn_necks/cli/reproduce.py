@@ -54,14 +54,26 @@ def run(options: argparse.Namespace) -> int | None:
     if options.action == "list":
         return _list(load_tables(options.tables))
     table = find_table(options.table, options.tables)
+    use_mmdet()
     if options.action == "run":
         return _run(options, table)
-    if options.action == "report":
-        return _report(options, table)
-    use_mmdet()
-    from ..reproduction.report import markdown_table
+    from ..io import write_text
+    from ..reproduction.report import (
+        csv_report,
+        gather,
+        markdown_report,
+        markdown_table,
+    )
 
-    print(markdown_table(table), end="")
+    if options.action == "show":
+        print(markdown_table(table), end="")
+        return None
+    found = gather(table, options.work_dir)
+    out = options.out or options.work_dir / table.id
+    text = markdown_report(table, found)
+    write_text(out / "report.md", text)
+    write_text(out / "report.csv", csv_report(table, found))
+    print(f"{text}\nwritten: {out / 'report.md'}, {out / 'report.csv'}")
     return None
 
 
@@ -104,7 +116,6 @@ def _list(tables: dict[str, Table]) -> None:
 
 def _run(options: argparse.Namespace, table: Table) -> int:
     """Train and test rows; return the exit status."""
-    use_mmdet()
     from ..config_tools import read_options
     from ..reproduction.plan import choose_rows, plan_runs
     from ..reproduction.run import Launch, describe, run_from_command_line
@@ -138,18 +149,3 @@ def _run(options: argparse.Namespace, table: Table) -> int:
         if file:
             raise ValueError(f"row '{run.label}': {file}")
     return run_from_command_line(runs, launch)
-
-
-def _report(options: argparse.Namespace, table: Table) -> None:
-    """Write the report of a table and print its Markdown."""
-    use_mmdet()
-    from ..io import write_text
-    from ..reproduction.report import csv_report, gather, markdown_report
-
-    found = gather(table, options.work_dir)
-    out = options.out or options.work_dir / table.id
-    text = markdown_report(table, found)
-    write_text(out / "report.md", text)
-    write_text(out / "report.csv", csv_report(table, found))
-    print(text)
-    print(f"written: {out / 'report.md'}, {out / 'report.csv'}")

@@ -12,7 +12,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config, add_device, add_force, path, pick_device, use_mmdet
+from .arguments import (
+    add_config,
+    add_device,
+    add_force,
+    path,
+    pick_device,
+    refuse_existing,
+    use_mmdet,
+)
 
 if TYPE_CHECKING:
     from ..visualization.pictures import Detector
@@ -51,7 +59,14 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from ..visualization.pictures import PICTURES, draw_picture
 
-    _check_options(options)
+    known = PICTURES[options.what].options
+    for name in ("levels", "channel"):
+        if getattr(options, name) is not None and name not in known:
+            raise ValueError(f"--{name} says nothing of --what {options.what}")
+    if not options.images and options.what != "fusion-factors":
+        raise ValueError(f"--what {options.what} needs at least one IMAGE")
+    if not 0 <= options.score_thr <= 1:
+        raise ValueError(f"--score-thr must be in [0, 1], got {options.score_thr}")
     pictures = _find_pictures(options)
     detectors = _load_detectors(options)
     chosen = dict(
@@ -59,58 +74,34 @@ def run(options: argparse.Namespace) -> None:
         channel=options.channel,
         score_threshold=options.score_thr,
     )
-    chosen = {key: chosen[key] for key in PICTURES[options.what].options}
+    chosen = {key: chosen[key] for key in known}
     for picture, images in pictures.items():
         draw_picture(options.what, detectors, images, picture, **chosen)
         print(picture)
 
 
-def _check_options(options: argparse.Namespace) -> None:
-    """Refuse options that the kind of picture does not read."""
-    from ..visualization.pictures import PICTURES
-
-    what = options.what
-    known = PICTURES[what].options
-    if options.levels and "levels" not in known:
-        raise ValueError(f"--levels says nothing of --what {what}")
-    if options.channel is not None and "channel" not in known:
-        raise ValueError(f"--channel says nothing of --what {what}")
-    if not options.images and what != "fusion-factors":
-        raise ValueError(f"--what {what} needs at least one IMAGE")
-    if not 0 <= options.score_thr <= 1:
-        raise ValueError(f"--score-thr must be in [0, 1], got {options.score_thr}")
-
-
 def _find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
     """Return the pictures to write, and the images of each."""
     from ..inference.folders import find_images
+    from ..io import is_same_file
     from ..visualization.pictures import PICTURES
 
-    images = [
-        image
-        for source in options.images
-        for image in find_images(source, options.out).values()
-    ]
+    found = [find_images(image, options.out).values() for image in options.images]
+    images = [image for several in found for image in several]
+    pictures: dict[Path, list[Path]] = {}
     if not PICTURES[options.what].of_one_image:
-        pictures = {options.out / f"{options.what}.png": images}
+        pictures[options.out / f"{options.what}.png"] = images
     else:
-        pictures = {}
         for image in images:
             picture = options.out / f"{image.stem}_{options.what}.png"
-            if picture in pictures:
-                raise ValueError(
-                    f"{pictures[picture][0]} and {image} would both become {picture}"
-                )
-            pictures[picture] = [image]
+            first = pictures.setdefault(picture, [image])[0]
+            if first is not image:
+                raise ValueError(f"{first} and {image} would both become {picture}")
     for picture in pictures:
         for image in images:
-            if picture.exists() and picture.samefile(image):
-                raise ValueError(
-                    f"the picture {picture} would overwrite the image {image}"
-                )
-    there = [picture for picture in pictures if picture.exists()]
-    if there and not options.force:
-        raise FileExistsError(f"{there[0]} exists; --force overwrites")
+            if is_same_file(picture, image):
+                raise ValueError(f"{picture} would overwrite the image {image}")
+        refuse_existing(picture, options.force)
     return pictures
 
 
@@ -122,29 +113,22 @@ def _load_detectors(options: argparse.Namespace) -> list[Detector]:
 
     device = pick_device(options.device)
     sources = [(options.config, options.checkpoint, options.cfg_options)]
-    if options.compare:
-        sources.append((*options.compare, []))
+    sources += [(*options.compare, [])] if options.compare else []
     configs = [load_detector_config(name, changes) for name, _, changes in sources]
-    sources = [
-        (Path(config.filename), weights, read_options(changes))
-        for config, (_, weights, changes) in zip(configs, sources, strict=True)
-    ]
-    labels = [config.stem for config, _, _ in sources]
-    if len(set(labels)) < len(labels):
-        labels = [f"{config.stem} {_name(weights)}" for config, weights, _ in sources]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} ({n})" for n, label in enumerate(labels, 1)]
+    labels = [Path(config.filename).stem for config in configs]
+    if len(set(labels)) < len(labels):  # one config with two checkpoints
+        files = [Path(weights) for _, weights, _ in sources]
+        names = [f"{x.parent.name}/{x.stem}" if x.suffix else x.name for x in files]
+        labels = [f"{label} {name}" for label, name in zip(labels, names, strict=True)]
     detectors = []
-    for label, (config, weights, changes) in zip(labels, sources, strict=True):
-        weights = str(path(weights))
-        folder = Path(weights) if Path(weights).is_dir() else None
+    for label, config, (_, weights, changes) in zip(
+        labels, configs, sources, strict=True
+    ):
+        file = path(weights)
+        folder = file if file.is_dir() else None
         over_time = folder is not None and options.what == "fusion-factors"
-        checkpoint = None if weights == "none" or over_time else weights
-        model = load_detector(config, checkpoint, device, changes)
+        checkpoint = None if weights == "none" or over_time else file
+        changes = read_options(changes)
+        model = load_detector(config.filename, checkpoint, device, changes)
         detectors.append(Detector(label, model, folder))
     return detectors
-
-
-def _name(checkpoint: str) -> str:
-    file = Path(checkpoint)
-    return f"{file.parent.name}/{file.stem}" if file.suffix else file.name

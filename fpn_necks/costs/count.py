@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
-from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
@@ -19,6 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import fpn_necks  # noqa: F401  registers what configs may name
 from fpn_necks.roi_extractors import SoftRoIExtractor
+
+from ..config_tools import build_without_weights
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -102,50 +103,18 @@ def count_costs(config: Config, sizes: Sequence[Size]) -> Cost:
 
 @functools.lru_cache(maxsize=64)  # configs that differ in the data share their model
 def _count(model: str, sizes: tuple[Size, ...]) -> Cost:
-    detector = _build(_without_statistic(json.loads(model)))
-    training_only = sum(
-        parameter.numel()
-        for name, parameter in detector.named_parameters()
-        if name.startswith("auxiliary.")
-    )
-    return Cost(
-        count_parameters(detector) - training_only,
-        training_only,
-        {
-            size: count_multiply_adds(detector, torch.empty(1, 3, *size), call=_forward)
-            for size in sizes
-        },
-    )
-
-
-def _build(model: dict[str, Any]) -> nn.Module:
     register_all_modules(init_default_scope=False)
     # mmengine's base model looks for the preprocessor in the scope of the moment.
-    model = ConfigDict(model, _scope_="mmdet")
-    try:
-        with torch.device("meta"):
-            detector = MODELS.build(model)
-    except RuntimeError:  # Swin's constructor reads numbers, which meta tensors lack
-        detector = MODELS.build(model).to_empty(device="meta")
+    detector = build_without_weights(ConfigDict(json.loads(model), _scope_="mmdet"))
     # torch's counter fails where a module gets a trained parameter as its input.
-    return detector.eval().requires_grad_(False)
-
-
-def _without_statistic(value: Any) -> Any:
-    """Fix α, which is one multiplication whatever it comes from.
-
-    Unset factors of the training set are an error, and meta tensors cannot be set.
-    """
-    if isinstance(value, list):
-        return [_without_statistic(entry) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: _without_statistic(entry) for key, entry in value.items()}
-    factor = found.get("fusion_factor")
-    kind = factor.get("type") if isinstance(factor, dict) else factor
-    if kind in ("statistic", "StatisticFusionFactor"):
-        found["fusion_factor"] = 1.0
-    return found
+    detector.eval().requires_grad_(False)
+    auxiliary = getattr(detector, "auxiliary", None)
+    training_only = 0 if auxiliary is None else count_parameters(auxiliary)
+    counts = {
+        size: count_multiply_adds(detector, torch.empty(1, 3, *size), call=_forward)
+        for size in sizes
+    }
+    return Cost(count_parameters(detector) - training_only, training_only, counts)
 
 
 def _forward(detector: nn.Module, image: Tensor) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -12,24 +13,16 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config, ConfigDict
 from mmengine.model import ImgDataPreprocessor
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fpn_necks.layers import StatisticFusionFactor
-
-from .batch import synthetic_batch
+from ..config_tools import set_statistic_factors
 from .count import count_parameters
-from .stages import (
-    BACKBONE,
-    HEAD,
-    NECK,
-    STAGES,
-    cut_by_stage,
-    record_post_processing,
-)
+from .stages import BACKBONE, HEAD, NECK, STAGES, cut_by_stage, record_post_processing
 from .timing import peak_memory, peaks_of_segments, seconds_of
 
 AUXILIARY = "auxiliary losses"
@@ -42,8 +35,7 @@ class MeasuredDetector:
     """A detector of mmdet with random weights, on random images.
 
     Args:
-        config: of a whole run; nothing of it is changed, and no data set of it read.
-            Weights named by ``init_cfg`` or ``load_from`` are not loaded.
+        config: of a whole run; it stays as it is. Neither data nor weights are loaded.
         size: (height, width) of the images in pixels; padded as the config says.
         images: number of images per batch.
         device: where it computes.
@@ -76,12 +68,15 @@ class MeasuredDetector:
             raise ValueError(
                 f"a {type(self.model).__name__} has no backbone to measure"
             )
-        batch = synthetic_batch(
-            size,
+        # Of the first convolution; 3 without one.
+        convs = (m for m in self.model.backbone.modules() if isinstance(m, nn.Conv2d))
+        channels = getattr(next(convs, None), "in_channels", 3)
+        loads_masks = "'with_mask': True" in str(config.get("train_dataloader"))
+        batch = random_batch(
+            (channels, *size),
             images,
             _num_classes(self.model),
-            masks=_needs_masks(config, self.model),
-            channels=_image_channels(self.model),
+            loads_masks or getattr(self.model, "with_mask", False),
         )
         if not isinstance(self.model.data_preprocessor, ImgDataPreprocessor):
             batch["inputs"] = [image.float() for image in batch["inputs"]]
@@ -104,33 +99,18 @@ class MeasuredDetector:
         with _seeded(self.seed, self.device), torch.no_grad():
             return self.model(self.inputs, samples, mode="predict")
 
-    def count_boxes(self) -> float | None:
-        """Return how many boxes per image are found; ``None`` if nobody knows."""
-        with record_post_processing(self.model) as calls:
-            self.infer()
-        return _mean_number(calls[0][1]) if calls else None
-
     def let_boxes_through(self, wanted: int) -> float | None:
-        """Set the score threshold so that about so many boxes are found.
+        """Set the score threshold so that about so many boxes per image are found.
 
         With a config's own threshold an untrained detector finds nothing, or as much as
         it may return: post-processing has nothing or everything to do, and a mask head
-        behind it does not run at all. The post-processing of boxes alone is repeated to
-        find the threshold.
-
-        Args:
-            wanted: Mean number of boxes per image; at most 90 % of ``max_per_img``,
-                since beyond it nobody sees how many boxes there are.
+        behind it does not run at all. At most 90 % of ``max_per_img`` are let through,
+        since beyond it nobody sees how many boxes there are.
 
         Returns:
             The threshold, or ``None`` where the detector has none: it always returns
             the same number of boxes.
-
-        Raises:
-            ValueError: ``wanted`` is below 1.
         """
-        if wanted < 1:
-            raise ValueError(f"wanted must be at least 1, got {wanted}")
         configs = [
             module.test_cfg
             for name, module in self.model.named_modules()
@@ -141,15 +121,15 @@ class MeasuredDetector:
             self.infer()
         if not configs or not calls:
             return None
-        repeat = calls[0][0]  # masks come behind boxes
+        repeat = calls[0][0]  # the post-processing of boxes; masks come behind them
         limits = [config.get("max_per_img", math.inf) for config in configs]
         wanted = max(min(wanted, math.floor(0.9 * min(limits))), 1)
 
         def number_at(logit: float) -> float:
             for config in configs:
-                config["score_thr"] = _sigmoid(logit)
+                config["score_thr"] = 1 / (1 + math.exp(-logit))
             with torch.no_grad():
-                return _mean_number(repeat())
+                return statistics.fmean(map(len, repeat()))
 
         # Downwards first: low thresholds are slow. Untrained scores are much alike.
         low, step = 0.0, 0.5
@@ -181,11 +161,7 @@ class MeasuredDetector:
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
-        """The stages that an inference really has.
-
-        Not every detector has a neck, and Sparse R-CNN's head, for example, turns
-        scores into boxes itself.
-        """
+        """The stages of an inference: not every detector has a neck, say."""
         with cut_by_stage(self.model, lambda: None) as segments:
             self.infer()
         return tuple(stage for stage in STAGES if stage in segments.owners)
@@ -215,11 +191,7 @@ class MeasuredDetector:
         return {stage: int(totals[stage]) // 2 for stage in self.stages}
 
     def time_inference(self, clock: Callable[[], float]) -> dict[str, float]:
-        """Return the seconds of each stage in one inference.
-
-        Args:
-            clock: returns seconds; on a GPU its own clock is used instead.
-        """
+        """Return the seconds of each stage, by a clock; on a GPU by its own."""
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.synchronize(self.device)
@@ -237,10 +209,9 @@ class MeasuredDetector:
         return seconds_of(self.train_step, self.device, clock)
 
     def inference_memory(self) -> dict[str, int]:
-        """Return the most bytes held while each stage is at work.
+        """Return the most bytes held while each stage is at work, beyond those before.
 
-        Beyond what was held before the inference; what earlier stages hand over counts,
-        so that the largest number is that of the inference.
+        What earlier stages hand over counts: the largest number is the inference's.
         """
         owners: list[str] = []
 
@@ -249,21 +220,15 @@ class MeasuredDetector:
                 self.infer()
             owners[:] = segments.owners
 
-        peaks = peaks_of_segments(run, self.device)
         # The first cut is the beginning of the first segment, the last its end.
-        peaks = peaks[1:-1]
-        return {
-            stage: max(
-                (p for p, o in zip(peaks, owners, strict=True) if o == stage), default=0
-            )
-            for stage in self.stages
-        }
+        peaks = peaks_of_segments(run, self.device)[1:-1]
+        most = dict.fromkeys(self.stages, 0)
+        for owner, peak in zip(owners, peaks, strict=True):
+            most[owner] = max(most.get(owner, 0), peak)
+        return {stage: most[stage] for stage in self.stages}
 
     def training_memory(self) -> int:
-        """Return the most bytes that a step of training holds.
-
-        Weights, images and the optimiser's state are held before; gradients count.
-        """
+        """Return the most bytes of a step, beyond what is held before it."""
         return peak_memory(self.train_step, self.device)
 
     def _event(self) -> torch.cuda.Event:
@@ -293,9 +258,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         found = found if isinstance(found, list | tuple) else [found]
         if any(entry.get("type") == "Pretrained" for entry in found):
             module.init_cfg = [e for e in found if e.get("type") != "Pretrained"]
-        if isinstance(module, StatisticFusionFactor):
-            # As if the hook had counted.
-            module.set([1.0] * module.num_connections)
+    set_statistic_factors(model)
     model.init_weights()
     return model
 
@@ -310,9 +273,17 @@ def _num_classes(model: nn.Module) -> int:
     return max(min(counts, default=1), 1)
 
 
-def _needs_masks(config: Config, model: nn.Module) -> bool:
-    loads_masks = "'with_mask': True" in str(config.get("train_dataloader"))
-    return loads_masks or getattr(model, "with_mask", False)
+def random_batch(
+    shape: tuple[int, int, int], images: int, num_classes: int, masks: bool
+) -> dict[str, list[Any]]:
+    """Return random images, ``(C, H, W)``, with eight random boxes each."""
+    boxes = [8] * images
+    batch = demo_mm_inputs(images, shape, boxes, num_classes + 1, with_mask=masks)
+    for sample in batch["data_samples"]:
+        sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
+        sample.gt_instances.labels %= num_classes
+        sample.ignored_instances = sample.gt_instances[:0]
+    return batch
 
 
 def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -322,23 +293,7 @@ def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any
     settings.pop("accumulative_counts", None)
     if settings.get("type") == "AmpOptimWrapper" and device.type == "cpu":
         # mmengine's mixed precision is for GPUs.
-        settings = {k: v for k, v in settings.items() if k not in _AMP_ARGUMENTS}
+        for name in ("loss_scale", "dtype", "use_fsdp"):
+            settings.pop(name, None)
         settings["type"] = "OptimWrapper"
     return settings
-
-
-_AMP_ARGUMENTS = ("loss_scale", "dtype", "use_fsdp")
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit))
-
-
-def _mean_number(results: Sequence[Any]) -> float:
-    return sum(len(result) for result in results) / len(results)
-
-
-def _image_channels(model: nn.Module) -> int:
-    """Return how many channels the first convolution takes; 3 without one."""
-    convs = (m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
-    return next((conv.in_channels for conv in convs), 3)

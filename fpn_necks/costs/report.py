@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from .configs import parse_config_argument, read_detector_config
+from .configs import read_config_argument
 from .count import count_multiply_adds, count_parameters
 from .detector import MeasuredDetector
 from .tables import WHOLE, Cost
@@ -79,21 +80,18 @@ def benchmark(
     pyramid: str = "faster-rcnn",
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[str, list[Cost]]:
-    """Measure necks beside mmdet's FPN, or whole detectors beside the first.
+    """Measure necks beside mmdet's FPN, or whole detectors beside the first, in turns.
 
-    Weights and images are random: no data set and no download is needed. All are
-    measured in turns.
+    Weights and images are random: no data set and no download is needed.
 
     Args:
-        configs: Paths, names of shipped configs or ``mmdet::folder/name``, each with
-            changes as ``CONFIG@key=value,...``; none: the necks of ``NECKS``.
+        configs: As of ``read_config_argument``; none: the necks of ``NECKS``.
         titles: One per config; default: their names and changes.
         size: (height, width) of the images in pixels.
         batch: Images per batch.
         device: ``cpu`` or ``cuda``.
         pairs: Runs per ratio.
-        boxes: Per image that the score threshold is set to let through, since without
-            training none are found; 0: the config's own threshold.
+        boxes: See ``let_boxes_through``; 0: the config's own threshold.
         train: Measure a training step of detectors as well.
         necks: Only necks whose name has one of these words.
         pyramid: One of ``PYRAMIDS``: the levels of the necks.
@@ -126,12 +124,11 @@ def benchmark(
         return setting, list(_measure_necks(maps, necks, pyramid, pairs, say))
     detectors, models, names = [], [], []
     for text in configs:
-        argument = parse_config_argument(text)
-        say(f"building {argument.title}")
-        config, left_out = read_detector_config(argument)
+        title, config, left_out = read_config_argument(text)
+        say(f"building {title}")
         if left_out:
             say(f"  without {', '.join(left_out)}: the new type does not take it")
-        names.append(argument.title)
+        names.append(title)
         models.append(config.model)
         try:
             detector = MeasuredDetector(config, size, batch, device, train)
@@ -143,27 +140,19 @@ def benchmark(
         # A detector is a program, and can fail in any way.
         except Exception as error:
             raise ValueError(
-                f"the detector of {argument.title} cannot be measured: "
+                f"the detector of {title} cannot be measured: "
                 f"{type(error).__name__}: {error}"
             ) from error
     costs = measure_detectors(detectors, titles or names, pairs, train, say)
-    found = [
-        Cost(**{**vars(cost), "claims": tuple(claims_of(model, models[0]))})
-        for cost, model in zip(costs, models, strict=True)
-    ]
-    return setting, found
+    claims = [tuple(claims_of(model, models[0])) for model in models]
+    found = zip(costs, claims, strict=True)
+    return setting, [replace(cost, claims=texts) for cost, texts in found]
 
 
 def build_neck(
     stages: Sequence[Mapping[str, Any]], pyramid: Mapping[str, Any], width: int = 256
 ) -> nn.Module:
-    """Build a neck on a ResNet-50's maps for evaluation.
-
-    Args:
-        stages: Configs; the first takes the pyramid's arguments.
-        pyramid: A value of ``PYRAMIDS``.
-        width: Of the pyramid, in channels.
-    """
+    """Build a neck of these stages on a ResNet-50's maps, for evaluation."""
     first = {**dict(in_channels=CHANNELS, out_channels=width), **pyramid, **stages[0]}
     if first["type"] == "FPN_CARAFE":  # it has no such arguments
         first.pop("add_extra_convs", None)
@@ -241,15 +230,7 @@ def measure_detectors(
     train: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Cost]:
-    """Measure detectors in turns; the first is what the others are compared with.
-
-    Args:
-        detectors: At least one.
-        titles: One per detector.
-        rounds: How often each is timed. In each round all have their turn.
-        train: Measure steps of training as well.
-        say: Is told what is measured next.
-    """
+    """Measure detectors, each timed `rounds` times in turns, beside the first."""
     clock = _clock(detectors[0].device)
     say("times of inference")
     for detector in detectors:
@@ -266,6 +247,8 @@ def measure_detectors(
             detector.train_step()  # the first one makes the optimiser's state
         training = [lambda d=d: d.time_train_step(clock) for d in detectors]
         steps = measure_in_turns(training, rounds)
+    for run in (run for own in runs for run in own):
+        run[WHOLE] = sum(run.values())
     costs = []
     for i, detector in enumerate(detectors):
         # What the first detector has not takes it no time.
@@ -274,10 +257,8 @@ def measure_detectors(
                 tuple(run.get(stage, 0.0) for run in runs[0]),
                 tuple(run[stage] for run in runs[i]),
             )
-            for stage in detector.stages
+            for stage in (*detector.stages, WHOLE)
         }
-        whole = [tuple(sum(run.values()) for run in runs[j]) for j in (0, i)]
-        times[WHOLE] = PairedTimes(*whole)
         peaks = memory[i] | {WHOLE: max(memory[i].values())}
         if train:
             times[TRAINING] = PairedTimes(tuple(steps[0]), tuple(steps[i]))
@@ -288,23 +269,18 @@ def measure_detectors(
 
 
 def claims_of(model: Config, base: Config) -> Iterator[tuple[str, str, float]]:
-    """Yield step, numbers and time ratio that a paper gives for a detector's neck.
-
-    Args:
-        model: Config of the detector.
-        base: Of the one that it is compared with; of what both have nothing is said.
-    """
+    """Yield step, numbers and time ratio that a paper gives for what base has not."""
     necks = [model.get("neck") or [], base.get("neck") or []]
-    words = [n if isinstance(n, list | tuple) else [n] for n in necks]
-    known = [stage for stage in words[1]]
-    added = [stage for stage in words[0] if stage not in known]
-    ours = {stage["type"]: stage for stage in added}.keys() & {
-        *("AugFPN", "DRFPN", "ASFF", "CFGFPN")
-    }
+    stages, known = ([n] if isinstance(n, Mapping) else n for n in necks)
+    ours = [
+        stage
+        for stage in stages
+        if stage not in known and stage["type"] in ("AugFPN", "DRFPN", "ASFF", "CFGFPN")
+    ]
     if len(ours) != 1:
         return  # of two changes at once no paper says anything
-    (name,) = ours
-    (stage,) = (stage for stage in added if stage["type"] == name)
+    (stage,) = ours
+    name = stage["type"]
     if name == "CFGFPN":
         kind = "one-stage" if model.get("rpn_head") is None else "two-stage"
         name = f"CFGFPN {stage.get('cascade_times', 3)}, {kind}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
+from unittest import mock
 
 from torch import nn
 
@@ -22,8 +24,7 @@ class Segments(Generic[Reading]):
     """A run, cut where another stage begins to work.
 
     Args:
-        cuts: Readings of whatever is measured: at the start, wherever another stage
-            begins, and at the end; one more than ``owners``.
+        cuts: Readings of what is measured, from start to end: one more than owners.
         owners: The stage between each two cuts.
     """
 
@@ -34,11 +35,9 @@ class Segments(Generic[Reading]):
         self, difference: Callable[[Reading, Reading], float]
     ) -> dict[str, float]:
         """Add up the differences of neighbouring cuts, for each stage of ``STAGES``."""
-        totals: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-        for owner, start, end in zip(
-            self.owners, self.cuts[:-1], self.cuts[1:], strict=True
-        ):
-            totals[owner] += difference(start, end)
+        totals = dict.fromkeys(STAGES, 0.0)
+        for owner, cuts in zip(self.owners, pairwise(self.cuts), strict=True):
+            totals[owner] += difference(*cuts)
         return totals
 
 
@@ -53,14 +52,8 @@ def cut_by_stage(
     NMS, pasting of masks; of the RPN it belongs to the head, since it makes the head's
     input. Everything else is the head, RoI pooling for example.
 
-    Hooks and wrappers are on this one detector's modules, and only inside the context.
-
-    Args:
-        detector: A detector of mmdet.
-        read: Returns a reading of what is measured.
-
     Yields:
-        The segments; complete behind the context.
+        The segments, cut by what ``read`` returns; complete behind the context.
     """
     segments: Segments[Reading] = Segments()
     at_work = [HEAD]
@@ -105,12 +98,9 @@ def record_post_processing(
 ) -> Iterator[list[tuple[Callable[[], Any], Any]]]:
     """Keep every call of a head's post-processing inside the context.
 
-    Args:
-        detector: A detector of mmdet.
-
     Yields:
-        A function that repeats the call, and what it returned; in the order of the
-        calls. Of calls inside calls the outer one is kept.
+        For each call a function that repeats it, and what it returned. Of calls inside
+        calls the outer one is kept.
     """
     calls: list[tuple[Callable[[], Any], Any]] = []
 
@@ -128,7 +118,7 @@ def record_post_processing(
 def _around_post_processing(
     detector: nn.Module, around: Callable[..., Any]
 ) -> Iterator[None]:
-    heads: Sequence[nn.Module] = [
+    heads = [
         module
         for name, module in detector.named_modules()
         if hasattr(module, "predict_by_feat")
@@ -136,17 +126,7 @@ def _around_post_processing(
     ]
     with ExitStack() as stack:
         for head in heads:
-            # An attribute of this one object, in front of its class's method, or of
-            # another wrapper of ours.
-            before = dict(vars(head))
+            # An attribute of this one object, in front of its class's method.
             wrapper = functools.partial(around, head.predict_by_feat)
-            vars(head)["predict_by_feat"] = wrapper
-            stack.callback(_restore, vars(head), before)
+            stack.enter_context(mock.patch.object(head, "predict_by_feat", wrapper))
         yield
-
-
-def _restore(attributes: dict[str, Any], before: dict[str, Any]) -> None:
-    if "predict_by_feat" in before:
-        attributes["predict_by_feat"] = before["predict_by_feat"]
-    else:
-        del attributes["predict_by_feat"]

@@ -6,7 +6,7 @@ import csv
 import io
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .stages import STAGES
@@ -33,7 +33,7 @@ class Cost:
     multiply_adds: Mapping[str, int | None]
     times: Mapping[str, PairedTimes]
     memory: Mapping[str, int]
-    claims: Sequence[tuple[str, str, float]] = field(default_factory=tuple)
+    claims: Sequence[tuple[str, str, float]] = ()
 
 
 def markdown_rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -49,44 +49,38 @@ def markdown_rows(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[s
 def markdown_costs(costs: Sequence[Cost]) -> str:
     """Return Markdown tables: one of necks, one per quantity of detectors."""
     quantities = {
-        "parameters, M": [(c.parameters, 1e6) for c in costs],
-        "multiply-adds, G": [(c.multiply_adds, 1e9) for c in costs],
-        "time, ms": [(c.times, 1e-3) for c in costs],
-        "peak memory, MB": [(c.memory, 1e6) for c in costs],
+        "parameters, M": ("parameters", 1e6),
+        "multiply-adds, G": ("multiply_adds", 1e9),
+        "time, ms": ("times", 1e-3),
+        "peak memory, MB": ("memory", 1e6),
     }
-    titles = [cost.title for cost in costs]
-    tables: list[tuple[list[str], list[list[str]]]] = []
-    for quantity, found in quantities.items():
-        parts = {part: None for values, _ in found for part in values}
-        order = [*STAGES, *(part for part in parts if part not in STAGES)]
-        order = [part for part in order if part in parts and part != WHOLE]
+    titles = ["", *(cost.title for cost in costs)]
+    groups: list[list[list[str]]] = []  # a group of columns per quantity
+    for quantity, (name, unit) in quantities.items():
+        values = [getattr(cost, name) for cost in costs]
+        parts = dict.fromkeys(part for entry in values for part in entry)
+        order = [stage for stage in STAGES if stage in parts]
+        order += [part for part in parts if part not in (*STAGES, WHOLE)]
         order += [WHOLE] if WHOLE in parts else []
-        heads = [quantity if part == WHOLE else f"{quantity}: {part}" for part in order]
-        rows = [
-            [_cell(values.get(part), found[0][0].get(part), unit) for part in order]
-            for values, unit in found
-        ]
-        tables.append((heads, rows))
-    if all(len(heads) <= 2 for heads, _ in tables):
-        joined = [
-            [cell for _, rows in tables for cell in rows[i]] for i in range(len(costs))
-        ]
-        tables = [([head for heads, _ in tables for head in heads], joined)]
-    parts = [
-        markdown_rows(
-            ["", *heads], [[t, *row] for t, row in zip(titles, rows, strict=True)]
+        groups.append(
+            [
+                [quantity if part == WHOLE else f"{quantity}: {part}"]
+                + [_cell(v.get(part), values[0].get(part), unit) for v in values]
+                for part in order
+            ]
         )
-        for heads, rows in tables
-    ]
+    if all(len(group) <= 2 for group in groups):
+        groups = [[column for group in groups for column in group]]
+    tables = [[*zip(titles, *group, strict=True)] for group in groups]
     claims = [
         (cost.title, step, text, f"{ratio:.2f}", _ratio(cost.times.get(step)))
         for cost in costs
         for step, text, ratio in cost.claims
     ]
     if claims:
-        heads = ["", "step", "the paper", "its time ratio", "ratio here"]
-        parts.append(markdown_rows(heads, claims))
-    return "\n\n".join("\n".join(lines) for lines in parts)
+        heads = ("", "step", "the paper", "its time ratio", "ratio here")
+        tables.append([heads, *claims])
+    return "\n\n".join("\n".join(markdown_rows(t[0], t[1:])) for t in tables)
 
 
 def _cell(value: Any, base: Any, unit: float) -> str:
@@ -122,9 +116,8 @@ def csv_costs(costs: Sequence[Cost]) -> str:
             for part, value in getattr(cost, quantity).items():
                 writer.writerow((cost.title, quantity, part, value, "", "", ""))
         for part, times in cost.times.items():
-            ratio = (times.median_ratio, *times.interval) if min(times.base) > 0 else ()
+            known = min(times.base) > 0
+            ratio = (times.median_ratio, *times.interval) if known else ("", "", "")
             seconds = statistics.median(times.other)
-            writer.writerow(
-                (cost.title, "seconds", part, seconds, *(ratio or [""] * 3))
-            )
+            writer.writerow((cost.title, "seconds", part, seconds, *ratio))
     return text.getvalue()

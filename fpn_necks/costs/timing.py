@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import statistics
@@ -48,21 +49,13 @@ class PairedTimes:
         assumes nothing about the noise. With fewer than six pairs it is the whole
         range, which covers less.
         """
-        return median_interval(self.ratios)
-
-
-def median_interval(
-    sorted_values: Sequence[float], coverage: float = 0.95
-) -> tuple[float, float]:
-    """Return the sign test's interval for the median of sorted values."""
-    count = len(sorted_values)
-    outside, cut = 0.0, 0
-    for rank in range(count // 2):
-        outside += 2 * math.comb(count, rank) / 2**count
-        if outside > 1 - coverage:
-            break
-        cut = rank
-    return sorted_values[cut], sorted_values[count - 1 - cut]
+        ratios, outside, cut = self.ratios, 0.0, 0
+        for rank in range(len(ratios) // 2):
+            outside += 2 * math.comb(len(ratios), rank) / 2 ** len(ratios)
+            if outside > 0.05:
+                break
+            cut = rank
+        return ratios[cut], ratios[-1 - cut]
 
 
 def compare_times(
@@ -96,22 +89,16 @@ def compare_times(
 def measure_in_turns(
     measurements: Sequence[Callable[[], Measured]], rounds: int
 ) -> list[list[Measured]]:
-    """Take several measurements in turns.
+    """Return what each measurement gave, round by round.
 
-    Args:
-        measurements: what to measure. Each round begins with another one, so that a
-            slow drift of the machine favours none.
-        rounds: how often.
-
-    Returns:
-        For each measurement what it returned, in the order of the rounds.
+    Each round begins with another one, so that a slow drift favours none.
     """
     results: list[list[Measured]] = [[] for _ in measurements]
-    number = len(measurements)
-    for turn in range(rounds):
-        for place in range(number):
-            which = (turn + place) % number
-            results[which].append(measurements[which]())
+    order = list(range(len(measurements)))
+    for _ in range(rounds):
+        for index in order:
+            results[index].append(measurements[index]())
+        order = [*order[1:], order[0]]
     return results
 
 
@@ -121,13 +108,12 @@ def seconds_of(
     clock: Callable[[], float],
 ) -> float:
     """Return the seconds of one call; arguments as of ``compare_times``."""
-    synchronise = torch.device(device).type == "cuda"
-    if synchronise:
-        torch.cuda.synchronize(device)
+    on_gpu = torch.device(device).type == "cuda"
+    wait = functools.partial(torch.cuda.synchronize, device) if on_gpu else bool
+    wait()
     start = clock()
     function()
-    if synchronise:
-        torch.cuda.synchronize(device)
+    wait()
     return clock() - start
 
 
@@ -148,25 +134,23 @@ def peak_memory(function: Callable[[], Any], device: str | torch.device = "cpu")
 def peaks_of_segments(
     function: Callable[[Callable[[], None]], Any], device: str | torch.device = "cpu"
 ) -> list[int]:
-    """Return the peak memory of each part of a computation.
+    """Return the peak memory of each part of a computation, as ``peak_memory`` has it.
 
     Args:
-        function: gets a function ``cut`` to call wherever a part ends and the next
-            begins; called twice, as by ``peak_memory``.
+        function: gets a function ``cut`` to call wherever a part ends.
         device: where it computes.
 
     Returns:
         For each part the bytes that are held at most while it runs, beyond what was
-        held before the first part: what earlier parts hand over counts. One more than
-        there are cuts.
+        held before the first part: what earlier parts hand over counts.
     """
     function(lambda: None)
     if torch.device(device).type == "cuda":
         return _peaks_on_gpu(function, device)
-    options: dict[str, Any] = dict(profile_memory=True)
-    if "acc_events" in inspect.signature(profile).parameters:  # not in torch 2.1
-        options["acc_events"] = True
-    with profile(activities=[ProfilerActivity.CPU], **options) as profiler:
+    accumulates = "acc_events" in inspect.signature(profile).parameters  # not in 2.1
+    options = dict(acc_events=True) if accumulates else {}
+    cpu = [ProfilerActivity.CPU]
+    with profile(activities=cpu, profile_memory=True, **options) as profiler:
         function(_mark)
     events = profiler.profiler.kineto_results.events()
     changes = [

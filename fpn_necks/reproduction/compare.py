@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from ..config_tools import unwrap_dataset
 
 # Images in the annotation files of the papers' data sets, by the files' names. A file
 # of another name is a row's own if it is named as the row's config names it.
@@ -101,12 +103,6 @@ def deviations(
 ) -> list[str]:
     """Say in what a run is not the row's own training.
 
-    Args:
-        own: The row's config with the row's options.
-        run: The config of the run.
-        world_size: Number of processes of the run.
-        evaluate: Whether the run is evaluated.
-
     Returns:
         One entry per difference that matters, ``area: key old -> new``; empty if the
         result may be compared. Another number of GPUs alone is none, since the learning
@@ -161,42 +157,26 @@ def batch_sizes(config: Config, world_size: int) -> tuple[int | None, int | None
 
 
 def evaluated_split(config: Config) -> str:
-    """Return ``val`` if the config validates, else ``test``.
-
-    Raises:
-        ValueError: If it does neither, so that there would be no number to report.
-    """
+    """Return ``val`` if the config validates, else ``test``; one must be there."""
     for split in ("val", "test"):
         if config.get(f"{split}_dataloader") and config.get(f"{split}_evaluator"):
             return split
     raise ValueError("the config has neither val_evaluator nor test_evaluator")
 
 
-def datasets(config: Config, loader: str) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys and configs of the data sets inside of wrappers."""
-    if config.get(loader):
-        yield from _unwrapped(f"{loader}.dataset", config[loader].dataset)
-
-
-def _unwrapped(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
-    inner = dataset.get("dataset") or dataset.get("datasets")
-    if inner is None:
-        yield key, dataset
-    elif isinstance(inner, list | tuple):
-        for index, item in enumerate(inner):
-            yield from _unwrapped(f"{key}.datasets.{index}", item)
-    else:
-        yield from _unwrapped(f"{key}.dataset", inner)
+def datasets(config: Config, loader: str) -> Iterable[tuple[str, Any]]:
+    """Return the dotted keys and configs of the data sets inside of wrappers."""
+    found = config.get(loader)
+    return unwrap_dataset(found.dataset, f"{loader}.dataset") if found else ()
 
 
 def evaluators(config: Config, name: str) -> list[tuple[str, Any]]:
     """Return the dotted keys and configs of the metrics, one or a list of them."""
     found = config.get(name) or []
+    if hasattr(found, "get") and found.get("metrics"):  # an Evaluator that holds them
+        name, found = f"{name}.metrics", found.metrics
     if isinstance(found, list | tuple):
         return [(f"{name}.{index}", metric) for index, metric in enumerate(found)]
-    metrics = found.get("metrics")  # of an Evaluator that holds them
-    if metrics:
-        return [(f"{name}.metrics.{i}", metric) for i, metric in enumerate(metrics)]
     return [(name, found)]
 
 
@@ -206,16 +186,7 @@ def annotation_file(dataset: Any) -> Path | None:
     return Path(dataset.get("data_root") or "") / name if name else None
 
 
+@functools.lru_cache(maxsize=64)
 def count_images(path: Path) -> int:
     """Return the number of images of a COCO file; each file is read once."""
-    return _count_images(path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _count_images(path: Path, _: int) -> int:
-    count, rest, word = 0, b"", b'"file_name"'
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):
-            count += (rest + block).count(word)
-            rest = block[1 - len(word) :]
-    return count
+    return path.read_bytes().count(b'"file_name"')

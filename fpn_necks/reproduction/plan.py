@@ -57,11 +57,7 @@ class Run:
         return "interrupted" if (self.folder / RUN_FILE).is_file() else "new"
 
     def check_folder(self) -> None:
-        """Compare with what the folder was started with.
-
-        Raises:
-            ValueError: If the folder holds a run of another configuration.
-        """
+        """Raise a ``ValueError`` if the folder holds a run of another configuration."""
         file = self.folder / RUN_FILE
         if not file.is_file():
             return
@@ -115,11 +111,7 @@ class Run:
 
 
 def choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:
-    """Return the rows of these names or slugs, or all that can be trained.
-
-    Raises:
-        ValueError: If a row is unknown or is not trained here.
-    """
+    """Return the rows of these names or slugs, or all that can be trained."""
     if names is None:
         rows = [row for row in table.rows if row.kind == "trainable"]
         if not rows:
@@ -158,7 +150,7 @@ def plan_runs(
         world_size: Number of processes.
 
     Raises:
-        ValueError: If an option does not fit a row's config.
+        ValueError: An option does not fit a row's config.
     """
     runs: dict[Path, Run] = {}  # rows may share a pretraining
     for seed in seeds:
@@ -250,13 +242,7 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
 
 
 def set_data_root(config: Config, root: str) -> None:
-    """Read the data sets from another folder, laid out as the config's own.
-
-    Args:
-        config: Changed in place: the data sets and, where their files are in the same
-            folder, the annotation files of the evaluators.
-        root: The folder in the place of ``data/coco/`` or whatever the config has.
-    """
+    """Read data sets, and their evaluators' annotations, from another folder."""
     old_roots = set()
     for split in ("train", "val", "test"):
         for _, dataset in datasets(config, f"{split}_dataloader"):

@@ -61,14 +61,7 @@ class Measured:
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """Read the results of a row, one per seed, in the order of the seeds.
-
-    Args:
-        folder: A row's folder, with a folder per seed.
-
-    Raises:
-        ValueError: If a result file is no result.
-    """
+    """Read the results in a row's folder, one per seed, in the order of the seeds."""
     found = []
     for file in sorted(folder.glob(f"seed*/{RESULT_FILE}")):
         try:
@@ -82,17 +75,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def gather(table: Table, work_dir: Path) -> list[Measured]:
-    """Return what was measured of each row of a table, in the paper's order.
-
-    A row has one entry, or one per configuration that it was run in.
-
-    Args:
-        table: Of a paper.
-        work_dir: The folder given to ``run``.
-
-    Raises:
-        ValueError: If a result file is broken.
-    """
+    """Return what was measured of each row, an entry per configuration."""
     found = []
     for row in table.rows:
         folder = work_dir / table.id / row.slug
@@ -104,12 +87,10 @@ def gather(table: Table, work_dir: Path) -> list[Measured]:
             status = f"not comparable: {changed}" if changed else "measured"
             found.append(Measured(row, status, tuple(results)))
         if not groups:
-            status = {"quoted": "quoted", "untrainable": "not trained here"}.get(
-                row.kind
-            )
             started = any(folder.glob(f"seed*/{RUN_FILE}"))
-            status = status or ("unfinished" if started else "not run")
-            found.append(Measured(row, status))
+            status = "unfinished" if started else "not run"
+            kinds = {"quoted": "quoted", "untrainable": "not trained here"}
+            found.append(Measured(row, kinds.get(row.kind, status)))
     return found
 
 

@@ -67,14 +67,13 @@ class Launch:
             raise ValueError(
                 f"launcher must be one of {', '.join(LAUNCHERS)}, got {self.launcher!r}"
             )
-        able = dict(gpus=("pytorch", "slurm"), nodes=("slurm",))
-        for name, launchers in able.items():
+        for name, able in dict(gpus=LAUNCHERS[1:], nodes=LAUNCHERS[2:]).items():
             value = getattr(self, name)
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-            if value > 1 and self.launcher not in launchers:
+            if value > 1 and self.launcher not in able:
                 raise ValueError(
-                    f"{name}={value} needs a launcher: {' or '.join(launchers)}, "
+                    f"{name}={value} needs a launcher: {' or '.join(able)}, "
                     f"not {self.launcher}"
                 )
 
@@ -84,16 +83,7 @@ class Launch:
         return self.gpus * self.nodes
 
     def command(self, script: str, arguments: Sequence[str], name: str) -> list[str]:
-        """Return the command that runs one of mmdet's tools.
-
-        Args:
-            script: Such as ``train.py``.
-            arguments: Of the script.
-            name: What slurm shows the job as.
-
-        Raises:
-            FileNotFoundError: If this mmdet comes without its tools.
-        """
+        """Return the command that runs one of mmdet's tools; slurm shows the name."""
         words = [sys.executable, "-u", str(_mmdet_tool(script)), *arguments]
         if self.launcher == "none":
             return words
@@ -118,22 +108,16 @@ class Launch:
 def _mmdet_tool(name: str) -> Path:
     package = Path(mmdet.__file__).parent
     # A wheel carries them inside the package, a clone beside it.
-    for folder in (package / ".mim" / "tools", package.parent / "tools"):
-        if (folder / name).is_file():
-            return folder / name
+    for file in (package / ".mim" / "tools" / name, package.parent / "tools" / name):
+        if file.is_file():
+            return file
     raise FileNotFoundError(f"mmdet in {package} has no tools/{name}; install it again")
 
 
 def describe(
     run: Run, launch: Launch, images_per_second: float | None = None
 ) -> list[str]:
-    """Say what would be run, without writing anything; lines for ``--dry-run``.
-
-    Args:
-        run: The run.
-        launch: How its processes are started.
-        images_per_second: Throughput of one GPU in training, for the GPU hours.
-    """
+    """Say what would be run, without writing anything; lines for ``--dry-run``."""
     facts, images = run.facts, run.training_images()
     lines = [f"state: {run.state()}", f"config: {facts['config']}"]
     lines += [f"option: {key}={value!r}" for key, value in facts["options"].items()]
@@ -150,16 +134,10 @@ def describe(
 
 
 def run_from_command_line(runs: Sequence[Run], launch: Launch) -> int:
-    """Train and test what is not finished, and say how it ended.
+    """Train and test what is not finished, say how it ended, return the exit status.
 
     A signal to terminate, by which clusters end jobs, is taken as Ctrl-C is: the
     running processes must not go on alone.
-
-    Returns:
-        The exit status: 0, 1 if a run failed, 130 if they were interrupted.
-
-    Raises:
-        ValueError: As ``run_all``.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -182,7 +160,7 @@ def run_all(
     say: Callable[[str], None] = print,
     execute: Execute | None = None,
 ) -> dict[str, str]:
-    """Train and test what is not finished.
+    """Train and test what is not finished; what other processes write goes to files.
 
     Args:
         runs: In order.
@@ -194,8 +172,7 @@ def run_all(
         Label and reason of the runs that failed.
 
     Raises:
-        ValueError: If a folder holds a run of another configuration; before anything
-            is started.
+        ValueError: A folder holds a run of another configuration; nothing is started.
     """
     for run in runs:
         run.check_folder()
@@ -270,12 +247,9 @@ def _train_command(run: Run, launch: Launch) -> list[str]:
 
 
 def execute_command(command: Sequence[str], output: Path) -> int:
-    """Run a command; what it prints is appended to a file.
+    """Run a command, its output appended to a file; return its exit status.
 
     On an interruption the command gets time to end: launchers end their own processes.
-
-    Returns:
-        The exit status, negative if a signal ended it.
     """
     with output.open("a", encoding="utf-8") as file:
         print(f"$ {shlex.join(command)}", file=file, flush=True)
@@ -296,40 +270,35 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder; a ``ValueError`` if another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        try:
+        with contextlib.suppress(ImportError, OSError):  # not everywhere are locks
             import fcntl
 
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another run is going on in {folder}") from None
-        except (ImportError, OSError):
-            pass  # not every system and network folder has locks
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another run is going on in {folder}") from None
         yield
 
 
 def _read_metrics(folder: Path) -> dict[str, float | None] | None:
     """Return what the newest start measured at its end, None if it did not."""
     # mmengine makes a folder per start, and names it after the time.
-    start = max(folder.glob("[0-9]*_[0-9]*"), default=None)
-    if start is None:
-        return None
+    start = max(folder.glob("[0-9]*_[0-9]*"), default=folder)
     tested, logged = start / f"{start.name}.json", start / "vis_data" / "scalars.json"
     found = next((file for file in (tested, logged) if file.is_file()), None)
     lines = found.read_text(encoding="utf-8").splitlines() if found else []
     record = json.loads(lines[-1]) if lines else {}
-    if "iter" in record:  # of a step of training
-        return None
     metrics = {
         key: value if math.isfinite(value) else None
         for key, value in record.items()
         if "/" in key and isinstance(value, int | float)
     }
-    return metrics or None
+    return None if "iter" in record else metrics or None  # not of a training step
 
 
 def _measured(metrics: dict[str, float | None]) -> dict[str, Any]:
-    modules = (fpn_necks, mmdet, mmcv, mmengine, torch)
     cuda = torch.cuda.is_available()
+    modules = (fpn_necks, mmdet, mmcv, mmengine, torch)
     now = datetime.datetime.now(datetime.timezone.utc)
     return dict(
         metrics=metrics,

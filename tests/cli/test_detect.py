@@ -18,6 +18,7 @@ from mmdet.apis import init_detector
 from pycocotools.coco import COCO
 
 from fpn_necks.cli import main
+from fpn_necks.detectors import load_detector
 from fpn_necks.inference import detect_sliced
 from fpn_necks.visualization import load_samples
 from tests.inference.small_detectors import NAMES, noise, write_detector
@@ -199,11 +200,6 @@ def test_what_decides_the_result_is_looked_at(
     assert changes(out)[kept] > first[kept]
 
 
-def with_config(detector: tuple[Path, Path], path: Path, extra: str) -> Path:
-    path.write_text(detector[0].read_text() + extra)
-    return path
-
-
 @pytest.mark.parametrize(
     ("metainfo", "meta", "names"),
     [
@@ -215,47 +211,19 @@ def with_config(detector: tuple[Path, Path], path: Path, extra: str) -> Path:
     ],
 )
 def test_classes_are_never_guessed(
-    run: Run,
     detector: tuple[Path, Path],
-    images: Path,
     tmp_path: Path,
     metainfo: dict | None,
     meta: dict,
     names: str,
 ) -> None:
     extra = f"\ntest_dataloader['dataset']['metainfo'] = {metainfo!r}\n"
-    config = with_config(detector, tmp_path / "c.py", extra)
+    (tmp_path / "c.py").write_text(detector[0].read_text() + extra)
     content = torch.load(detector[1], weights_only=True)
-    weights = tmp_path / "w.pth"
-    torch.save(dict(state_dict=content["state_dict"], meta=meta), weights)
-    assert len(CLASSES) == 2
-    assert run(images, tmp_path / "out", *TILES, files=(config, weights))[0] == 0
-    coco = json.loads((tmp_path / "out" / "images.json").read_text())
-    assert " ".join(category["name"] for category in coco["categories"]) == names
-    ids = {category["id"] for category in coco["categories"]}
-    found = json.loads((tmp_path / "out" / "detections.json").read_text())
-    assert found and {x["category_id"] for x in found} <= ids
-
-
-def test_a_detector_of_one_channel(
-    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
-) -> None:
-    extra = """
-model['data_preprocessor'].update(mean=[127.0], std=[50.0], bgr_to_rgb=False)
-model['backbone']['in_channels'] = 1
-test_dataloader['dataset']['pipeline'][0]['color_type'] = 'grayscale'
-"""
-    config = with_config(detector, tmp_path / "gray.py", extra)
-    content = torch.load(detector[1], weights_only=True)
-    stem = content["state_dict"]["backbone.conv1.weight"]
-    content["state_dict"]["backbone.conv1.weight"] = stem.sum(1, keepdim=True)
-    torch.save(content, tmp_path / "gray.pth")
-    cv2.imwrite(str(images / "deep.png"), noise(80, 64).astype(np.uint16) * 200)
-    files = config, tmp_path / "gray.pth"
-    status, output, error = run(images, tmp_path / "out", *TILES, files=files)
-    assert status == 0, error
-    assert "on 3 images" in output
-    assert cv2.imread(str(tmp_path / "out" / "drawn" / "deep.png")).shape == (64, 80, 3)
+    content = dict(state_dict=content["state_dict"], meta=meta)
+    torch.save(content, tmp_path / "w.pth")
+    model = load_detector(tmp_path / "c.py", tmp_path / "w.pth", "cpu")
+    assert " ".join(model.dataset_meta["classes"]) == names
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
@@ -324,52 +292,33 @@ def test_output_inside_the_input(run: Run, images: Path) -> None:
         (("--score-thr", 30), "score_threshold"),
         (("--nms-thr", 0), "nms_threshold"),
         (("--border-margin", -1), "border_margin"),
-        (("--device", "cuda:77"), ""),
+        (("--device", "cuda:77"), "there is no such GPU here"),
     ],
 )
 def test_wrong_options(
     run: Run, images: Path, tmp_path: Path, options: tuple, message: str
 ) -> None:
     status, output, error = run(images, tmp_path / "out", *TILES, *options)
-    assert (status, output) == (2, "") or message == ""
-    assert status == 2
+    assert (status, output) == (2, "")
     assert error.splitlines()[-1].startswith("error: ") and message in error
 
 
-def test_missing_files(
-    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("content", [None, "model = ("])
+def test_missing_or_broken_files_are_told_in_a_line(
+    run: Run,
+    detector: tuple[Path, Path],
+    images: Path,
+    tmp_path: Path,
+    index: int,
+    content: str | None,
 ) -> None:
-    out = tmp_path / "out"
-    missing = tmp_path / "missing"
-    for files, source in (
-        ((missing, detector[1]), images),
-        ((detector[0], missing), images),
-        (detector, missing),
-    ):
-        status, _, error = run(source, out, *TILES, files=files)
-        assert status == 2
-        assert error.startswith("error: ") and str(missing) in error
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("content", ["model = (", "answer = 42"])
-def test_broken_configs_are_told_in_a_line(
-    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path, content: str
-) -> None:
-    config = tmp_path / "broken.py"
-    config.write_text(content)
-    files = (config, detector[1])
-    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
-    assert status == 2 and "Traceback" not in error
-    assert error.splitlines()[-1].startswith("error: ")
-
-
-def test_broken_checkpoint_is_told_in_a_line(
-    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
-) -> None:
-    checkpoint = tmp_path / "broken.pth"
-    checkpoint.write_bytes(b"not a checkpoint")
-    files = (detector[0], checkpoint)
-    status, _, error = run(images, tmp_path / "out", *TILES, files=files)
-    assert status == 2 and "Traceback" not in error
-    assert error.splitlines()[-1].startswith("error: ")
+    wrong = tmp_path / "wrong"
+    if content is not None:
+        wrong.write_text(content)
+    files = [*detector, images]
+    files[index] = wrong
+    status, _, error = run(files.pop(), tmp_path / "out", *TILES, files=tuple(files))
+    assert status == (1 if index == 2 and content else 2)
+    assert error.splitlines()[-1].startswith("error: ") and "Traceback" not in error
+    assert status == 1 or str(wrong) in error

@@ -53,57 +53,37 @@ def test_list_leaves_out_base_files_and_is_sorted(folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "retinanet_r50_asff_1x_coco",
-        "retinanet_r50_asff_1x_coco.py",
-        "asff/retinanet_r50_asff_1x_coco",
-        "asff/retinanet_r50_asff_1x_coco.py",
-    ],
-)
-def test_names(name: str, folder: Path) -> None:
-    path = config_path(name, folder)
+@pytest.mark.parametrize("prefix", ["", "asff/"])
+@pytest.mark.parametrize("suffix", ["", ".py"])
+def test_names(prefix: str, suffix: str, folder: Path) -> None:
+    path = config_path(f"{prefix}retinanet_r50_asff_1x_coco{suffix}", folder)
     assert path == folder.resolve() / "asff/retinanet_r50_asff_1x_coco.py"
     assert path.is_absolute()
 
 
-@pytest.mark.parametrize("name", ["retinanet_r50_asf_1x_coco", "asff"])
-def test_unknown_name_gets_the_most_similar(name: str, folder: Path) -> None:
-    with pytest.raises(LookupError, match="asff/retinanet_r50_asff_1x_coco.py"):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("retinanet_r50_asf_1x_coco", "asff/retinanet_r50_asff_1x_coco.py"),
+        ("asff", "asff/retinanet_r50_asff_1x_coco.py"),
+        ("faster-rcnn_r50_highfpn", "did you mean aug_fpn/"),  # the authors' name
+        ("same", r"drfpn/same\.py or other/same\.py"),
+        ("zzzz", "named 'zzzz' .`fpn-necks configs` lists all"),
+    ],
+)
+def test_no_or_several_configs_of_a_name(name: str, said: str, folder: Path) -> None:
+    with pytest.raises(LookupError, match=said):
         config_path(name, folder)
-
-
-def test_unknown_name_without_similar_ones(folder: Path) -> None:
-    with pytest.raises(LookupError) as caught:
-        config_path("zzzz", folder)
-    assert "did you mean" not in str(caught.value)
-    assert "`fpn-necks configs` lists all" in str(caught.value)
-
-
-def test_released_names_find_ours() -> None:
-    with pytest.raises(LookupError, match="did you mean augfpn/"):
-        config_path("retinanet_r50_highfpn_1x_coco")
-
-
-def test_ambiguous_name_lists_the_candidates(folder: Path) -> None:
-    with pytest.raises(LookupError, match=r"drfpn/same\.py or other/same\.py"):
-        config_path("same", folder)
     assert config_path("drfpn/same", folder).is_file()
 
 
 def test_folder_of_a_wheel_comes_first(tmp_path: Path) -> None:
     package = tmp_path / "fpn_necks"
-    (tmp_path / "configs").mkdir()
-    package.mkdir()
-    assert configs_folder(package) == tmp_path / "configs"
-    (package / ".mim" / "configs").mkdir(parents=True)
-    assert configs_folder(package) == package / ".mim" / "configs"
-
-
-def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="incomplete"):
-        configs_folder(tmp_path / "fpn_necks")
+        configs_folder(package)
+    for folder in (tmp_path / "configs", package / ".mim" / "configs"):
+        folder.mkdir(parents=True)
+        assert configs_folder(package) == folder
 
 
 def test_each_shipped_config_is_found_by_its_listed_name(tmp_path: Path) -> None:
@@ -123,8 +103,10 @@ LIGHT = (["--version"], ["--help"], ["configs"], ["reproduce", "list"])
 """Commands that need neither torch nor OpenMMLab."""
 
 
-@pytest.mark.parametrize("start", ["-m", "-mfpn_necks", "script"])
-@pytest.mark.parametrize("words", LIGHT, ids=" ".join)
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [*((words, "-m") for words in LIGHT), (LIGHT[2], "-Xdev"), (LIGHT[2], "script")],
+)
 def test_light_commands_import_neither_torch_nor_openmmlab(
     words: list[str], start: str, tmp_path: Path
 ) -> None:
@@ -137,7 +119,7 @@ def test_light_commands_import_neither_torch_nor_openmmlab(
     script = tmp_path / "bin" / "fpn-necks"  # as pip writes it
     script.parent.mkdir()
     script.write_text("import sys\nfrom fpn_necks.cli import main\nsys.exit(main())\n")
-    command = {"-m": ["-m", "fpn_necks"], "-mfpn_necks": ["-Xdev", "-mfpn_necks"]}
+    command = {"-m": ["-m", "fpn_necks"], "-Xdev": ["-Xdev", "-mfpn_necks"]}
     result = subprocess.run(
         [sys.executable, *command.get(start, [str(script)]), *words],
         cwd=tmp_path,

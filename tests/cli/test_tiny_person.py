@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -42,19 +40,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> SyntheticTinyPerson:
         ignore_fraction=0.3,
         progress=False,
     )
-
-
-def test_starts_anywhere_and_passes_its_status_on(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fpn_necks", "tiny-person", "check"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1
-    assert "missing data/tiny_set: no such folder" in done.stdout
-    assert "Traceback" not in done.stderr
 
 
 def test_tiles(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:

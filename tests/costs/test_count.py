@@ -23,9 +23,8 @@ def test_counts_of_a_conv() -> None:
     assert count_parameters(conv) == 5 * 3 * 9 + 5
     assert count_multiply_adds(conv, torch.zeros(2, 3, 6, 7)) == 2 * 5 * 3 * 9 * 6 * 7
     assert conv.weight.device.type == "cpu", "the module itself must not move"
-    pair = count_multiply_adds(
-        conv, [torch.zeros(1, 3, 6, 7)], call=lambda twin, maps: twin(maps[0])
-    )
+    maps = [torch.zeros(1, 3, 6, 7)]
+    pair = count_multiply_adds(conv, maps, call=lambda twin, maps: twin(maps[0]))
     assert pair == 5 * 3 * 9 * 6 * 7
 
 

@@ -77,12 +77,10 @@ def test_what_does_not(key: str, value: Any) -> None:
 
 
 def test_another_number_of_gpus_alone_is_comparable() -> None:
+    """But not where the schedule counts iterations."""
     assert found({}, world_size=1) == []
     assert found({"train_dataloader.batch_size": 16}, world_size=1) == []
     assert areas_of(found({"train_dataloader.batch_size": 4}, world_size=1)) == "batch"
-
-
-def test_but_not_where_the_schedule_counts_iterations() -> None:
     name = "s_alpha_fpn/retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco"
     config = load_config(name)
     assert "max_iters" in config.train_cfg
@@ -135,23 +133,6 @@ def test_fewer_images_than_the_set_has(
     assert deviations(own, moved, 8) == []
 
 
-def test_annotation_files_are_read_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """COCO's has half a gigabyte, and a table eight rows."""
-    path = tmp_path / "annotations.json"
-    path.write_text('{"images": [{"file_name": "a.jpg"}]}')
-    opened, original = [], Path.open
-
-    def open_(self: Path, *arguments: Any, **options: Any) -> Any:
-        opened.append(self)
-        return original(self, *arguments, **options)
-
-    monkeypatch.setattr(Path, "open", open_)
-    assert [count_images(path) for _ in range(8)] == [1] * 8
-    assert opened == [path]
-
-
 def test_a_config_that_evaluates_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="neither val_evaluator nor test_evaluator"):
         evaluated_split(Config(dict(val_dataloader=dict(), test_evaluator=None)))
@@ -195,10 +176,3 @@ def test_differences_of_nested_configs() -> None:
         ("f", "{}", "unset"),
         ("d.1.e", "unset", "4"),
     ]
-
-
-def test_a_written_config_reads_back_the_same(tmp_path: Path) -> None:
-    config = load_config("augfpn/faster-rcnn_r50_augfpn_1x_coco")
-    path = tmp_path / "config.py"
-    path.write_text(config.pretty_text)
-    assert differences(settings(config, 1), settings(Config.fromfile(path), 1)) == []

@@ -1,7 +1,6 @@
 """What the reader of the papers' tables takes, and what it refuses."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,6 @@ tables:
         illegible: [AP]
         quoted: from elsewhere
 """
-FIRST = "neck.yaml, table 'neck-table-1', row 'FPN, α = 1', field "
-SECOND = "neck.yaml, table 'neck-table-1', row 'Neck', field "
-Edit = Callable[[dict[str, Any]], Any]
 
 
 def write(folder: Path, content: Any, name: str = "neck.yaml") -> Path:
@@ -56,7 +52,7 @@ def write(folder: Path, content: Any, name: str = "neck.yaml") -> Path:
 
 def test_good_file_is_read(tmp_path: Path) -> None:
     (paper,) = load_papers(write(tmp_path, GOOD))
-    assert (paper.name, paper.arxiv, paper.text) == ("Neck", "2001.00001", "neck.txt")
+    assert (paper.paper, paper.arxiv, paper.text) == ("Neck", "2001.00001", "neck.txt")
     (table,) = paper.tables
     first, second = table.rows
     assert [metric.scale for metric in table.metrics] == [100, 1]
@@ -69,148 +65,96 @@ def test_good_file_is_read(tmp_path: Path) -> None:
     assert table.find_row("fpn-alpha-1") is table.find_row("FPN, α = 1") is first
 
 
-BAD: dict[str, tuple[Edit, str]] = {
-    "no table": (lambda p: p.pop("tables"), "neck.yaml, field 'tables': is missing"),
-    "empty": (lambda p: p.update(tables=[]), "field 'tables': a list with entries"),
-    "arxiv as a number": (
-        lambda p: p.update(arxiv=2001.00001),
-        "neck.yaml, field 'arxiv': 2001.00001 is no text; quote it",
+TABLE, ROWS = "neck.yaml, table 'neck-table-1', ", "tables.0.rows."
+FIRST, SECOND = TABLE + "row 'FPN, α = 1', field ", TABLE + "row 'Neck', field "
+# Where, what is written there (None: taken away), and what is said.
+BAD: tuple[tuple[str, Any, str], ...] = (
+    ("tables", None, "neck.yaml, field 'tables': is missing"),
+    ("tables", [], "field 'tables': a list with entries"),
+    ("arxiv", 2001.00001, "neck.yaml, field 'arxiv': 2001.00001 is no text; quote it"),
+    ("text", "../neck.txt", "field 'text': '../neck.txt' does not match"),
+    (
+        "tables.0.datasets",
+        "coco",
+        TABLE + "field 'datasets': is unknown; did you mean 'dataset'",
     ),
-    "text": (lambda p: p.update(text="../neck.txt"), "field 'text': '../neck.txt'"),
-    "misspelt": (
-        lambda p: p["tables"][0].update(datasets="coco"),
-        "table 'neck-table-1', field 'datasets': is unknown; did you mean 'dataset'",
+    ("tables.0.id", None, "neck.yaml, table 1, field 'id': is missing"),
+    ("tables.0.metrics.0.unit", "%", "'AP', field 'unit': '%' is not one of percent, "),
+    ("tables.0.metrics.0.log", "mAP", "'AP', field 'log': 'mAP' does not match"),
+    ("tables.0.metrics.1.name", "AP", "field 'metrics': two have the name 'AP'"),
+    (ROWS + "1.name", "FPN alpha 1", "field 'rows': two have the slug 'fpn-alpha-1'"),
+    (ROWS + "1.name", "–", "field 'rows': '–' needs a letter or digit"),
+    (ROWS + "1.name", "  ", "field 'name': '  ' does not match"),
+    (
+        ROWS + "1.reason",
+        "none",
+        "row 'Neck': exactly one of the fields config, quoted, reason is needed, not "
+        "quoted and reason",
     ),
-    "no id": (
-        lambda p: p["tables"][0].pop("id"),
-        "neck.yaml, table 1, field 'id': is missing",
-    ),
-    "two ids": (
-        lambda p: p["tables"].append(p["tables"][0]),
-        "neck.yaml, field 'tables': two have the id 'neck-table-1'",
-    ),
-    "unit": (
-        lambda p: p["tables"][0]["metrics"][0].update(unit="%"),
-        "metric 1, field 'unit': '%' is not one of percent, number",
-    ),
-    "log": (
-        lambda p: p["tables"][0]["metrics"][0].update(log="bbox_mAP"),
-        "metric 1, field 'log': 'bbox_mAP' does not match",
-    ),
-    "two metrics": (
-        lambda p: p["tables"][0]["metrics"][1].update(name="AP"),
-        "field 'metrics': two have the name 'AP'",
-    ),
-    "two slugs": (
-        lambda p: p["tables"][0]["rows"][1].update(name="FPN alpha 1"),
-        "table 'neck-table-1', field 'rows': two have the name 'fpn-alpha-1'",
-    ),
-    "no slug": (
-        lambda p: p["tables"][0]["rows"][1].update(name="–"),
-        "field 'name': needs a letter or digit",
-    ),
-    "spaces alone": (
-        lambda p: p["tables"][0]["rows"][1].update(name="  "),
-        "row 2, field 'name': '  ' is no text",
-    ),
-    "two kinds": (
-        lambda p: p["tables"][0]["rows"][1].update(reason="none"),
-        "row 'Neck': exactly one of the fields config, quoted, reason is needed, "
-        "not quoted and reason",
-    ),
-    "no kind": (
-        lambda p: p["tables"][0]["rows"][1].pop("quoted"),
-        "row 'Neck': exactly one of the fields config, quoted, reason is needed, "
-        "not none",
-    ),
-    "options alone": (
-        lambda p: p["tables"][0]["rows"][1].update(options={}),
-        SECOND + "'options': belongs to a row with a config",
-    ),
-    "no value": (
-        lambda p: p["tables"][0]["rows"][0]["values"].pop("FPS"),
-        FIRST + "'values': missing: FPS",
-    ),
-    "other value": (
-        lambda p: p["tables"][0]["rows"][0]["values"].update(AP50=1),
-        FIRST + "'values': not a metric of the table: AP50",
-    ),
-    "value as text": (
-        lambda p: p["tables"][0]["rows"][0]["values"].update(AP="36,5"),
-        FIRST + "'values': AP is '36,5', which is no number",
-    ),
-    "yes as a value": (
-        lambda p: p["tables"][0]["rows"][0]["values"].update(AP=True),
-        FIRST + "'values': AP is True, which is no number",
-    ),
-    "null, but legible": (
-        lambda p: p["tables"][0]["rows"][0]["values"].update(AP=None),
+    (ROWS + "1.quoted", None, "quoted, reason is needed, not none"),
+    (ROWS + "1.options", dict(a=1), SECOND + "'options': belongs to a row with a "),
+    (ROWS + "0.values.FPS", None, FIRST + "'values': missing: FPS"),
+    (ROWS + "0.values.AP50", 1, FIRST + "'values': not a metric of the table: AP50"),
+    (ROWS + "0.values.AP", "3,5", FIRST + "'values': AP is '3,5', which is no number"),
+    (ROWS + "0.values.AP", True, FIRST + "'values': AP is True, which is no number"),
+    (
+        ROWS + "0.values",
+        dict(AP=None, FPS="-"),
         FIRST + "'values': AP is None, but a value is null exactly if 'illegible'",
     ),
-    "illegible, but a number": (
-        lambda p: p["tables"][0]["rows"][1]["values"].update(AP=1.0),
+    (
+        ROWS + "1.values.AP",
+        1.0,
         SECOND + "'values': AP is 1.0, but a value is null exactly if 'illegible'",
     ),
-    "illegible column": (
-        lambda p: p["tables"][0]["rows"][1].update(illegible=["AP", "AP50"]),
-        SECOND + "'illegible': 'AP50' is not one of AP, FPS",
-    ),
-    "config with ending": (
-        lambda p: p["tables"][0]["rows"][0].update(config="folder/name.py"),
-        FIRST + "'config': 'folder/name.py' does not match",
-    ),
-    "option with spaces": (
-        lambda p: p["tables"][0]["rows"][0].update(options={"model neck": 1}),
-        FIRST + "'options': 'model neck' is no dotted key",
-    ),
-    "pretraining": (
-        lambda p: p["tables"][0]["rows"][0]["pretraining"].pop("checkpoint"),
+    (ROWS + "1.illegible", ["AP", "AP5"], SECOND + "'illegible': 'AP5' is not one of "),
+    (ROWS + "0.config", "folder/name.py", FIRST + "'config': 'folder/name.py' does "),
+    (ROWS + "0.options", {"a b": 1}, FIRST + "'options': 'a b' is no dotted key"),
+    (
+        ROWS + "0.pretraining.checkpoint",
+        None,
         FIRST + "'pretraining', field 'checkpoint': is missing",
     ),
-    "layout": (
-        lambda p: p["tables"][0]["rows"][0].update(layout="torn"),
-        FIRST + "'layout': 'torn' is not one of line, scattered",
-    ),
-    "a row that is a text": (
-        lambda p: p["tables"][0].update(rows=["FPN"]),
-        "table 'neck-table-1', row 1: fields are needed, not 'FPN'",
-    ),
-}
+    (ROWS + "0.layout", "torn", FIRST + "'layout': 'torn' is not one of line, "),
+    ("tables.0.rows", ["FPN"], TABLE + "row 1: fields are needed, not 'FPN'"),
+)
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_errors_name_file_table_row_and_field(name: str, tmp_path: Path) -> None:
-    edit, message = BAD[name]
-    content = yaml.safe_load(GOOD)
-    edit(content)
+@pytest.mark.parametrize(("key", "value", "message"), BAD)
+def test_errors_name_file_table_row_and_field(
+    key: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    content = node = yaml.safe_load(GOOD)
+    *parents, last = (int(x) if x.isdigit() else x for x in key.split("."))
+    for part in parents:
+        node = node[part]
+    node.pop(last) if value is None else node.update({last: value})
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         load_papers(write(tmp_path, content))
     assert str(error.value).startswith("neck.yaml") and "\n" not in str(error.value)
 
 
-def test_keys_must_not_stand_twice(tmp_path: Path) -> None:
+def test_keys_and_ids_must_not_stand_twice(tmp_path: Path) -> None:
     twice = GOOD.replace("{AP: 36.5,", "{AP: 36.5, AP: 36.4,")
     with pytest.raises(ValueError, match=r"neck.yaml: .*'AP' stands twice"):
         load_papers(write(tmp_path, twice))
-
-
-def test_merged_fields_may_be_replaced(tmp_path: Path) -> None:
     merged = GOOD.replace("- name: Neck", "- <<: {schedule: 2x}\n        name: Neck")
     (paper,) = load_papers(write(tmp_path, merged))
     assert paper.tables[0].rows[1].schedule is None
+    content = yaml.safe_load(GOOD)
+    content["tables"] *= 2
+    with pytest.raises(ValueError, match="'tables': two have the id 'neck-table-1'"):
+        load_papers(write(tmp_path, content))
+    write(tmp_path, GOOD)
+    message = "two.yaml, table 'neck-table-1', field 'id': neck.yaml has a table of"
+    with pytest.raises(ValueError, match=message):
+        load_tables(write(tmp_path, GOOD, "two.yaml"))
 
 
 @pytest.mark.parametrize("text", ["tables: [", "a text", ""])
 def test_what_is_no_table_at_all(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="neck.yaml: "):
         load_papers(write(tmp_path, text))
-
-
-def test_ids_must_differ_between_papers(tmp_path: Path) -> None:
-    write(tmp_path, GOOD, "one.yaml")
-    message = "two.yaml, table 'neck-table-1', field 'id': one.yaml has a table of"
-    with pytest.raises(ValueError, match=message):
-        load_tables(write(tmp_path, GOOD, "two.yaml"))
 
 
 def test_a_folder_without_tables(tmp_path: Path) -> None:

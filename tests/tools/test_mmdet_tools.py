@@ -8,6 +8,7 @@ from pathlib import Path
 import mmdet
 import pytest
 
+from tests.reproduction.tiny_table import written
 from tests.tiny_sets import use_coco_set, write_coco_set
 
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
@@ -20,16 +21,6 @@ SMALL = {
     "test_dataloader.dataset.pipeline.1.scale": (128, 96),
     "default_hooks.logger.interval": 1,
 }
-
-
-def written(value: object) -> str:
-    """Return a value as it is written behind --cfg-options."""
-    if isinstance(value, tuple | list):
-        inner = ",".join(map(written, value)) + (
-            "," if isinstance(value, tuple) else ""
-        )
-        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
-    return f"'{value}'" if isinstance(value, str) and "/" not in value else str(value)
 
 
 def run(folder: Path, *command: object) -> str:
@@ -46,35 +37,17 @@ def run(folder: Path, *command: object) -> str:
     return output
 
 
-def shipped(folder: Path, name: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "fpn_necks", "configs", name],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return result.stdout.strip()
-
-
 # Nothing is learned in two epochs: without a threshold there are boxes all the same.
 ONE_STAGE = {"model.bbox_head.num_classes": 2, "model.test_cfg.score_thr": 0.0}
 TWO_STAGE = {
     "model.roi_head.bbox_head.num_classes": 2,
     "model.test_cfg.rcnn.score_thr": 0.0,
 }
+LONG = pytest.mark.long
 CONFIGS = [
     ("retinanet_r50_s-alpha-fpn_1x_coco", ONE_STAGE),
-    pytest.param(
-        "faster-rcnn_r50_s-alpha-fpn_1x_coco",
-        TWO_STAGE,
-        marks=pytest.mark.long,
-    ),
-    pytest.param(
-        "fcos_r50_s-alpha-fpn_gn-head_1x_coco",
-        ONE_STAGE,
-        marks=pytest.mark.long,
-    ),
+    pytest.param("faster-rcnn_r50_s-alpha-fpn_1x_coco", TWO_STAGE, marks=LONG),
+    pytest.param("fcos_r50_s-alpha-fpn_gn-head_1x_coco", ONE_STAGE, marks=LONG),
 ]
 
 
@@ -85,7 +58,7 @@ def test_train_resume_test_and_infer(name: str, changes: dict, tmp_path: Path) -
         f"{key}={written(value)}"
         for key, value in {**SMALL, **changes, **use_coco_set(tmp_path / "set")}.items()
     ]
-    config = shipped(tmp_path, name)
+    config = run(tmp_path, "-m", "fpn_necks", "configs", name).strip()
     train = [TOOLS / "train.py", config, "--work-dir", "run", "--cfg-options", *options]
     first = run(tmp_path, *train, "train_cfg.max_epochs=1")
     assert "fusion factors set from the training set" in first
