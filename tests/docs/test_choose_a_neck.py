@@ -8,30 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from torch import Tensor, nn
 
 import fpn_necks.necks
 from fpn_necks.costs import count_multiply_adds, count_parameters, peak_memory
+from fpn_necks.costs.report import BASE, CHANNELS, NECKS, PYRAMIDS, build_neck
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "choose_a_neck.md").read_text()
 SIZE = (800, 1344)
-WIDTHS = [256, 512, 1024, 2048]
-FPN = dict(in_channels=WIDTHS, out_channels=256, num_outs=5)
-ASFF = dict(type="ASFF", in_channels=256, out_channels=256)
-NECKS: dict[str, list[dict[str, Any]]] = {
-    "S-α FPN": [dict(type="SAlphaFPN", fusion_factor=0.5, **FPN)],
-    "CFG-FPN, 1 stage": [dict(type="CFGFPN", cascade_times=1, **FPN)],
-    "CFG-FPN, 1 stage, rank 32": [dict(type="CFGFPN", cascade_times=1, rank=32, **FPN)],
-    "CFG-FPN, 3 stages (default)": [dict(type="CFGFPN", **FPN)],
-    "CFG-FPN, 3 stages, rank 32": [dict(type="CFGFPN", rank=32, **FPN)],
-    "FPN + ASFF": [dict(type="FPN", **FPN), ASFF],
-    "AugFPN": [dict(type="AugFPN", **FPN)],
-    "DRFPN": [dict(type="DRFPN", **FPN)],
-}
-PLAIN = [dict(type="FPN", **FPN)]
+OURS = {name: stages for name, stages in NECKS.items() if "mmdet" not in name}
+
+
+def build(stages: list[dict[str, Any]]) -> nn.Module:
+    register_all_modules()
+    return build_neck(stages, PYRAMIDS["faster-rcnn"])
 
 
 def costs() -> dict[str, list[str]]:
@@ -41,15 +33,10 @@ def costs() -> dict[str, list[str]]:
     return {name: cells for name, *cells in lines[2:]}
 
 
-def build(stages: list[dict[str, Any]]) -> nn.Module:
-    register_all_modules()
-    return nn.Sequential(*(MODELS.build(stage) for stage in stages)).eval()
-
-
 def backbone_maps() -> list[Tensor]:
     return [
         torch.rand(1, width, SIZE[0] // 2 ** (2 + i), SIZE[1] // 2 ** (2 + i))
-        for i, width in enumerate(WIDTHS)
+        for i, width in enumerate(CHANNELS)
     ]
 
 
@@ -60,10 +47,10 @@ def count(stages: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def test_parameters_and_multiply_adds_are_counted() -> None:
-    parameters, multiply_adds = count(PLAIN)
+    parameters, multiply_adds = count(NECKS[BASE])
     assert f"{parameters:.2f} M parameters, {multiply_adds:.1f} G" in PAGE
-    assert set(costs()) == set(NECKS)
-    for name, stages in NECKS.items():
+    assert set(costs()) == set(OURS)
+    for name, stages in OURS.items():
         more, counted = count(stages)
         assert costs()[name][:2] == [f"{more - parameters:+.2f}", f"{counted:.1f}"]
 
@@ -85,11 +72,11 @@ def test_memory_is_measured_again() -> None:
 
         return peak_memory(step)
 
-    plain = peak(PLAIN)
+    plain = peak(NECKS[BASE])
     (written,) = re.findall(r"multiply-adds and (\d+) MB", PAGE)
     # The libraries' work space for convolutions depends on the processor.
     assert plain / 1e6 == pytest.approx(int(written), rel=0.1)
-    for name, stages in NECKS.items():
+    for name, stages in OURS.items():
         found = float(costs()[name][3])
         assert peak(stages) / plain == pytest.approx(found, rel=0.1), name
 
