@@ -143,7 +143,9 @@ def test_two_processes(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_one_of_three_processes_has_no_object(tmp_path: Path) -> None:
-    train_and_check(tmp_path, [*CASES], [False, False, True])
+    # One per kind of loss that a process without objects leaves out.
+    names = ["cfg-auxiliary", "cfg-auxiliary-fcos", "augfpn-cascade-mask", "drfpn-fcos"]
+    train_and_check(tmp_path, names, [False, False, True])
 
 
 @pytest.mark.long
