@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 import statistics
@@ -109,11 +108,11 @@ def seconds_of(
 ) -> float:
     """Return the seconds of one call; arguments as of ``compare_times``."""
     on_gpu = torch.device(device).type == "cuda"
-    wait = functools.partial(torch.cuda.synchronize, device) if on_gpu else bool
-    wait()
+    wait = torch.cuda.synchronize if on_gpu else lambda device: None
+    wait(device)
     start = clock()
     function()
-    wait()
+    wait(device)
     return clock() - start
 
 

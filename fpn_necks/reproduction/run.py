@@ -240,9 +240,8 @@ def _prepare(run: Run) -> None:
 
 def _train_command(run: Run, launch: Launch) -> list[str]:
     words = [str(run.folder / CONFIG_FILE), "--work-dir", str(run.folder)]
-    if last_checkpoint(run.folder) is not None:
-        # With load_from set, mmengine would resume the weights that the run began with.
-        words += ["--resume", "--cfg-options", "load_from=None"]
+    # It forgets load_from, the weights that the run began with.
+    words += ["--resume"] if last_checkpoint(run.folder) is not None else []
     return launch.command("train.py", words, run.folder.parent.name)
 
 

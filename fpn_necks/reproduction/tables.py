@@ -7,27 +7,17 @@ results, so an error names the file, the table, the row and the field.
 from __future__ import annotations
 
 import difflib
-import functools
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal
 
 import yaml
 
-from ..messages import did_you_mean
+from .fields import StrictLoader, read_record, read_value
 
-_T = TypeVar("_T")
 # What a field must match: a pattern, some words, or the name by which records differ.
 Text = Annotated[str, r"\S+( \S+)*"]
 Config = Annotated[str, r"(mmdet::)?[a-z0-9_+-]+/[a-z0-9_.+-]+(?<!.py)"]
@@ -153,6 +143,38 @@ class Row:
         """The name in letters, digits, dots and hyphens, fit for a folder."""
         return slug_of(self.name)
 
+    def checked(self, place: str) -> Row:
+        """Check what fields have to do with each other; make values floats or None."""
+        sources = [key for key in ("config", "quoted", "reason") if getattr(self, key)]
+        if len(sources) != 1:
+            raise ValueError(
+                f"{place}: exactly one of the fields config, quoted, reason is needed, "
+                f"not {' and '.join(sources) or 'none'}"
+            )
+        for key in ("options", "pretraining"):
+            if getattr(self, key) and self.config is None:
+                raise ValueError(
+                    f"{place}, field '{key}': belongs to a row with a config"
+                )
+        for key in self.options:
+            if not re.fullmatch(r"\w+(\.\w+)*", str(key)):
+                raise ValueError(
+                    f"{place}, field 'options': {key!r} is no dotted key of a config"
+                )
+        values: dict[str, float | None] = {}
+        for name, value in self.values.items():
+            at = f"{place}, field 'values': {name} is {value!r}"
+            if (value is None) != (name in self.illegible):
+                raise ValueError(
+                    f"{at}, but a value is null exactly if 'illegible' names it; where "
+                    f"the paper prints no number it is '{DASH}'"
+                )
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and value != DASH and not is_number:
+                raise ValueError(f"{at}, which is no number")
+            values[name] = float(value) if is_number else None  # type: ignore[arg-type]
+        return replace(self, values=values)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -174,6 +196,21 @@ class Table:
     # The slug is the row's folder: two names of one slug would share results.
     rows: Annotated[tuple[Row, ...], "slug"]
     note: Text | None = None
+
+    def checked(self, place: str) -> Table:
+        """Check that rows have the values of the metrics."""
+        names = [metric.name for metric in self.metrics]
+        for row in self.rows:
+            at = f"{place}, row '{row.name}', field"
+            if missing := [name for name in names if name not in row.values]:
+                raise ValueError(f"{at} 'values': missing: {', '.join(missing)}")
+            if unknown := [str(name) for name in row.values if name not in names]:
+                raise ValueError(
+                    f"{at} 'values': not a metric of the table: {', '.join(unknown)}"
+                )
+            for name in row.illegible:
+                read_value(name, Annotated[str, tuple(names)], f"{at} 'illegible'")
+        return self
 
     def find_row(self, name: str) -> Row:
         """Return the row of a name or slug.
@@ -211,138 +248,6 @@ class Paper:
     arxiv: Annotated[str, r"\d{4}\.\d{4,5}"] | None = None
 
 
-_hints = functools.cache(functools.partial(get_type_hints, include_extras=True))
-
-
-def _read(cls: type[_T], content: Any, place: str) -> _T:
-    """Make a record of a mapping; a ``ValueError`` names the place of what is wrong."""
-    if not isinstance(content, dict):
-        raise ValueError(f"{place}: fields are needed, not {content!r}")
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    for key in content.keys() - known.keys():
-        hint = did_you_mean(str(key), known)
-        raise ValueError(f"{place}, field '{key}': is unknown{hint}")
-    hints, values = _hints(cls), {}
-    for key, f in known.items():
-        at = f"{place}, field '{key}'"
-        if key in content:
-            values[key] = _read_value(content[key], hints[key], at)
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise ValueError(f"{at}: is missing")
-    record = cls(**values)
-    if isinstance(record, Row):
-        return _checked_row(record, place)
-    if isinstance(record, Table):
-        _check_values(record, place)
-    return record
-
-
-def _read_value(value: Any, hint: Any, place: str) -> Any:
-    """Check a value of a field by its annotation."""
-    if type(None) in get_args(hint):
-        if value is None:
-            return None
-        hint = get_args(hint)[0]
-    rule = get_args(hint) if get_origin(hint) is Literal else None
-    if get_origin(hint) is Annotated:
-        hint, rule = get_args(hint)
-    kind = get_origin(hint)
-    if is_dataclass(hint):
-        return _read(hint, value, place)
-    if kind is tuple and rule:
-        return _read_records(get_args(hint)[0], rule, value, place)
-    if kind in (tuple, Mapping):
-        wanted = list if kind is tuple else dict
-        if not isinstance(value, wanted):
-            raise ValueError(f"{place}: a {wanted.__name__} is needed, not {value!r}")
-        return kind(value) if kind is tuple else value
-    if isinstance(rule, tuple) and value not in rule:
-        raise ValueError(f"{place}: {value!r} is not one of {', '.join(rule)}")
-    if not isinstance(value, str):
-        raise ValueError(f"{place}: {value!r} is no text; quote it if it should be")
-    if isinstance(rule, str) and not re.fullmatch(rule, value):
-        raise ValueError(f"{place}: '{value}' does not match {rule}")
-    return value
-
-
-def _read_records(cls: type[_T], key: str, items: Any, place: str) -> tuple[_T, ...]:
-    if not isinstance(items, list) or not items:
-        raise ValueError(f"{place}: a list with entries is needed, not {items!r}")
-    owner = place.rpartition(", field")[0]
-    found: dict[str, _T] = {}
-    for number, item in enumerate(items, 1):
-        own = item.get("id", item.get("name")) if isinstance(item, dict) else None
-        name = f"'{own}'" if own else number
-        record = _read(cls, item, f"{owner}, {cls.__name__.lower()} {name}")
-        identity = getattr(record, key)
-        if not identity:
-            raise ValueError(f"{place}: {name} needs a letter or digit")
-        if identity in found:
-            raise ValueError(f"{place}: two have the {key} '{identity}'")
-        found[identity] = record
-    return tuple(found.values())
-
-
-def _checked_row(row: Row, place: str) -> Row:
-    """Check what fields have to do with each other; make values floats or None."""
-    sources = [key for key in ("config", "quoted", "reason") if getattr(row, key)]
-    if len(sources) != 1:
-        raise ValueError(
-            f"{place}: exactly one of the fields config, quoted, reason is needed, "
-            f"not {' and '.join(sources) or 'none'}"
-        )
-    for key in ("options", "pretraining"):
-        if getattr(row, key) and row.config is None:
-            raise ValueError(f"{place}, field '{key}': belongs to a row with a config")
-    for key in row.options:
-        if not re.fullmatch(r"\w+(\.\w+)*", str(key)):
-            raise ValueError(
-                f"{place}, field 'options': {key!r} is no dotted key of a config"
-            )
-    values: dict[str, float | None] = {}
-    for name, value in row.values.items():
-        at = f"{place}, field 'values': {name} is {value!r}"
-        if (value is None) != (name in row.illegible):
-            raise ValueError(
-                f"{at}, but a value is null exactly if 'illegible' names it; where the "
-                f"paper prints no number it is '{DASH}'"
-            )
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and value != DASH and not is_number:
-            raise ValueError(f"{at}, which is no number")
-        values[name] = float(value) if is_number else None  # type: ignore[arg-type]
-    return replace(row, values=values)
-
-
-def _check_values(table: Table, place: str) -> None:
-    names = [metric.name for metric in table.metrics]
-    for row in table.rows:
-        at = f"{place}, row '{row.name}', field"
-        if missing := [name for name in names if name not in row.values]:
-            raise ValueError(f"{at} 'values': missing: {', '.join(missing)}")
-        if unknown := [str(name) for name in row.values if name not in names]:
-            raise ValueError(
-                f"{at} 'values': not a metric of the table: {', '.join(unknown)}"
-            )
-        for name in row.illegible:
-            _read_value(name, Annotated[str, tuple(names)], f"{at} 'illegible'")
-
-
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader (in C, 5 times as fast), made to refuse equal keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        """Refuse a key that stands twice; what is merged by << may be overridden."""
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=True) for key in own]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 def load_papers(folder: Path | None = None) -> list[Paper]:
     """Read and check all papers.
 
@@ -364,10 +269,10 @@ def load_papers(folder: Path | None = None) -> list[Paper]:
     places: dict[str, str] = {}
     for file in files:
         try:
-            content = yaml.load(file.read_text("utf-8"), Loader=_StrictLoader)
+            content = yaml.load(file.read_text("utf-8"), Loader=StrictLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{file.name}: no valid YAML: {error}") from error
-        papers.append(_read(Paper, content, file.name))
+        papers.append(read_record(Paper, content, file.name))
         for table in papers[-1].tables:
             if places.setdefault(table.id, file.name) != file.name:
                 raise ValueError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import mmdet
 import pytest
 
-from tests.reproduction.tiny_table import written
+from tests.reproduction.tiny_table import in_this_process, written
 from tests.tiny_sets import use_coco_set, write_coco_set
 
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
@@ -52,7 +52,9 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize(("name", "changes"), CONFIGS)
-def test_train_resume_test_and_infer(name: str, changes: dict, tmp_path: Path) -> None:
+def test_train_resume_test_and_infer(
+    name: str, changes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_coco_set(tmp_path / "set", size=(128, 96))
     options = [
         f"{key}={written(value)}"
@@ -62,21 +64,30 @@ def test_train_resume_test_and_infer(name: str, changes: dict, tmp_path: Path) -
     train = [TOOLS / "train.py", config, "--work-dir", "run", "--cfg-options", *options]
     first = run(tmp_path, *train, "train_cfg.max_epochs=1")
     assert "fusion factors set from the training set" in first
-    resumed = run(
-        tmp_path, *train, "train_cfg.max_epochs=2", "resume=True", "load_from=None"
+    monkeypatch.chdir(tmp_path)
+
+    def run_here(*command: object) -> str:
+        """Spare the imports of a new process; return output and log."""
+        output = tmp_path / "output.txt"
+        status = in_this_process([sys.executable, "-u", *map(str, command)], output)
+        assert status == 0, output.read_text()
+        log = max(tmp_path.rglob("*.log"), key=lambda path: path.stat().st_mtime)
+        return output.read_text() + log.read_text()
+
+    resumed = run_here(
+        *train, "train_cfg.max_epochs=2", "resume=True", "load_from=None"
     )
     assert "fusion factors of the checkpoint are kept" in resumed
     assert "Epoch(train) [2]" in resumed and "Epoch(train) [1]" not in resumed
     checkpoint = tmp_path / "run" / "epoch_2.pth"
-    tested = run(
-        tmp_path, TOOLS / "test.py", config, checkpoint, "--work-dir", "test",
-        "--cfg-options", *options,
+    tested = run_here(
+        TOOLS / "test.py", config, checkpoint, "--work-dir", "test", "--cfg-options",
+        *options,
     )  # fmt: skip
     assert "bbox_mAP" in tested
-    script = tmp_path / "infer.py"
-    script.write_text(INFER)
+    (tmp_path / "infer.py").write_text(INFER)
     saved_config = next((tmp_path / "run").glob(f"{name}.py"))
-    inferred = run(tmp_path, script, saved_config, checkpoint, tmp_path / "set/images")
+    inferred = run_here("infer.py", saved_config, checkpoint, tmp_path / "set/images")
     assert "INFERENCER 4 DETECTOR 4" in inferred
 
 
