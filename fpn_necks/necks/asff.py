@@ -67,8 +67,8 @@ class ASFF(BaseModule):
         norm_cfg: normalisation behind each conv.
         act_cfg: activation behind each conv.
         init_cfg: initialisation; Kaiming's by default, as in the paper's Sec. 3.4.
-        with_cp: in training, compute the stage anew in the backward pass instead of
-            keeping its maps.
+        with_cp: in training, compute each fused level anew in the backward pass instead
+            of keeping its maps.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -148,17 +148,15 @@ class ASFF(BaseModule):
                 the sizes contradict ``order``.
         """
         fused, others = self._split(inputs)
+        maps = self._lead(fused)
         if self.with_cp and self.training and torch.is_grad_enabled():
-            results = recompute(self, self._fuse, fused)
+            # One by one, so that the backward pass has the maps of a single one.
+            results = [recompute(fusion, fusion, maps) for fusion in self.fusions]
         else:
-            results = self._fuse(fused)
+            results = [fusion(maps) for fusion in self.fusions]
         if self.order == "coarse_to_fine":
             return (*others, *results)
         return (*results, *others)
-
-    def _fuse(self, maps: list[Tensor]) -> list[Tensor]:
-        maps = self._lead(maps)
-        return [fusion(maps) for fusion in self.fusions]
 
     def weight_maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the weights that ``forward`` uses (the paper's Fig. 3 and 4).

@@ -56,7 +56,8 @@ class PyramidNeck(BaseModule):
         upsample_cfg: ``mode`` and ``align_corners`` of ``F.interpolate``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
         with_cp: in training, compute the neck anew in the backward pass instead of
-            keeping its maps.
+            keeping its maps while heads and losses are computed. The neck's own peak
+            does not fall.
 
     Raises:
         TypeError: an argument has the wrong type.
