@@ -383,15 +383,6 @@ def test_convs_are_one_by_one_and_initialised_as_the_main_heads(name: str) -> No
         torch.testing.assert_close(scores.bias.sigmoid(), prior)
 
 
-def test_every_level_has_its_own_predictor() -> None:
-    _, auxiliary = build("retinanet", uncertainty_weight=0.5)
-    names = {key.split(".")[1] for key in auxiliary.state_dict()}
-    assert names == {"c2", "c3", "c4"}
-    assert auxiliary.loss_weight == 1.0
-    uncertain = [k for k, _ in auxiliary.named_parameters() if ".uncertainty." in k]
-    assert len(uncertain) == 3 * 4
-
-
 def test_a_head_that_asks_for_targets_twice() -> None:
     detector, auxiliary = build("retinanet")
     recorded = dict(outputs=[detector.bbox_head(maps_of([4] * 3, STRIDES))])

@@ -38,23 +38,6 @@ def test_weights_depend_on_averages_of_all_maps_only() -> None:
     assert (fusion.weights(changed) - weights).abs().amin((0, 2)).min() > 1e-6
 
 
-def test_parameters_at_the_width_of_the_paper() -> None:
-    # 1024 to 256 and back
-    count = sum(p.numel() for p in AdaptiveChannelFusion(4, 256).parameters())
-    assert count == 2 * 1024 * 256 + 256 + 1024
-
-
-def test_saturated_weights_select_channels() -> None:
-    fusion, inputs = build(2), maps(2)
-    torch.nn.init.zeros_(fusion.weigh.weight)
-    chosen = torch.tensor([0, 1, 1, 0])
-    on = torch.stack([chosen == 0, chosen == 1]).flatten()
-    with torch.no_grad():
-        fusion.weigh.bias.copy_(on * 2000.0 - 1000.0)
-    expected = torch.where(chosen[:, None, None] == 0, inputs[0], inputs[1])
-    assert torch.equal(fusion(inputs), expected)
-
-
 def test_no_maps_of_the_batch_still_give_gradients() -> None:
     fusion = build()
     fusion(maps(batch=0)).sum().backward()

@@ -38,16 +38,6 @@ def test_weights_are_sigmoids_and_need_not_sum_to_1() -> None:
     assert (weights.sum(1) - 1).abs().max() > 0.1
 
 
-def test_saturated_weights_select_one_map() -> None:
-    fusion, inputs = build(), maps()
-    torch.nn.init.zeros_(fusion.weigh.weight)
-    for chosen in range(3):
-        with torch.no_grad():
-            fusion.weigh.bias.fill_(-1000.0)
-            fusion.weigh.bias[chosen] = 1000.0
-        assert torch.equal(fusion(inputs), inputs[chosen])
-
-
 def test_no_maps_of_the_batch_still_give_gradients() -> None:
     fusion = build()
     fusion(maps(batch=0)).sum().backward()

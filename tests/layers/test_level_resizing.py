@@ -82,21 +82,6 @@ def test_order_is_a_matter_of_indices_alone() -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_trace_fits_maps_of_other_sizes() -> None:
-    resizing = LevelResizing(WIDTHS[:3], 1, "fine_to_coarse", {})
-    traced = torch.jit.trace(resizing, (pyramid((64, 96), 3),), strict=False)
-    for rounding in (math.ceil, math.floor):
-        maps = pyramid((61, 31), 3, rounding)
-        for a, b in zip(traced(maps), resizing(maps), strict=True):
-            torch.testing.assert_close(a, b)
-
-
-def test_maps_and_levels_must_match() -> None:
-    resizing = LevelResizing(WIDTHS, 1, "fine_to_coarse", {})
-    with pytest.raises(ValueError, match="zip"):
-        resizing(pyramid((64, 96))[:3])
-
-
 @pytest.mark.parametrize("size", [(64, 96), (7, 5), (1, 1)], ids=str)
 def test_order_of_pyramids_is_accepted(size: tuple[int, int]) -> None:
     check_level_order(pyramid(size), "fine_to_coarse")

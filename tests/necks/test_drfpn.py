@@ -174,15 +174,6 @@ def test_conv_settings_reach_the_bottom_up_path(by_position: bool) -> None:
     assert not any(block.with_norm for block in plain.bottom_up_convs)
 
 
-def test_one_image_in_training() -> None:
-    inputs = maps(batch=1)
-    with pytest.raises(ValueError, match=r"crb=dict\(norm_cfg=dict\(type='GN'"):
-        build()(inputs)
-    assert len(build().eval()(inputs)) == 5
-    assert len(build(crb=dict(norm_cfg=GN))(inputs)) == 5
-    assert len(build(bottom_up="plain")(inputs)) == 5
-
-
 def test_initialisation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     neck = DRFPN(CHANNELS, 16, num_outs=5, srb=dict(zero_init=False))

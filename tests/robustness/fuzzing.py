@@ -17,9 +17,6 @@ from hypothesis import strategies as st
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "0"))
 """0: the suite's own cases; otherwise how many times as many, drawn by the seed."""
 
-CASES: dict[str, int] = {}
-"""Cases of a run by test; test_counts.py adds them up."""
-
 JUNK: list[Any] = [
     None,
     True,
@@ -55,7 +52,6 @@ def fuzz(cases: int, **strategies: st.SearchStrategy) -> Callable:
     """Run a test on so many drawn cases, and see to it that there were as many."""
 
     def decorate(test: Callable) -> Callable:
-        CASES[f"{test.__module__}.{test.__name__}"] = cases
         wanted = cases * max(1, FACTOR)
         count = 0
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 import fpn_necks.necks  # noqa: F401
 from fpn_necks import layers
-from fpn_necks.auxiliary.uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
 from tests.neck_cases import CASES, IN_CHANNELS, NeckCase
 
 GN = dict(type="GN", num_groups=2)
@@ -152,38 +151,6 @@ def test_gradcheck(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["cls", "bbox"])
-@pytest.mark.parametrize("dense", [True, False], ids=["map", "rows"])
-def test_gradcheck_of_the_uncertainty_loss(kind: str, dense: bool) -> None:
-    """Through α of a map or of rows, the head's own loss, weights, and τ · mean α."""
-    from mmdet.models.losses import CrossEntropyLoss, SmoothL1Loss
-
-    torch.manual_seed(0)
-    branch = Uncertainty(3, dense).double()
-    shape = (1, 3, 2, 3) if dense else (6, 3)
-    x = torch.rand(*shape, dtype=torch.double).requires_grad_()
-    wrapped = CrossEntropyLoss() if kind == "cls" else SmoothL1Loss(beta=0.5)
-    labels = torch.tensor([0, 1, 2, 0, 2, 1])  # 2 is the background
-    pred = torch.randn(6, 3 if kind == "cls" else 4, dtype=torch.double)
-    weight = torch.tensor([1.0, 0.5, 0, 1, 1, 0]).double()
-
-    def function(x: Tensor, pred: Tensor) -> Tensor:
-        rows = UncertaintyRows(num_classes=2)
-        # Uncertainty gives float32, as heads' losses are; here all is float64.
-        alpha = branch.layer(x).relu().flatten()
-        rows.start([alpha], [alpha])
-        loss = UncertainLoss(wrapped, rows, kind)
-        if kind == "cls":
-            value = loss(pred, labels, weight, avg_factor=3.0)
-        else:
-            rows.of_scores(labels)
-            each = weight[:, None].expand(-1, 4)
-            value = loss(pred, torch.zeros_like(pred), each, avg_factor=3.0)
-        return value + 0.5 * rows.mean(kind)
-
-    assert torch.autograd.gradcheck(function, (x, pred.requires_grad_()))
-
-
 @every_layer
 def test_bfloat16_layers(name: str) -> None:
     """bfloat16 has 8 bits of a number: the error is a share of the norm.
@@ -289,12 +256,3 @@ def test_extreme_features_of_extractors(
         pooled = [x.bfloat16() if low else x for x in maps]
         outputs = [module(pooled, ROIS)]
     check_finite(module, outputs, maps)
-
-
-@every_extractor
-def test_bfloat16_extractors(kind: str, fusion: str | None) -> None:
-    module, maps = extractor(kind, fusion), roi_maps(1.0)
-    exact = module(maps, ROIS)
-    with torch.autocast("cpu", torch.bfloat16):
-        low = module([x.bfloat16() for x in maps], ROIS).float()
-    assert (low - exact).abs().max() <= 0.05 * exact.abs().max()
