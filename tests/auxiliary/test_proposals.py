@@ -130,21 +130,6 @@ def test_boxes_are_those_of_testing(name: str) -> None:
         assert sides.max() > 12, "not in units of a stride"
 
 
-def test_norm_on_bbox_matters() -> None:
-    """The boxes as predicted in training would be smaller by the strides."""
-    head, maps = build_head("fcos-norm-on-bbox"), feature_maps()
-    outputs = head(tuple(maps))
-    found = all_boxes(head, outputs)[0]
-    before = [x.clone() for kind in outputs for x in kind]
-    head.norm_on_bbox = False
-    unscaled = all_boxes(head, outputs)[0]
-    sides = [(boxes[:, 2:] - boxes[:, :2]).mean() for boxes in (found, unscaled)]
-    assert sides[0] > 3 * sides[1]
-    # And the main loss still gets its own predictions.
-    for a, b in zip(before, [x for kind in outputs for x in kind], strict=True):
-        assert torch.equal(a, b)
-
-
 @every_head
 def test_no_gradient(name: str) -> None:
     for result in propose(name, samples(OBJECTS, [])):

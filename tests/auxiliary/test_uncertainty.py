@@ -181,22 +181,6 @@ def test_rows_of_rois() -> None:
     torch.testing.assert_close(rows.mean("bbox"), of_boxes[[0, 1]].mean())
 
 
-def test_nothing_supervised() -> None:
-    """The mean is 0 and has a gradient, which distributed training waits for."""
-    rows = UncertaintyRows(NUM_CLASSES)
-    alpha = torch.rand(4, requires_grad=True)
-    rows.start([alpha], [alpha])
-    loss = UncertainLoss(CrossEntropyLoss(), rows, "cls")
-    value = loss(torch.randn(4, 4), torch.full((4,), 3), torch.zeros(4), avg_factor=1.0)
-    assert value == 0
-    total = value + rows.mean("cls") + rows.mean("bbox")
-    total.backward()
-    assert total == 0 and alpha.grad is not None and not alpha.grad.any()
-    empty = torch.zeros(0, requires_grad=True)
-    rows.start([empty], [empty])
-    assert rows.mean("cls") == 0 and rows.mean("bbox").requires_grad
-
-
 # The gradient of w and b.
 
 

@@ -1,13 +1,11 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpn_necks.layers import (
     CascadeFeatureGrouping,
     FeatureGrouping,
     GroupingMatrix,
-    adaptive_average_pool,
 )
 from tests.layers.slow_feature_grouping import slow_cascade
 
@@ -70,24 +68,6 @@ def test_equals_the_slow_reference(
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("num_levels", [1, 2, 3, 5])
-def test_identity_is_plain_resizing_and_concatenation(num_levels: int) -> None:
-    width = 4
-    stage = FeatureGrouping(num_levels, width * num_levels, 16, noise=0)
-    maps = random_maps(num_levels, width * num_levels, dtype=torch.float)
-    for level, output in enumerate(stage(maps)):
-        size = tuple(maps[level].shape[2:])
-        pieces = []
-        for k, x in enumerate(maps):
-            group = x[:, level * width : (level + 1) * width]
-            if k > level:
-                group = F.interpolate(group, size, mode="bilinear")
-            elif k < level:
-                group = adaptive_average_pool(group, size)
-            pieces.append(group)
-        assert torch.equal(output, torch.cat(pieces, dim=1))
-
-
 @pytest.mark.parametrize("noise", [0.01, 0.1])
 @pytest.mark.parametrize("rank", [None, 2, 48])
 def test_matrix_starts_at_identity_plus_noise(rank: int | None, noise: float) -> None:
@@ -97,23 +77,6 @@ def test_matrix_starts_at_identity_plus_noise(rank: int | None, noise: float) ->
     assert around.mean().abs() < noise / 10
     assert around.std().item() == pytest.approx(noise, rel=0.15)
     assert (around[0] - around[1]).abs().max() > noise  # one matrix per image
-
-
-@pytest.mark.parametrize("rank", [None, 4])
-def test_same_seed_same_weights(rank: int | None) -> None:
-    def state(seed: int) -> dict[str, Tensor]:
-        grouping = CascadeFeatureGrouping(2, 8, 8, 2, rank)
-        randomise(grouping)
-        torch.manual_seed(seed)
-        grouping.init_weights()
-        return {k: v for k, v in grouping.state_dict().items() if "matrices" in k}
-
-    first, second, other = state(0), state(0), state(1)
-    assert all(torch.equal(first[k], second[k]) for k in first)
-    assert not all(torch.equal(first[k], other[k]) for k in first)
-    bias = first["stages.1.matrices.1.entries.bias"]
-    expected = torch.eye(8).flatten() if rank is None else torch.zeros(2 * 8 * 4)
-    assert torch.equal(bias, expected)
 
 
 def test_stages_have_own_matrices_and_share_the_weights_of_a_level() -> None:

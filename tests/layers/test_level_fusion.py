@@ -89,17 +89,15 @@ def test_softmax_is_float32_under_autocast() -> None:
     assert fused.dtype == torch.bfloat16
 
 
-def test_sum_and_concat() -> None:
-    maps = maps_of_one_size()
-    total = build(in_channels=[5, 5, 5], fusion="sum")
-    assert torch.equal(total.fuse(maps), maps[0] + maps[1] + maps[2])
-    joined = build(in_channels=[5, 5, 5], fusion="concat")
-    assert torch.equal(joined.fuse(maps), torch.cat(maps, dim=1))
-    assert joined.expand.conv.in_channels == 15
-    assert total.expand.conv.in_channels == 5
+@pytest.mark.parametrize(("kind", "width"), [("sum", 6), ("concat", 18)])
+def test_sum_and_concat(kind: str, width: int) -> None:
+    fusion, maps = build(fusion=kind), pyramid()
+    resized = fusion.resizing(maps)
+    fused = sum(resized) if kind == "sum" else torch.cat(resized, dim=1)
+    torch.testing.assert_close(fusion(maps), fusion.expand(fused))
+    assert fusion.expand.conv.in_channels == width
     # Nothing is made that gets no gradient.
-    for fusion in (total, joined):
-        assert not [n for n, _ in fusion.named_parameters() if "scores" in n]
+    assert not [n for n, _ in fusion.named_parameters() if "scores" in n]
 
 
 @pytest.mark.parametrize("target", range(3))

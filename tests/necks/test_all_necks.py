@@ -134,16 +134,6 @@ def test_batches_in_both_modes(case: NeckCase, batch: int, train: bool) -> None:
             check_close(output[:1], first)
 
 
-@every_case
-def test_levels_need_not_halve(case: NeckCase) -> None:
-    """Sides rounded down, as backbones without padding have them."""
-    maps = backbone_maps((97, 131), rounding=math.floor)
-    outputs = build(case)(maps)
-    for output, stride in zip(outputs, case.strides, strict=True):
-        if stride <= 8:
-            assert output.shape[2:] == maps[int(math.log2(stride))].shape[2:]
-
-
 @every_type
 @pytest.mark.parametrize("pyramid", PYRAMIDS, ids=str)
 def test_every_pyramid(case: NeckCase, pyramid: str) -> None:
@@ -207,18 +197,6 @@ def test_init_cfg_changes_the_weights(case: NeckCase) -> None:
     for name in convs:
         after = neck.get_parameter(name)
         assert not torch.equal(before[name], after) or not after.any(), name
-
-
-@every_case
-def test_initialisation_follows_the_seed(case: NeckCase) -> None:
-    first, second = build(case), build(case)
-    torch.manual_seed(1)
-    other = MODELS.build(case.config())
-    other.init_weights()
-    for name, parameter in first.named_parameters():
-        assert torch.equal(parameter, second.get_parameter(name)), name
-        if name.endswith("conv.weight"):
-            assert not torch.equal(parameter, other.get_parameter(name)), name
 
 
 @every_case
@@ -425,13 +403,6 @@ def test_has_the_attributes_of_fpn(case: NeckCase, pyramid: str) -> None:
     own |= {"upsample_cfg"} if case.type == "CFGFPN" else set()
     for name in names - own:
         assert getattr(ours, name) == getattr(fpn, name), name
-
-
-def test_constructors_do_not_restate_the_shared_arguments() -> None:
-    shared = set(inspect.signature(PyramidNeck).parameters)
-    for name in {case.type for case in PYRAMID_CASES}:
-        own = set(inspect.signature(getattr(fpn_necks.necks, name)).parameters)
-        assert not own & (shared - {"in_channels", "out_channels"}), name
 
 
 @pytest.mark.parametrize(

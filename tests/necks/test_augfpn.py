@@ -67,16 +67,15 @@ def build_without_residual(reference: torch.nn.Module, **arguments) -> AugFPN:
     return neck
 
 
-@pytest.mark.parametrize("size", [(48, 80), (49, 67)], ids=str)
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("name", PYRAMIDS)
-def test_without_its_residual_it_is_fpn_bit_for_bit(name: str, kind, size) -> None:
+def test_without_its_residual_it_is_fpn_bit_for_bit(name: str, kind) -> None:
     """An FPN's checkpoint loads, and outputs and gradients are the same."""
     theirs = build(FPN, **PYRAMIDS[name])
     ours = build_without_residual(theirs, **PYRAMIDS[name], **kind)
     found = []
     for neck in (ours, theirs):
-        inputs = maps(*size)
+        inputs = maps(49, 67)
         outputs = neck(inputs)
         random = torch.Generator().manual_seed(5)
         weights = [torch.randn(o.shape, generator=random) for o in outputs]
