@@ -1,33 +1,12 @@
-import math
-
 import pytest
 import torch
 from mmdet.models.necks import FPN
 from torch import Tensor
 
 from fpn_necks.necks import AugFPN, SAlphaFPN
+from tests.necks.test_s_alpha_fpn import CHANNELS, PYRAMIDS, maps
 
-CHANNELS = [8, 16, 24, 32]
-P2_P6 = dict(num_outs=5)
 RETINANET = dict(num_outs=5, start_level=1, add_extra_convs="on_input")
-PYRAMIDS = {
-    "p2-p6": P2_P6,
-    "p2-p5": dict(num_outs=4),
-    "retinanet": RETINANET,
-    "fcos": dict(
-        num_outs=5,
-        start_level=1,
-        add_extra_convs="on_output",
-        relu_before_extra_convs=True,
-    ),
-    "lateral": dict(num_outs=6, add_extra_convs="on_lateral"),
-    "inner": dict(num_outs=2, start_level=1, end_level=2),
-    "norm": dict(
-        num_outs=5, norm_cfg=dict(type="BN"), act_cfg=dict(type="ReLU"),
-        no_norm_on_lateral=True, add_extra_convs="on_input",
-    ),
-    "bilinear": dict(num_outs=5, upsample_cfg=dict(mode="bilinear")),
-}  # fmt: skip
 KINDS = [
     dict(),
     dict(fusion="sum"),
@@ -36,16 +15,6 @@ KINDS = [
     dict(pooling="psp"),
     dict(pooling="psp", fusion="psp"),
 ]
-
-
-def maps(height: int = 48, width: int = 80) -> list[Tensor]:
-    random = torch.Generator().manual_seed(3)
-    return [
-        torch.randn(
-            2, c, math.ceil(height / 2**i), math.ceil(width / 2**i), generator=random
-        ).requires_grad_()
-        for i, c in enumerate(CHANNELS)
-    ]
 
 
 def build(neck_type=AugFPN, **arguments):

@@ -1,6 +1,5 @@
 """Gradients in float64, bfloat16, and features that are huge or nothing at all."""
 
-import functools
 from collections.abc import Callable
 
 import pytest
@@ -151,29 +150,6 @@ def test_gradcheck(name: str) -> None:
     )
 
 
-@every_layer
-def test_bfloat16_layers(name: str) -> None:
-    """bfloat16 has 8 bits of a number: the error is a share of the norm.
-
-    Gradients have a larger one: a ReLU or a sampling point near its kink may fall on
-    the other side.
-    """
-    module, kind = build(name)
-    results = []
-    for enabled in (True, False):
-        maps = inputs_of(kind, size=3)
-        module.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            outputs = run(module, kind, *maps)
-        sum((o.float() ** 2).mean() for o in outputs).backward()
-        results.append(([o.float() for o in outputs], [x.grad for x in maps]))
-    for part, tolerance in ((0, 0.02), (1, 0.15)):
-        for low, exact in zip(results[0][part], results[1][part], strict=True):
-            assert low.isfinite().all()
-            error = (low - exact).norm() / exact.norm().clamp(min=1e-9)
-            assert error <= tolerance
-
-
 def check_finite(module: nn.Module, outputs: list[Tensor], maps: list[Tensor]) -> None:
     assert all(output.isfinite().all() for output in outputs)
     sum(output.float().mean() for output in outputs).backward()
@@ -213,46 +189,3 @@ def test_extreme_features_of_necks(case: NeckCase, scale: float, low: bool) -> N
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         outputs = neck(maps)
     check_finite(neck, list(outputs), maps)
-
-
-@functools.cache
-def extractor(kind: str, fusion: str | None) -> nn.Module:
-    pytest.importorskip("mmcv.ops")
-    import fpn_necks.roi_extractors  # noqa: F401
-
-    torch.manual_seed(0)
-    own = {} if fusion is None else dict(fusion=fusion)
-    layer = dict(type="RoIAlign", output_size=3, sampling_ratio=0)
-    config = dict(type=kind, roi_layer=layer, out_channels=8, featmap_strides=[4, 8])
-    module = MODELS.build(config | own)
-    module.init_weights()
-    return module
-
-
-every_extractor = pytest.mark.parametrize(
-    ("kind", "fusion"),
-    [("AllLevelRoIExtractor", None)]
-    + [("SoftRoIExtractor", fusion) for fusion in ("asf", "acf", "sum", "max")],
-)
-ROIS = torch.tensor([[0, 1.0, 2, 40, 30], [1, 8, 8, 8, 8], [1, -9, 4, 500, 90.0]])
-
-
-def roi_maps(scale: float) -> list[Tensor]:
-    random = torch.Generator().manual_seed(1)
-    return [
-        (scale * torch.randn(2, 8, 16 >> i, 16 >> i, generator=random)).requires_grad_()
-        for i in range(2)
-    ]
-
-
-@every_extractor
-@extremes
-@precisions
-def test_extreme_features_of_extractors(
-    kind: str, fusion: str | None, scale: float, low: bool
-) -> None:
-    module, maps = extractor(kind, fusion), roi_maps(scale)
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
-        pooled = [x.bfloat16() if low else x for x in maps]
-        outputs = [module(pooled, ROIS)]
-    check_finite(module, outputs, maps)
