@@ -529,17 +529,6 @@ def test_initial_weights() -> None:
     assert len(names) == 4, "configs switch weight decay off by this name"
 
 
-def test_gradients_reach_alpha_and_maps_at_initialisation() -> None:
-    auxiliary = form(uncertainty_weight=0.5, shared_head=False)
-    auxiliary.uncertainty.init_weights()
-    maps = some_maps()
-    backward(auxiliary, losses_of(auxiliary, OBJECTS, OTHERS, maps=maps))
-    for branch in auxiliary.uncertainty:
-        for part in branch.values():
-            assert part.layer.bias.grad.any() and part.layer.weight.grad.any()
-    assert all(x.grad.abs().sum() > 0 for x in maps.values())
-
-
 @pytest.mark.parametrize("stages", [1, 2])
 @pytest.mark.parametrize("beside", [False, True], ids=["result", "with-weights"])
 def test_recorded_samples(stages: int, beside: bool) -> None:

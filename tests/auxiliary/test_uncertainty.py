@@ -181,9 +181,6 @@ def test_rows_of_rois() -> None:
     torch.testing.assert_close(rows.mean("bbox"), of_boxes[[0, 1]].mean())
 
 
-# The gradient of w and b.
-
-
 # What can go wrong.
 
 
