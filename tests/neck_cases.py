@@ -46,11 +46,11 @@ P3_P7_FCOS = dict(
 P2_P6_STRIDES = (1, 2, 4, 8, 16)
 P3_P7_STRIDES = (2, 4, 8, 16, 32)
 GN = dict(type="GN", num_groups=4)
+NORM = dict(norm_cfg=GN, act_cfg=dict(type="ReLU"))
 
 CASES = [
     NeckCase("s-alpha", "SAlphaFPN", P2_P6_STRIDES, P2_P6),
     NeckCase("s-alpha-retinanet", "SAlphaFPN", P3_P7_STRIDES, P3_P7),
-    NeckCase("s-alpha-fcos", "SAlphaFPN", P3_P7_STRIDES, P3_P7_FCOS),
     NeckCase(
         "s-alpha-on-lateral",
         "SAlphaFPN",
@@ -75,8 +75,7 @@ CASES = [
         P2_P6_STRIDES,
         dict(
             num_outs=5,
-            norm_cfg=dict(type="GN", num_groups=4),
-            act_cfg=dict(type="ReLU"),
+            **NORM,
             fusion_factor=[0.368, 0.387, 0.367],
             power_init=0.5,
         ),
@@ -105,7 +104,6 @@ CASES = [
         P3_P7_STRIDES,
         {**P3_P7, "add_extra_convs": "on_lateral", "cascade_times": 2, "rank": 4},
     ),
-    NeckCase("cfg-fcos", "CFGFPN", P3_P7_STRIDES, P3_P7_FCOS),
     NeckCase("cfg-one-level", "CFGFPN", (8,), dict(num_outs=1, start_level=3)),
     NeckCase(
         "cfg-norm",
@@ -113,8 +111,7 @@ CASES = [
         P2_P6_STRIDES,
         dict(
             num_outs=5,
-            norm_cfg=dict(type="GN", num_groups=4),
-            act_cfg=dict(type="ReLU"),
+            **NORM,
             upsample_cfg=dict(mode="nearest"),
         ),
     ),
@@ -143,8 +140,7 @@ CASES = [
         P2_P6_STRIDES,
         dict(
             num_outs=5,
-            norm_cfg=dict(type="GN", num_groups=4),
-            act_cfg=dict(type="ReLU"),
+            **NORM,
             ratios=[0.1, 0.5],
             residual_to_extra_level=True,
         ),
@@ -175,8 +171,7 @@ CASES = [
             "lead": dict(lead_channels=[16, None, None, 24]),
             "group-norm": dict(
                 compress_channels=8,
-                norm_cfg=dict(type="GN", num_groups=4),
-                act_cfg=dict(type="ReLU"),
+                **NORM,
             ),
             "plain": dict(norm_cfg=None, act_cfg=None),
         }.items()
@@ -188,7 +183,6 @@ CASES = [
         )
         for name, strides, arguments in (
             ("retinanet", P3_P7_STRIDES, P3_P7),
-            ("fcos", P3_P7_STRIDES, P3_P7_FCOS),
             ("non-local", P2_P6_STRIDES, {**P2_P6, "context": "non-local"}),
             ("dense-aspp", P2_P6_STRIDES, {**P2_P6, "context": "dense-aspp"}),
         )
@@ -238,8 +232,7 @@ CASES = [
         P2_P6_STRIDES,
         dict(
             num_outs=5,
-            norm_cfg=GN,
-            act_cfg=dict(type="ReLU"),
+            **NORM,
             context="none",
             upsample_cfg=dict(mode="bilinear"),
             bottom_up="crb",

@@ -91,9 +91,7 @@ def expected_of(case: NeckCase) -> Expected:
         return Expected(new=("residual_features.", "fusion_factor."))
     if case.type == "CFGFPN":
         # n groups per level: three or one of 16 channels are 18 or 16.
-        return Expected(
-            new=("grouping.",), wider=case.name in ("cfg-fcos", "cfg-retinanet-rank")
-        )
+        return Expected(new=("grouping.",), wider=case.name == "cfg-retinanet-rank")
     if case.type == "DRFPN":
         used = 4 - case.arguments.get("start_level", 0)
         last = f"lateral_convs.{used - 1}."

@@ -16,9 +16,10 @@ from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import config_path
 from tests.tiny_sets import CLASSES, use_coco_set
 
-# The widths of mmdet's pyramids and heads, and what they become. GN with its 32 groups
-# fits both.
+# The widths of mmdet's pyramids and heads, and what they become; GN's groups keep
+# their 8 channels.
 WIDTHS = {256: 32, 1024: 64, 2048: 128}  # 2048: C5, of detectors without neck
+GROUPS = {32: 4}
 BACKBONE_WIDTH = 16
 RESNET_WIDTH = 64  # of mmdet's ResNets: C2 of a ResNet-18 has as many channels
 # What a detector without neck has its own way in the backbone.
@@ -243,9 +244,7 @@ def _shrink_pyramid(model: ConfigDict) -> None:
     names += ("fc_out_channels", "proposal_feature_channel")
     changes = {name: WIDTHS for name in names}
     # Grid R-CNN has 9 times as many channels there, in 36 groups.
-    _replace(model, changes | {"point_feat_channels": {64: 4}})
-    # DRFPN's pooled maps need two channels per group at least.
-    _replace(model.get("neck") or {}, {"num_groups": {32: 4}})
+    _replace(model, changes | {"num_groups": GROUPS, "point_feat_channels": {64: 4}})
     _use_resnet18(model, BACKBONE_WIDTH)
 
 

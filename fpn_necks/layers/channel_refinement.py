@@ -45,12 +45,13 @@ class ChannelRefinement(nn.Module):
             applied behind the mean, which gives the same numbers.
         norm_cfg: normalisation of both convolutions. The default, batch normalisation,
             normalises the means α comes from over the images of a batch: it needs two
-            images or more per batch (and process) in training.
+            images or more per batch (and process) in training. Group normalisation
+            needs fewer groups than channels.
 
     Raises:
         TypeError: ``channels`` is not an integer or ``norm_cfg`` not a dict.
-        ValueError: ``path`` or ``guide`` is unknown, or ``norm_cfg`` is a group norm of
-            one channel per group.
+        ValueError: ``path`` or ``guide`` is unknown, or ``norm_cfg`` has as many
+            groups as there are channels.
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class ChannelRefinement(nn.Module):
         self.path = check_choice("path", path, PATHS)
         self.guide = check_choice("guide", guide, GUIDES)
         self.weight_conv = conv_block(channels, channels, 1, norm_cfg=norm_cfg)
-        norm = getattr(self.weight_conv, "norm", None)
+        norm = self.weight_conv.norm
         if isinstance(norm, nn.GroupNorm) and norm.num_groups == channels:
             raise ValueError(
-                f"norm_cfg: num_groups={norm.num_groups} leaves one channel to each "
-                "group, and its pooled map has a single value, which a norm turns into "
-                f"0; take fewer groups than the {channels} channels"
+                "num_groups of crb's norm_cfg must be below the number of channels, "
+                f"{channels}, got {norm.num_groups}: each group would normalise a "
+                "single mean per image, to 0 whatever it is"
             )
         self.feature_conv = conv_block(
             channels, channels, 3, padding=1, norm_cfg=norm_cfg

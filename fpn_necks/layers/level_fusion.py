@@ -135,22 +135,13 @@ class LevelFusion(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Map all levels ``(N, C_i, H_i, W_i)`` to ``(N, out_channels, H, W)``."""
-        convolved = self.resizing.convolve(maps)
         if self.fusion == "asff":
-            weights = self.weights_of(convolved)
-            fused = weighted_sum(convolved, weights)
-        else:
-            target = maps[self.resizing.target]
-            fused = self.fuse([fit_to(x, target) for x in convolved])
-        return self.expand(fused)
-
-    def fuse(self, resized: Sequence[Tensor]) -> Tensor:
-        """Fuse n levels of one size ``(N, C, H, W)``; ``(N, n C, H, W)`` by concat."""
-        if self.fusion == "concat":
-            return torch.cat(list(resized), dim=1)
+            convolved = self.resizing.convolve(maps)
+            return self.expand(weighted_sum(convolved, self.weights_of(convolved)))
+        resized = self.resizing(maps)
         if self.fusion == "sum":
-            return sum(resized[1:], resized[0])
-        return weighted_sum(resized, self.weights_of(resized))
+            return self.expand(sum(resized[1:], resized[0]))
+        return self.expand(torch.cat(resized, dim=1))
 
     def weights_of(self, maps: Sequence[Tensor]) -> Tensor:
         """Return the weights of levels behind their convs, see ``weight_maps``."""

@@ -67,12 +67,8 @@ class ASFF(BaseModule):
         norm_cfg: normalisation behind each conv.
         act_cfg: activation behind each conv.
         init_cfg: initialisation; Kaiming's by default, as in the paper's Sec. 3.4.
-        with_cp: in training, compute each fused level anew in the backward pass instead
-            of keeping its maps.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: an argument has a value that is not allowed.
+        with_cp: in training, compute each fused level anew in the backward pass, one by
+            one, instead of keeping its maps while heads and losses are computed.
 
     Example:
         >>> import torch

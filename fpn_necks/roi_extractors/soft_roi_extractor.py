@@ -57,11 +57,7 @@ class SoftRoIExtractor(AllLevelPooling):
             weights.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
         with_cp: pool and fuse anew in the backward pass instead of keeping what the
-            levels give.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: an argument has a value that is not allowed.
+            levels give until then. The extractor's own peak does not fall.
     """
 
     min_levels = 2

@@ -153,13 +153,9 @@ def plain_resize(x: Tensor, scale: float) -> Tensor:
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1, 2, 4, 8, 16, 32])
-@pytest.mark.parametrize(
-    "size", [(16, 24), (9, 13), (50, 33), (25, 42), (1, 1), (200, 336)]
-)
+@pytest.mark.parametrize("size", [(16, 24), (9, 13), (50, 33), (1, 1)])
 def test_resize(size: tuple[int, int], scale: float) -> None:
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    if size[0] == 200 and scale < 8:
-        return  # 800 x 1344 pixels: what matters are the coarse levels
     expected = plain_resize(x, scale)
     torch.testing.assert_close(resize(x, tuple(expected.shape[-2:]), scale), expected)
 
@@ -345,9 +341,6 @@ def test_uncertain_retinanet_location_by_location() -> None:
     torch.testing.assert_close(found["aux.loss_cls_alpha.c3"], 0.5 * mean)
 
 
-# Nothing to learn from, and half precision.
-
-
 # What is built.
 
 
@@ -381,23 +374,6 @@ def test_convs_are_one_by_one_and_initialised_as_the_main_heads(name: str) -> No
         (scores,) = [conv for key, conv in convs.items() if key.endswith("cls")]
         prior = torch.full_like(scores.bias, 0.01)
         torch.testing.assert_close(scores.bias.sigmoid(), prior)
-
-
-def test_every_level_has_its_own_predictor() -> None:
-    _, auxiliary = build("retinanet", uncertainty_weight=0.5)
-    names = {key.split(".")[1] for key in auxiliary.state_dict()}
-    assert names == {"c2", "c3", "c4"}
-    assert auxiliary.loss_weight == 1.0
-    uncertain = [k for k, _ in auxiliary.named_parameters() if ".uncertainty." in k]
-    assert len(uncertain) == 3 * 4
-
-
-def test_a_head_that_asks_for_targets_twice() -> None:
-    detector, auxiliary = build("retinanet")
-    recorded = dict(outputs=[detector.bbox_head(maps_of([4] * 3, STRIDES))])
-    recorded["targets"] = [([],)] * 2
-    with pytest.raises(ValueError, match="get_targets; RetinaHead's made 2"):
-        auxiliary.loss(detector, backbone_maps(), recorded, some_samples([], []))
 
 
 def test_a_head_without_targets_is_refused_at_the_first_loss() -> None:

@@ -43,11 +43,6 @@ def test_every_twin(name: str) -> None:
     assert not {"_forward", "_load_from_state_dict"} & set(vars(AuxiliaryLosses))
 
 
-def test_the_detectors_of_the_papers_are_among_the_twins() -> None:
-    names = ("RetinaNet", "FCOS", "ATSS", "FasterRCNN", "MaskRCNN", "CascadeRCNN")
-    assert {f"Auxiliary{name}" for name in names} <= set(detectors.TWINS)
-
-
 copied_cases = pytest.mark.parametrize(
     "name",
     ["retinanet-dense", "gfl-dense", "fcos-augfpn-roi", "mask-rcnn-augfpn"],
@@ -166,21 +161,6 @@ def test_training_by_the_runner(user_config: Config) -> None:
     for other in results[1:]:
         for found, value in zip(other[0], results[0][0], strict=True):
             assert torch.equal(found, value)
-
-
-def test_without_auxiliary_it_is_the_plain_detector(user_config: Config) -> None:
-    user_config.merge_from_dict(cfg_options("model.auxiliary=None"))
-    model = build(user_config.model)
-    plain = copy.deepcopy(user_config.model)
-    plain.type = "FasterRCNN"
-    del plain["auxiliary"]
-    expected = build(plain)
-    assert all(
-        torch.equal(value, expected.state_dict()[key])
-        for key, value in model.state_dict().items()
-    )
-    found, usual = losses_of(model, "mixed"), losses_of(expected, "mixed")
-    assert model.parse_losses(found)[1] == expected.parse_losses(usual)[1]
 
 
 def test_seeded_runs_have_the_same_main_weights(user_config: Config) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from mmcv.ops import RoIAlign
-from mmdet.models.task_modules.coders import LegacyDeltaXYWHBBoxCoder
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
@@ -275,30 +274,6 @@ def test_levels_of_rois() -> None:
     assert form().rows_of_levels(rois) == [slice(None)] * 4
 
 
-def test_assigned_losses_are_parts_of_the_whole() -> None:
-    """One level, with the weights shared: Table 3's rows differ in RoIs alone."""
-    maps = some_maps()
-    same = {name: maps["m2"] for name in LEVELS}
-    auxiliary = form(assignment="assigned")
-    auxiliary.roi_extractor.pool_level = lambda i, x, rois: RoIAlign(7, 0.25)(x, rois)
-    sampled, _ = sampled_rois(OBJECTS, OTHERS)
-    rois = torch.cat([result.priors for result in sampled])
-    targets = auxiliary.bbox_heads[0].get_targets(sampled, auxiliary.train_cfg)
-    rois = torch.cat([torch.zeros(len(rois), 1), rois], dim=1)
-    rows = auxiliary.rows_of_levels(rois)
-    assert all(row.any() for row in rows[:3])
-    pool = RoIAlign(7, 0.25)
-    pooled = [pool(x, rois[row]) for x, row in zip(same.values(), rows, strict=True)]
-    parts = box_losses(auxiliary, pooled, rois, targets, rows)
-    auxiliary = form(levels=["m2"])
-    whole = box_losses(
-        auxiliary, [pool(maps["m2"], rois)], rois, targets, [slice(None)]
-    )
-    for kind in ("cls", "bbox"):
-        total = sum(parts[f"aux.loss_{kind}.{name}"] for name in LEVELS)
-        torch.testing.assert_close(total, whole[f"aux.loss_{kind}.m2"])
-
-
 # Parity with the released auxiliary head.
 
 GOLDEN_CLASSES = 4
@@ -416,22 +391,6 @@ def test_parity_of_the_loss_gradients() -> None:
     torch.testing.assert_close(boxes.grad, expected[:, 4:])
 
 
-def test_released_targets_are_those_of_mmdets_legacy_coder() -> None:
-    case = golden("augfpn_auxhead")
-    coder = LegacyDeltaXYWHBBoxCoder(target_stds=(0.1, 0.1, 0.2, 0.2))
-    targets = golden_targets(case)[2]
-    start = 0
-    for image in ("img0", "img1"):
-        boxes, truths = (
-            case.inputs[f"{image}.{kind}"].detach()
-            for kind in ("pos_bboxes", "pos_gt_bboxes")
-        )
-        found = targets[start : start + len(boxes)]
-        torch.testing.assert_close(coder.encode(boxes, truths), found)
-        start += len(boxes) + len(case.inputs[f"{image}.neg_bboxes"])
-    assert start == len(targets)
-
-
 # Nothing to learn from.
 
 
@@ -442,45 +401,6 @@ def backward(auxiliary: RoIAuxiliary, losses: dict[str, Tensor]) -> None:
     for name, parameter in auxiliary.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-
-
-EMPTY_CASES = {**CASES, "masks": dict(mask_loss=True), "masks-assigned": dict(
-    mask_loss=True, assignment="assigned", shared_head=False, uncertainty_weight=0.5
-)}  # fmt: skip
-
-
-def with_masks(name: str) -> Any:
-    settings = copy.deepcopy(SETTINGS)
-    settings["roi_head"]["mask_head"] = MASK_HEAD
-    pooling = dict(POOLING, output_size=14)
-    settings["roi_head"]["mask_roi_extractor"] = dict(roi_layer=pooling)
-    return settings if name.startswith("masks") else SETTINGS
-
-
-@pytest.mark.parametrize("name", EMPTY_CASES)
-def test_no_objects(name: str) -> None:
-    auxiliary = form(with_masks(name), **EMPTY_CASES[name])
-    losses = losses_of(auxiliary, [], [])
-    backward(auxiliary, losses)
-    assert set(losses) == set(losses_of(auxiliary, OBJECTS, OTHERS))
-    for level in LEVELS:
-        assert losses[f"aux.loss_bbox.{level}"] == 0
-    assert losses["aux.loss_cls.m2"] > 0
-
-
-@pytest.mark.parametrize("name", EMPTY_CASES)
-def test_no_rois(name: str) -> None:
-    auxiliary = form(with_masks(name), **EMPTY_CASES[name])
-    sampled, samples = sampled_rois([], [])
-    for result in sampled:
-        result.neg_inds = result.neg_inds[:0]
-        result.neg_priors = result.neg_priors[:0]
-    maps = some_maps()
-    losses = auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
-    backward(auxiliary, losses)
-    assert all(loss == 0 for loss in losses.values())
-    assert set(losses) == set(losses_of(auxiliary, OBJECTS, OTHERS))
-    assert all(x.grad is not None and not x.grad.any() for x in maps.values())
 
 
 def test_rois_without_weight() -> None:
@@ -607,17 +527,6 @@ def test_initial_weights() -> None:
         assert (conv.bias == 0).all()
     names = [name for name, _ in auxiliary.named_parameters() if "uncertainty" in name]
     assert len(names) == 4, "configs switch weight decay off by this name"
-
-
-def test_gradients_reach_alpha_and_maps_at_initialisation() -> None:
-    auxiliary = form(uncertainty_weight=0.5, shared_head=False)
-    auxiliary.uncertainty.init_weights()
-    maps = some_maps()
-    backward(auxiliary, losses_of(auxiliary, OBJECTS, OTHERS, maps=maps))
-    for branch in auxiliary.uncertainty:
-        for part in branch.values():
-            assert part.layer.bias.grad.any() and part.layer.weight.grad.any()
-    assert all(x.grad.abs().sum() > 0 for x in maps.values())
 
 
 @pytest.mark.parametrize("stages", [1, 2])

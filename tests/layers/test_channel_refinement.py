@@ -86,18 +86,6 @@ def test_top_down_swaps_the_levels(guide: str) -> None:
     assert block.downsample is None
 
 
-def test_weights_are_per_image_and_channel() -> None:
-    low, high = levels()
-    block = build(norm_cfg=GN)
-    shifted = low + torch.randn(2, 6, 1, 1, dtype=torch.double)
-    ratio = block(shifted, high) / block(low, high)
-    flat = ratio.flatten(2)
-    known = flat.isfinite() & (flat != 0)
-    for values, here in zip(flat.flatten(0, 1), known.flatten(0, 1), strict=True):
-        if here.any():
-            assert torch.allclose(values[here], values[here][0].expand(here.sum()))
-
-
 @pytest.mark.parametrize("path", ["bottom-up", "top-down"])
 def test_one_image_in_training_needs_another_norm(path: str) -> None:
     maps = levels(batch=1)
@@ -118,8 +106,3 @@ def test_frozen_statistics_need_one_image() -> None:
         part.norm.eval()
     assert block.training
     assert block(*levels(batch=1)).isfinite().all()
-
-
-def test_two_images_of_one_cell_train() -> None:
-    maps = [torch.randn(2, 6, 1, 1, dtype=torch.double) for _ in range(2)]
-    assert build()(*maps).shape == (2, 6, 1, 1)

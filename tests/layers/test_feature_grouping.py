@@ -1,13 +1,11 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpn_necks.layers import (
     CascadeFeatureGrouping,
     FeatureGrouping,
     GroupingMatrix,
-    adaptive_average_pool,
 )
 from tests.layers.slow_feature_grouping import slow_cascade
 
@@ -70,44 +68,6 @@ def test_equals_the_slow_reference(
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
-def test_real_widths_of_three_levels() -> None:
-    """RetinaNet's: three groups of 86 channels for 256 outputs."""
-    torch.manual_seed(0)
-    grouping = CascadeFeatureGrouping(3, 258, 256, 2, rank=8).double()
-    maps = random_maps(3, 258, sizes=SIZES[1:])
-    slow = slow_cascade(dict(grouping.named_parameters()), maps, 2, 8)
-    for a, b in zip(grouping(maps), slow, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("num_levels", [1, 2, 3, 5])
-def test_identity_is_plain_resizing_and_concatenation(num_levels: int) -> None:
-    width = 4
-    stage = FeatureGrouping(num_levels, width * num_levels, 16, noise=0)
-    maps = random_maps(num_levels, width * num_levels, dtype=torch.float)
-    for level, output in enumerate(stage(maps)):
-        size = tuple(maps[level].shape[2:])
-        pieces = []
-        for k, x in enumerate(maps):
-            group = x[:, level * width : (level + 1) * width]
-            if k > level:
-                group = F.interpolate(group, size, mode="bilinear")
-            elif k < level:
-                group = adaptive_average_pool(group, size)
-            pieces.append(group)
-        assert torch.equal(output, torch.cat(pieces, dim=1))
-
-
-def test_two_identity_stages_of_one_size_are_the_identity() -> None:
-    """Group l of level k becomes group k of level l, and back."""
-    stage = FeatureGrouping(3, 12, 16, noise=0)
-    maps = random_maps(3, 12, sizes=[(5, 6)] * 3, dtype=torch.float)
-    once = stage(maps)
-    assert torch.equal(once[2][:, 4:8], maps[1][:, 8:12])
-    for twice, x in zip(stage(once), maps, strict=True):
-        assert torch.equal(twice, x)
-
-
 @pytest.mark.parametrize("noise", [0.01, 0.1])
 @pytest.mark.parametrize("rank", [None, 2, 48])
 def test_matrix_starts_at_identity_plus_noise(rank: int | None, noise: float) -> None:
@@ -117,30 +77,6 @@ def test_matrix_starts_at_identity_plus_noise(rank: int | None, noise: float) ->
     assert around.mean().abs() < noise / 10
     assert around.std().item() == pytest.approx(noise, rel=0.15)
     assert (around[0] - around[1]).abs().max() > noise  # one matrix per image
-
-
-def test_default_noise_changes_a_map_little() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 256, 9, 9)
-    changed = torch.bmm(GroupingMatrix(256, 256)(x), x.flatten(2)) - x.flatten(2)
-    assert changed.std() / x.std() < 0.2
-
-
-@pytest.mark.parametrize("rank", [None, 4])
-def test_same_seed_same_weights(rank: int | None) -> None:
-    def state(seed: int) -> dict[str, Tensor]:
-        grouping = CascadeFeatureGrouping(2, 8, 8, 2, rank)
-        randomise(grouping)
-        torch.manual_seed(seed)
-        grouping.init_weights()
-        return {k: v for k, v in grouping.state_dict().items() if "matrices" in k}
-
-    first, second, other = state(0), state(0), state(1)
-    assert all(torch.equal(first[k], second[k]) for k in first)
-    assert not all(torch.equal(first[k], other[k]) for k in first)
-    bias = first["stages.1.matrices.1.entries.bias"]
-    expected = torch.eye(8).flatten() if rank is None else torch.zeros(2 * 8 * 4)
-    assert torch.equal(bias, expected)
 
 
 def test_stages_have_own_matrices_and_share_the_weights_of_a_level() -> None:
@@ -153,37 +89,6 @@ def test_stages_have_own_matrices_and_share_the_weights_of_a_level() -> None:
         f"stage_weights.{level}" for level in range(3)
     }
     assert names["stage_weights.0.1.conv.weight"].shape == (1, 16, 3, 3)
-
-
-def test_one_stage_has_no_weights() -> None:
-    grouping = CascadeFeatureGrouping(3, 12, 8, cascade_times=1)
-    assert not any("weights" in name for name, _ in grouping.named_parameters())
-
-
-def test_images_do_not_influence_each_other() -> None:
-    grouping = CascadeFeatureGrouping(3, 12, 8, 3, noise=0.1).double()
-    maps = random_maps(3, 12)
-    together = grouping(maps)
-    for i in range(2):
-        alone = grouping([x[i : i + 1] for x in maps])
-        for a, b in zip(alone, together, strict=True):
-            torch.testing.assert_close(a[0], b[i])
-
-
-@pytest.mark.parametrize("autocast", [False, True])
-@pytest.mark.parametrize("fill", [0.0, 1.0, 1e4])
-def test_flat_and_tiny_maps_stay_finite(fill: float, autocast: bool) -> None:
-    """One image of 32 x 32 pixels, also where GN divides by a variance of 0."""
-    grouping = CascadeFeatureGrouping(4, 16, 16)
-    maps = [
-        torch.full((1, 16, side, side), fill, requires_grad=True)
-        for side in (8, 4, 2, 1)
-    ]
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        outputs = grouping(maps)
-    sum(o.float().sum() for o in outputs).backward()
-    for tensor in [*outputs, *(p.grad for p in [*maps, *grouping.parameters()])]:
-        assert tensor.isfinite().all()
 
 
 def saved_bytes(function) -> int:

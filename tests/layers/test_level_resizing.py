@@ -68,35 +68,6 @@ def test_coarser_levels_are_narrowed_then_repeated() -> None:
     assert torch.equal(resized[2], F.interpolate(maps[2], scale_factor=2))
 
 
-def test_order_is_a_matter_of_indices_alone() -> None:
-    maps = pyramid((33, 31))
-    forward = LevelResizing(WIDTHS, 1, "fine_to_coarse", {})
-    backward = LevelResizing(WIDTHS[::-1], 3, "coarse_to_fine", {})
-    backward.convs.load_state_dict(
-        {
-            f"{4 - int(key[0])}{key[1:]}": value
-            for key, value in forward.convs.state_dict().items()
-        }
-    )
-    pairs = zip(forward(maps), backward(maps[::-1])[::-1], strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
-
-
-def test_a_trace_fits_maps_of_other_sizes() -> None:
-    resizing = LevelResizing(WIDTHS[:3], 1, "fine_to_coarse", {})
-    traced = torch.jit.trace(resizing, (pyramid((64, 96), 3),), strict=False)
-    for rounding in (math.ceil, math.floor):
-        maps = pyramid((61, 31), 3, rounding)
-        for a, b in zip(traced(maps), resizing(maps), strict=True):
-            torch.testing.assert_close(a, b)
-
-
-def test_maps_and_levels_must_match() -> None:
-    resizing = LevelResizing(WIDTHS, 1, "fine_to_coarse", {})
-    with pytest.raises(ValueError, match="zip"):
-        resizing(pyramid((64, 96))[:3])
-
-
 @pytest.mark.parametrize("size", [(64, 96), (7, 5), (1, 1)], ids=str)
 def test_order_of_pyramids_is_accepted(size: tuple[int, int]) -> None:
     check_level_order(pyramid(size), "fine_to_coarse")

@@ -140,6 +140,11 @@ ROWS: dict[Callable, list[tuple[Any, type[Exception], str]]] = {
         ((8, "sideways"), ValueError, "path must be one of .*got 'sideways'"),
         ((8, "top-down", "both"), ValueError, "guide must be one of .*'low'.*'both'"),
         ((8, "top-down", "low", "BN"), TypeError, "norm_cfg must be a dict or None, g"),
+        (
+            (8, "bottom-up", "low", dict(type="GN", num_groups=8)),
+            ValueError,
+            "num_groups of crb's norm_cfg must be below the number of channels, 8",
+        ),
     ],
     grouping: [
         (dict(cascade_times=0), ValueError, "cascade_times must be at least 1, got 0"),

@@ -227,14 +227,6 @@ def test_upsample_cfg() -> None:
     torch.testing.assert_close(difference, expected, **EXACT)
 
 
-def test_traced_block_follows_the_offsets() -> None:
-    for path in ("top-down", "bottom-up"):
-        block, (low, high) = build(path=path), levels()
-        traced = torch.jit.trace(block, (low, high))
-        other = (low.flip(2) * 2, high.flip(3))
-        torch.testing.assert_close(traced(*other), block(*other))
-
-
 @pytest.mark.parametrize("batch", [1, 2])
 def test_memory_stays_below_the_plain_operations(batch: int) -> None:
     torch.manual_seed(0)

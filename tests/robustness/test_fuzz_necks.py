@@ -238,7 +238,7 @@ def asff_widths(value: Any, fused: int) -> list[int]:
     return list(value) if isinstance(value, list) else [value] * fused
 
 
-@fuzz(150, config=pyramid_necks(), data=st.data())
+@fuzz(200, config=pyramid_necks(), data=st.data())
 def test_allowed_pyramid_necks(config: Config, data: st.DataObject) -> None:
     batch = data.draw(st.integers(1, 3), "batch")
     map_sizes = data.draw(sizes(len(config["in_channels"])), "sizes")
@@ -254,7 +254,7 @@ def test_allowed_pyramid_necks(config: Config, data: st.DataObject) -> None:
         check_refusal(error, ["norm_cfg", "value per channel"], "one image with BN")
 
 
-@fuzz(50, config=asff_necks(), data=st.data())
+@fuzz(80, config=asff_necks(), data=st.data())
 def test_allowed_asff(config: Config, data: st.DataObject) -> None:
     fused = config["num_fused"]
     others = data.draw(st.integers(0, 2), "others")
@@ -310,7 +310,7 @@ def try_with(config: Config, name: str, what: str, channels: list[int]) -> None:
         assert parameter.grad is None or parameter.grad.isfinite().all(), (what, key)
 
 
-@fuzz(100, config=pyramid_necks(), data=st.data())
+@fuzz(200, config=pyramid_necks(), data=st.data())
 def test_one_argument_of_pyramid_necks_is_anything(
     config: Config, data: st.DataObject
 ) -> None:
@@ -328,61 +328,6 @@ def test_one_argument_of_asff_is_anything(config: Config, data: st.DataObject) -
     config = config | dict(order="fine_to_coarse")
     channels = asff_widths(config["in_channels"], config["num_fused"])
     try_with(config | {name: value}, name, f"ASFF.{name}", channels)
-
-
-# Blocks inside the neck: a wrong entry of a settings dict.
-
-
-@fuzz(
-    37,
-    name=st.sampled_from(
-        [
-            "inputs",
-            "sampling_offset",
-            "sampling_weight",
-            "offset_scale",
-            "base_grid",
-            "guide",
-            "norm_cfg",
-            "unknown_setting",
-        ]
-    ),
-    value=st.sampled_from(JUNK),
-    block=st.sampled_from(["srb", "crb"]),
-)
-def test_one_setting_of_a_block_is_anything(name: str, value: Any, block: str) -> None:
-    config = dict(
-        type="DRFPN",
-        in_channels=[4, 4],
-        out_channels=4,
-        num_outs=2,
-        top_down="srb+crb",
-        crb=dict(norm_cfg=None),
-    )
-    config[block] = dict(config.get(block, {})) | {name: value}
-    try_with(config, name, f"DRFPN.{block}.{name}", [4, 4])
-
-
-@fuzz(
-    30,
-    name=st.sampled_from(["mode", "align_corners", "antialias", "scale_factor", "x"]),
-    value=st.sampled_from(["bilinear", "nearest", False, *JUNK]),
-    mode=st.sampled_from(["nearest", "bilinear", "bicubic", "area"]),
-    kind=st.sampled_from(NECKS),
-)
-def test_one_upsampling_setting_is_anything(
-    name: str, value: Any, mode: str, kind: str
-) -> None:
-    config = dict(
-        type=kind,
-        in_channels=[4, 4],
-        out_channels=4,
-        num_outs=2,
-        upsample_cfg={"mode": mode, name: value},
-    )
-    if kind == "SAlphaFPN":
-        config["fusion_factor"] = 0.5
-    try_with(config, "upsample_cfg", f"{kind}.upsample_cfg.{name}", [4, 4])
 
 
 # Maps that do not fit the neck.
@@ -438,7 +383,7 @@ def wrong_maps(draw: st.DrawFn, channels: list[int]) -> Any:
     return fault, which, maps
 
 
-@fuzz(75, config=pyramid_necks() | asff_necks(), data=st.data())
+@fuzz(150, config=pyramid_necks() | asff_necks(), data=st.data())
 def test_maps_that_do_not_fit(config: Config, data: st.DataObject) -> None:
     channels = config["in_channels"]
     if config["type"] == "ASFF":

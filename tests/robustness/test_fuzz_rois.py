@@ -91,39 +91,7 @@ def maps_of(config: Config, images: int, size: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-def plain_align(
-    x: Tensor, roi: list[float], stride: int, out: tuple[int, int], ratio: int
-) -> Tensor:
-    """RoIAlign of one RoI, written again: aligned, ``(C, *out)``."""
-    _, height, width = x.shape
-    x1, y1, x2, y2 = (c / stride - 0.5 for c in roi)
-    cell_h, cell_w = (y2 - y1) / out[0], (x2 - x1) / out[1]
-    num_h = ratio or math.ceil((y2 - y1) / out[0])
-    num_w = ratio or math.ceil((x2 - x1) / out[1])
-    result = torch.zeros(len(x), *out)
-    for i in range(out[0]):
-        for j in range(out[1]):
-            for a in range(num_h):
-                for b in range(num_w):
-                    y = y1 + cell_h * (i + (a + 0.5) / num_h)
-                    z = x1 + cell_w * (j + (b + 0.5) / num_w)
-                    if not (-1 <= y <= height and -1 <= z <= width):
-                        continue
-                    y, z = max(y, 0.0), max(z, 0.0)
-                    top, left = min(int(y), height - 1), min(int(z), width - 1)
-                    low, right = min(top + 1, height - 1), min(left + 1, width - 1)
-                    v = 0.0 if top == height - 1 else y - top
-                    u = 0.0 if left == width - 1 else z - left
-                    result[:, i, j] += (
-                        (1 - v) * (1 - u) * x[:, top, left]
-                        + (1 - v) * u * x[:, top, right]
-                        + v * (1 - u) * x[:, low, left]
-                        + v * u * x[:, low, right]
-                    ) / max(num_h * num_w, 1)
-    return result
-
-
-@fuzz(100, config=extractors(), data=st.data())
+@fuzz(150, config=extractors(), data=st.data())
 def test_allowed_extractors(config: Config, data: st.DataObject) -> None:
     images = data.draw(st.integers(1, 3), "images")
     size = data.draw(st.tuples(st.integers(8, 64), st.integers(8, 64)), "size")
@@ -144,45 +112,6 @@ def test_allowed_extractors(config: Config, data: st.DataObject) -> None:
         assert x.grad is not None and x.grad.isfinite().all()
 
 
-@fuzz(30, size=st.tuples(st.integers(3, 40), st.integers(3, 40)), data=st.data())
-def test_values_of_any_roi(size: tuple[int, int], data: st.DataObject) -> None:
-    """Also outside of the image and without area: what is outside counts as 0."""
-    ratio = data.draw(st.integers(0, 2), "ratio")
-    out = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)), "out")
-    corner = data.draw(st.tuples(*[st.floats(-60, 90, width=32)] * 2), "corner")
-    extent = data.draw(st.tuples(*[st.floats(0, 60, width=32)] * 2), "extent")
-    box = [*corner, corner[0] + extent[0], corner[1] + extent[1]]
-    rois = torch.tensor([[0, *box]])
-    config = dict(
-        type="AllLevelRoIExtractor",
-        roi_layer=dict(type="RoIAlign", output_size=out, sampling_ratio=ratio),
-        out_channels=2,
-        featmap_strides=[4, 8],
-    )
-    feats = maps_of(config, 1, size)
-    found = build(config)(feats, rois)
-    for level, stride in enumerate((4, 8)):
-        plain = plain_align(
-            feats[level][0].detach(), rois[0, 1:].tolist(), stride, out, ratio
-        )
-        # Samples may fall on either side of the border at which they begin to count.
-        close = (found[level] - plain).abs() < 1e-3
-        assert close.all() or near_border(rois[0, 1:].tolist(), stride, feats[level])
-
-
-def near_border(box: list[float], stride: int, x: Tensor) -> bool:
-    """Whether rounding decides how many samples there are, or which are inside."""
-    _, _, height, width = x.shape
-    edges = [c / stride - 0.5 for c in box]
-    limits = [(-1, width), (-1, height)] * 2
-    sides = [edges[2] - edges[0], edges[3] - edges[1]]
-    return any(
-        low - side - 1e-3 <= edge <= high + side + 1e-3
-        for edge, (low, high), side in zip(edges, limits, sides * 2, strict=True)
-        if min(abs(edge - low), abs(edge - high)) < 1e-3
-    ) or any(abs(side - round(side)) < 1e-4 for side in sides)
-
-
 def try_with(config: Config, name: str, feats: Any, rois: Any, names: list[str]) -> Any:
     try:
         result = build(config)(feats, rois)
@@ -192,7 +121,7 @@ def try_with(config: Config, name: str, feats: Any, rois: Any, names: list[str])
     return result
 
 
-@fuzz(50, config=extractors(), data=st.data())
+@fuzz(100, config=extractors(), data=st.data())
 def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(set(config) - {"type"})), "name")
     value = data.draw(st.sampled_from(JUNK), "value")

@@ -42,12 +42,6 @@ def test_rows_are_rois_then_levels() -> None:
     assert extractor(feats, rois[:0]).shape == (0, 1, 2, 2)
 
 
-def test_wrong_number_of_maps() -> None:
-    extractor = AllLevelRoIExtractor(dict(type="RoIAlign", output_size=2), 1, [4, 8])
-    with pytest.raises(ValueError, match="expected 2 feature maps.*got 1"):
-        extractor([torch.zeros(1, 1, 4, 4)], torch.zeros(1, 5))
-
-
 def test_one_level() -> None:
     """Auxiliary heads may see a single one; there is nothing to fuse."""
     layer = dict(type="RoIAlign", output_size=2, sampling_ratio=0)

@@ -114,82 +114,18 @@ def test_one_hot_weights_are_roi_align_of_that_level(level: int) -> None:
     assert not torch.equal(scaled, single(feats, rois))
 
 
-def reference_legacy_roi_align(
-    x: Tensor, roi: list[float], scale: float, pixel: int
-) -> Tensor:
-    """The kernel of the first mmdet, two samples per direction, one cell at a time."""
-    batch, x1, y1, x2, y2 = roi
-    start = (y1 * scale, x1 * scale)
-    extent = (
-        max((y2 + pixel) * scale - start[0], 0.0),
-        max((x2 + pixel) * scale - start[1], 0.0),
-    )
-
-    def value(y: float, x_: float) -> Tensor:
-        height, width = x.shape[2:]
-        if y < -1 or y > height or x_ < -1 or x_ > width:
-            return x.new_zeros(x.shape[1])
-        y, x_ = max(y, 0.0), max(x_, 0.0)
-        top, left = min(int(y), height - 1), min(int(x_), width - 1)
-        bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-        dy = 0.0 if top == bottom else y - top
-        dx = 0.0 if left == right else x_ - left
-        image = x[int(batch)]
-        upper = image[:, top, left] * (1 - dx) + image[:, top, right] * dx
-        lower = image[:, bottom, left] * (1 - dx) + image[:, bottom, right] * dx
-        return upper * (1 - dy) + lower * dy
-
-    result = x.new_zeros(x.shape[1], 7, 7)
-    for row in range(7):
-        for column in range(7):
-            samples = [
-                value(
-                    start[0] + (row + (i + 0.5) / 2) * extent[0] / 7,
-                    start[1] + (column + (j + 0.5) / 2) * extent[1] / 7,
-                )
-                for i in range(2)
-                for j in range(2)
-            ]
-            result[:, row, column] = torch.stack(samples).mean(0)
-    return result
-
-
-@pytest.mark.parametrize("inclusive", [True, False, None])
-def test_legacy_kernel(inclusive: bool | None) -> None:
-    layer = dict(type="RoIAlign", output_size=7, legacy=True)
-    if inclusive is not None:
-        layer["inclusive"] = inclusive
-    extractor = build("sum", roi_layer=layer)
-    feats = [x.detach() for x in feature_maps(3, (33, 41))]
-    rois = [
-        [0, 2.3, 1.1, 30.9, 20.2],
-        [1, -6.0, -9.0, 12.0, 60.0],  # beyond the image on three sides
-        [1, 12.0, 9.0, 12.0, 9.0],  # one pixel
-        [0, 20.0, 20.0, 14.0, 12.0],  # turned inside out: the extent is clamped at 0
-    ]
-    expected = [
-        sum(
-            reference_legacy_roi_align(x, roi, 1 / s, pixel=int(inclusive is not False))
-            for x, s in zip(feats, STRIDES, strict=True)
-        )
-        for roi in rois
-    ]
-    torch.testing.assert_close(
-        extractor(feats, torch.tensor(rois)), torch.stack(expected), atol=1e-5, rtol=0
-    )
-    assert "legacy" not in ROI_LAYER and layer["legacy"] is True  # configs stay
-
-
 @pytest.mark.parametrize("inclusive", [True, False])
 def test_legacy_is_aligned_pooling_half_a_cell_further(inclusive: bool) -> None:
     """Bit for bit; a box of 7 pixels keeps its extent, or gets the last pixel's."""
     layer = dict(type="RoIAlign", output_size=7, legacy=True, inclusive=inclusive)
     extractor = build(roi_layer=layer)
     feats = feature_maps()
-    rois = torch.tensor([[0, 8.0, 16, 15, 23], [1, 3.2, 5.1, 90.7, 60.3]])
+    rois = [[0, 8.0, 16, 15, 23], [1, 3.2, 5.1, 90.7, 60.3], [1, -6, -9, 12, 150]]
+    rois = torch.tensor([*rois, [0, 20, 20, 14, 12]])  # the last one inside out
     for level, stride in enumerate(STRIDES):
         moved = rois + torch.tensor([0.0, *[stride / 2] * 4])
         moved[:, 3:] += int(inclusive)
+        moved[:, 3:] = moved[:, 3:].maximum(moved[:, 1:3])
         expected = RoIAlign(7, 1 / stride, sampling_ratio=2)(feats[level], moved)
         assert torch.equal(extractor.pool_level(level, feats[level], rois), expected)
 
@@ -230,17 +166,6 @@ def test_init_cfg() -> None:
 
 
 @every_fusion
-def test_gradients(fusion: str) -> None:
-    extractor, feats = build(fusion).double(), feature_maps(2 * CHANNELS, (16, 24))
-    feats = [x[:1, ::2].detach().double().requires_grad_() for x in feats]
-    rois = torch.tensor([[0, 1.0, 2.0, 13.0, 11.0], [0, 5.0, 3.0, 22.0, 15.0]]).double()
-    parameters = list(extractor.parameters())
-    assert torch.autograd.gradcheck(
-        lambda *x: extractor(list(x[:4]), rois), (*feats, *parameters)
-    )
-
-
-@every_fusion
 def test_checkpointed_extractor_has_the_same_gradients(fusion: str) -> None:
     results, kept, rois = [], [], some_rois()
     for with_cp in (False, True):
@@ -267,16 +192,6 @@ def test_type_of_a_converted_extractor(fusion: str, dtype: torch.dtype) -> None:
     expected = build(fusion)([x.float() for x in feats], some_rois())
     assert found.dtype == dtype
     assert (found.float() - expected).abs().max() < 0.03 * expected.abs().max()
-
-
-@every_fusion
-@pytest.mark.parametrize("std", [0.1, 1.0, 10.0])
-def test_scale_of_the_maps_is_kept(fusion: str, std: float) -> None:
-    """Weights in (0, 1), sum and maximum: at most the sum over the four levels."""
-    extractor, feats = build(fusion), [std * x.detach() for x in feature_maps()]
-    pooled = pool_all(feats, some_rois())
-    found = extractor(feats, some_rois())
-    assert 0.2 * pooled.std() < found.std() < 4 * pooled.std()
 
 
 @every_fusion
@@ -315,14 +230,6 @@ def test_mixed_precision(fusion: str, dtype: torch.dtype) -> None:
     (result.float().sum() + empty.float().sum()).backward()
     for tensor in (*extractor.parameters(), *feats):
         assert tensor.grad.isfinite().all() and tensor.grad.abs().sum() > 0
-    assert (result.float() - exact).abs().max() < 0.03 * exact.abs().max()
-
-
-def test_exact_maps_under_autocast() -> None:
-    extractor, feats, rois = build(), feature_maps(), some_rois()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = extractor(feats, rois)
-    exact = extractor(feats, rois)
     assert (result.float() - exact).abs().max() < 0.03 * exact.abs().max()
 
 
@@ -389,18 +296,6 @@ def test_level_shares_of_fig_4() -> None:
     torch.testing.assert_close(together, torch.tensor([0.5, 0.2, 0.3, 1.9]) / 2.9)
 
 
-def test_level_shares_of_an_extractor() -> None:
-    extractor, feats, rois = build(), feature_maps(), some_rois(50)
-    weights = extractor.level_weights(feats, rois)
-    assert weights.shape == (50, 4, 7, 7)
-    assert ((weights > 0) & (weights < 1)).all()
-    assert (weights.sum(1) - 1).abs().max() > 0.1
-    shares = level_shares(weights, original_levels(rois, 4))
-    present = ~shares[:, 0].isnan()
-    assert present.any()
-    torch.testing.assert_close(shares[present].sum(1), torch.ones(int(present.sum())))
-
-
 def test_original_levels_are_those_of_mmdet() -> None:
     random = torch.Generator().manual_seed(0)
     corners = torch.rand(500, 2, generator=random) * 100
@@ -464,12 +359,16 @@ def test_wrong_calls() -> None:
             build(fusion).level_weights(feature_maps(), some_rois())
 
 
-def test_package_is_empty_without_compiled_ops(tmp_path: Path) -> None:
+def test_without_compiled_ops(tmp_path: Path) -> None:
+    """As with mmcv-lite: these packages are empty, and necks work."""
     code = (
         "import sys; sys.modules['mmcv._ext'] = None;"
-        "import fpn_necks;"
+        "import torch, fpn_necks;"
+        "from fpn_necks.necks import SAlphaFPN;"
+        "neck = SAlphaFPN([4, 8], 4, num_outs=3, fusion_factor='learnable');"
+        "maps = [torch.rand(1, 4, 8, 8), torch.rand(1, 8, 4, 4)];"
         "print(fpn_necks.roi_extractors.__all__, fpn_necks.auxiliary.__all__,"
-        " 'mmdet.models' in sys.modules)"
+        " len(neck(maps)))"
     )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
@@ -477,4 +376,4 @@ def test_package_is_empty_without_compiled_ops(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert result.stdout.strip() == "[] [] False", result.stderr
+    assert result.stdout.strip() == "[] [] 3", result.stderr
