@@ -10,16 +10,12 @@ from typing import Any
 import pytest
 import torch
 from mmdet.registry import METRICS
-from mmengine.evaluator import Evaluator
-from mmengine.runner import Runner
 
 from fpn_necks.datasets import SplitSummary, generate
 from fpn_necks.datasets.tiny_person import TinyPersonDataset
 from fpn_necks.evaluation import TinyPersonMetric, evaluate_tiny_person
 from tests.evaluation.golden_case import golden_json
 from tests.evaluation.small_case import small_case
-from tests.tiny_detectors import detector_config
-from tests.tiny_sets import write_coco_set
 
 
 def samples_of(images: list[dict], detections: list[dict]) -> list[dict[str, Any]]:
@@ -65,12 +61,6 @@ def test_whole_images(gt_file: str) -> None:
     metric = METRICS.build(dict(type="TinyPersonMetric", ann_file=gt_file))
     found = evaluate(metric, samples_of(truth["images"], detections))
     assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
-
-
-def test_images_without_detections(gt_file: str) -> None:
-    truth, _ = small_case()
-    found = evaluate(TinyPersonMetric(gt_file), samples_of(truth["images"], []))
-    assert found == prefixed(evaluate_tiny_person(truth, []))
 
 
 def test_options_reach_the_evaluation(gt_file: str) -> None:
@@ -187,15 +177,6 @@ def test_other_tiles_are_refused(
     metric = TinyPersonMetric(drawn.annotation_file, tiles=of_metric)
     with pytest.raises(ValueError, match="give both the same tiles"):
         evaluate(metric, samples)
-
-
-def test_format_only(tmp_path: Path) -> None:
-    files, samples = tiled_case(tmp_path)
-    metric = TinyPersonMetric(
-        **files, format_only=True, outfile_prefix=str(tmp_path / "found")
-    )
-    assert evaluate(metric, samples) == {}
-    assert len(json.loads((tmp_path / "found.bbox.json").read_text())) == 601
 
 
 def case_of_classes(names: list[str]) -> dict:
@@ -360,19 +341,3 @@ def test_two_processes_get_the_same_as_one(tmp_path: Path) -> None:
     assert alone["tiny_person/AP50_tiny"] > 0.4
     for rank in range(2):
         assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == alone
-
-
-def test_in_a_test_run(tmp_path: Path) -> None:
-    annotations = write_coco_set(tmp_path, empty_last=True)
-    config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", tmp_path)
-    config.model.neck.fusion_factor = 1.0
-    config.model.test_cfg.score_thr = 0.0  # an untrained network is never sure
-    config.work_dir = str(tmp_path / "run")
-    evaluator = dict(type="TinyPersonMetric", ann_file=str(annotations))
-    config.test_evaluator = dict(**evaluator, outfile_prefix=str(tmp_path / "found"))
-    found = Runner.from_cfg(config).test()
-    written = tmp_path / "found.bbox.json"
-    assert {d["category_id"] for d in json.loads(written.read_text())} == {1, 2}
-    assert found == pytest.approx(prefixed(evaluate_tiny_person(annotations, written)))
-    assert -1 < found["tiny_person/AP50_all"] <= 1
-    assert isinstance(Evaluator(evaluator).metrics[0], TinyPersonMetric)
