@@ -147,17 +147,6 @@ class TestErasingASet:
         marked = [a["bbox"] for a in small_coco()["annotations"][1:4]]
         assert np.array_equal(erased, erase_regions(image, marked))
 
-    def test_originals_are_safe(
-        self, drawn: SyntheticTinyPerson, tmp_path: Path
-    ) -> None:
-        folder = drawn.train.image_dir
-        with pytest.raises(ValueError, match="must not be the folder of the originals"):
-            self.run(drawn, folder / ".." / folder.name)
-        coco = small_coco()
-        coco["images"][0]["file_name"] = "../a.png"
-        with pytest.raises(ValueError, match=r"'../a.png' leads out of the folder"):
-            erase_images(coco, tmp_path / "a", tmp_path / "b")
-
     def test_bad_images(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="a.png"):
             erase_images(small_coco(), tmp_path, tmp_path / "out")
