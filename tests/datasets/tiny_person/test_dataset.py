@@ -250,23 +250,6 @@ class TestMachinery:
         assert len(copied) == 4
         assert copied[2]["data_samples"].corner == expected[2]["data_samples"].corner
 
-    def test_mixing_images(self, drawn: SyntheticTinyPerson) -> None:
-        inner = dict(
-            type="TinyPersonDataset",
-            ann_file=str(drawn.train.annotation_file),
-            data_prefix=dict(img=f"{drawn.train.image_dir}/"),
-            pipeline=TRAINING[:2],
-            tiles=TILES,
-        )
-        mosaic = DATASETS.build(
-            dict(
-                type="MultiImageMixDataset",
-                dataset=inner,
-                pipeline=[dict(type="Mosaic", img_scale=(160, 128)), TRAINING[-1]],
-            )
-        )
-        assert mosaic[0]["inputs"].shape == (3, 256, 320)
-
     def test_statistics_read_tiles_and_leave_out_ignored_boxes(
         self, drawn: SyntheticTinyPerson
     ) -> None:
