@@ -1,8 +1,7 @@
 """Datasets and their makers; importing this package registers them into mmdet."""
 
 from . import tiny_person, transforms
-from .synthetic.scene import Person, Scene, draw_scene
-from .synthetic.scene_settings import SceneSettings
+from .synthetic.scene import Person, Scene, SceneSettings, draw_scene
 from .synthetic.tiny_person import SplitSummary, SyntheticTinyPerson, generate
 from .tiny_person import TileSettings, check_tiny_person, tile_corners
 

@@ -83,34 +83,23 @@ def match_boxes(
     return count(truth, ignored, matched, unmatched, options), matched
 
 
-def precision_curve(
-    counts: np.ndarray, positives: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the precision at the recall points, their places and the final recall.
+def average_precision(
+    counts: np.ndarray, positives: int, num_images: int, options: EvaluationOptions
+) -> float:
+    """Return the mean precision over the recall points; 0 where one is not reached.
 
     Args:
         counts: ``(D,)`` what detections count as, in order of falling score.
         positives: number of boxes to be found, at least 1.
-
-    Returns:
-        ``(101,)`` precision, 0 where the recall is not reached; ``(101,)`` index of the
-        detection that reaches it, D where none does; the final recall.
+        num_images: not used, as the options; the miss rate needs both.
+        options: of the evaluation.
     """
     num_true = np.cumsum(counts == TRUE, dtype=np.float64)
-    recalls = num_true / positives
     # The spacing keeps a leading ignored detection from dividing 0 by 0.
     precisions = num_true / (np.cumsum(counts == FALSE) + num_true + np.spacing(1))
     precisions = np.maximum.accumulate(precisions[::-1])[::-1]
-    places = np.searchsorted(recalls, RECALL_POINTS, side="left")
-    found = np.append(precisions, 0.0)[places]
-    return found, places, float(recalls[-1]) if len(recalls) else 0.0
-
-
-def average_precision(
-    counts: np.ndarray, positives: int, num_images: int, options: EvaluationOptions
-) -> float:
-    """Return the mean precision over the recall points; see `precision_curve`."""
-    return float(precision_curve(counts, positives)[0].mean())
+    places = np.searchsorted(num_true / positives, RECALL_POINTS, side="left")
+    return float(np.append(precisions, 0.0)[places].mean())
 
 
 def _outside(areas: np.ndarray, options: EvaluationOptions) -> np.ndarray:

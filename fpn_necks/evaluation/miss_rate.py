@@ -104,37 +104,26 @@ def match_boxes(
     return count(truth, ignored, matched, unmatched, options), matched
 
 
-def recall_at_false_positives(
-    counts: np.ndarray, positives: int, num_images: int, wraps: bool
-) -> tuple[np.ndarray, int]:
-    """Return the recall at the nine points, and how many lie before the first rank.
-
-    Args:
-        counts: ``(D,)`` what detections count as, in order of falling score.
-        positives: number of boxes to be found, at least 1.
-        num_images: number of images, those without detections included.
-        wraps: such points get the final recall instead of 0.
-    """
-    counts = counts[counts != UNRANKED]
-    per_image = np.cumsum(counts == FALSE) / num_images
-    last = np.searchsorted(per_image, FALSE_POSITIVES_PER_IMAGE, side="right") - 1
-    if not len(per_image):
-        return np.zeros(len(last)), 0
-    before = last < 0
-    recall = (np.cumsum(counts == TRUE) / positives)[last]
-    return recall if wraps else np.where(before, 0.0, recall), int(before.sum())
-
-
 def miss_rate(
     counts: np.ndarray, positives: int, num_images: int, options: EvaluationOptions
 ) -> float:
     """Return the log-average over the nine points; 0 if the recall at one is 1.
 
-    See `recall_at_false_positives`.
+    Args:
+        counts: ``(D,)`` what detections count as, in order of falling score.
+        positives: number of boxes to be found, at least 1.
+        num_images: number of images, those without detections included.
+        options: of the evaluation.
     """
-    recall, _ = recall_at_false_positives(
-        counts, positives, num_images, options.rules.recall_wraps
-    )
+    counts = counts[counts != UNRANKED]
+    if not len(counts):
+        return 1.0
+    per_image = np.cumsum(counts == FALSE) / num_images
+    last = np.searchsorted(per_image, FALSE_POSITIVES_PER_IMAGE, side="right") - 1
+    # Points before the first rank index the last one: the released code's quirk.
+    recall = (np.cumsum(counts == TRUE) / positives)[last]
+    if not options.rules.recall_wraps:
+        recall[last < 0] = 0
     if (recall >= 1).any():
         return 0.0
     return float(np.exp(np.log(1 - recall).mean()))

@@ -100,7 +100,8 @@ class TinyPersonMetric(BaseMetric):
         elif tiles is not None:
             self.tiles = read_coco(tiles, backend_args, sized=False)
         # Without detections it is fast, and reads all that could be wrong.
-        self._evaluate(self.annotations, Detections.read([]), self.options)
+        nothing = Detections.read([])
+        evaluate_detections(self.annotations, nothing, self.tiles, self.options)
         tested = self.annotations if self.tiles is None else self.tiles
         self._corners = {image["id"]: image.get("corner") for image in tested["images"]}
 
@@ -198,15 +199,10 @@ class TinyPersonMetric(BaseMetric):
         }
         label_of = [self._labels[category] for category in table.category_ids]
         table = replace(table, category_ids=label_of)
-        metrics = self._evaluate(truth, table, self.options)
+        metrics = evaluate_detections(truth, table, self.tiles, self.options)
         rules = rules_in_words(self.options.rules)
         logger.info(f"TinyPerson, {rules}\n{paper_table(metrics)}")
         return metrics
-
-    def _evaluate(
-        self, truth: Mapping[str, Any], table: Detections, options: EvaluationOptions
-    ) -> dict[str, float]:
-        return evaluate_detections(truth, table, self.tiles, options)
 
     def _table(self, results: list[tuple[Any, ...]], logger: MMLogger) -> Detections:
         ids = list(dict.fromkeys(result[0] for result in results))

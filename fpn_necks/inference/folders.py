@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
@@ -21,8 +20,9 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
+from fpn_necks.datasets.tiny_person.image_sets import write_image
 from fpn_necks.detectors import find_checkpoint, load_detector, read_image
-from fpn_necks.io import is_same_file, write_bytes, write_json
+from fpn_necks.io import is_same_file, write_json
 from fpn_necks.messages import one_line
 from fpn_necks.visualization.boxes import draw_detections
 
@@ -272,13 +272,9 @@ class ResultFolder:
         """Write a picture, `(height, width, 3)` uint8 in BGR, in its image's format.
 
         Raises:
-            ValueError: the format cannot hold it.
+            OSError: the format cannot hold it.
         """
-        path = _picture_file(self.root, name)
-        done, content = cv2.imencode(path.suffix, picture)
-        if not done:
-            raise ValueError(f"{path.suffix} cannot hold {picture.shape[:2]} pixels")
-        write_bytes(path, content.tobytes())
+        write_image(_picture_file(self.root, name), picture)
 
     def write_coco(
         self, paths: Mapping[str, Path], classes: Sequence[str]

@@ -22,7 +22,7 @@ from fpn_necks.detectors import (
     horizontal_boxes,
     read_image,
 )
-from fpn_necks.layers.arguments import check_int
+from fpn_necks.layers.arguments import check_int, check_number
 
 from .merging import find_cut_duplicates, suppress
 
@@ -148,10 +148,9 @@ def check_settings(**options: Any) -> None:
     x = bound.arguments
     tile_corners((1, 1), x["tile_wh"], x["overlap_wh"])
     check_int("batch_size", x["batch_size"])
-    if x["nms_threshold"] is not None and not 0 < x["nms_threshold"] <= 1:
-        raise ValueError(f"nms_threshold must be in (0, 1]: {x['nms_threshold']}")
-    if not 0 <= x["score_threshold"] <= 1:
-        raise ValueError(f"score_threshold must be in [0, 1]: {x['score_threshold']}")
+    if x["nms_threshold"] is not None:
+        check_number("nms_threshold", x["nms_threshold"], above=0, maximum=1)
+    check_number("score_threshold", x["score_threshold"], maximum=1)
     if x["max_detections"] is not None:
         check_int("max_detections", x["max_detections"])
     if x["border_margin"] is not None:

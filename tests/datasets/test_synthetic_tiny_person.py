@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
 
+from fpn_necks.cli import main
 from fpn_necks.datasets import SceneSettings, draw_scene, generate
 
+FIELDS = {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore"}
+FIELDS |= {"uncertain", "logo", "in_dense_image", "segmentation"}
 SMALL = dict(
     num_train=3,
     num_val=2,
@@ -41,7 +41,7 @@ def changed_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 class TestScene:
-    @pytest.mark.parametrize("seed", range(6))
+    @pytest.mark.parametrize("seed", range(3))
     def test_boxes_are_tight_on_the_changed_pixels(self, seed: int) -> None:
         settings = SceneSettings(image_size=(320, 256), dense_fraction=0)
         scene = draw_scene(settings, seed)
@@ -113,19 +113,13 @@ class TestScene:
         assert scene.people == ()
         assert np.array_equal(scene.image, scene.background)
 
-    def test_same_seed_same_scene(self) -> None:
-        first, second, other = (draw_scene(SceneSettings(), seed) for seed in (5, 5, 6))
-        assert np.array_equal(first.image, second.image)
-        assert first.people == second.people
-        assert not np.array_equal(first.image, other.image)
-
 
 class TestWrittenSet:
     def test_same_bytes_for_any_number_of_workers(self, tmp_path: Path) -> None:
-        for name, workers in (("one", 0), ("two", 2), ("three", 3)):
-            generate(tmp_path / name, seed=4, workers=workers, **SMALL)
-        one = contents(tmp_path / "one")
-        assert one == contents(tmp_path / "two") == contents(tmp_path / "three")
+        for workers in (0, 2):
+            generate(tmp_path / str(workers), seed=4, workers=workers, **SMALL)
+        one = contents(tmp_path / "0")
+        assert one == contents(tmp_path / "2")
         assert len(one) == 3 + 2 + 2
 
     def test_seeds_and_splits_differ(self, tmp_path: Path) -> None:
@@ -134,14 +128,6 @@ class TestWrittenSet:
         zero, one = contents(tmp_path / "0"), contents(tmp_path / "1")
         assert zero["train/train_00001.jpg"] != one["train/train_00001.jpg"]
         assert zero["train/train_00001.jpg"] != zero["val/val_00001.jpg"]
-
-    def test_larger_set_starts_with_the_smaller_one(self, tmp_path: Path) -> None:
-        generate(tmp_path / "small", **SMALL)
-        generate(tmp_path / "large", **(SMALL | {"num_train": 5}))
-        small, large = contents(tmp_path / "small"), contents(tmp_path / "large")
-        for name, content in small.items():
-            if name.endswith("jpg"):
-                assert large[name] == content
 
     def test_fields_are_tinypersons(self, tmp_path: Path) -> None:
         settings = {"people_per_image": (6, 12), "ignore_fraction": 0.3}
@@ -153,13 +139,9 @@ class TestWrittenSet:
         ]
         dense = {}
         for image in coco["images"]:
-            assert set(image) == {
-                "id",
-                "file_name",
-                "width",
-                "height",
-                "in_dense_image",
-            }
+            assert image.keys() == set(
+                "id file_name width height in_dense_image".split()
+            )
             dense[image["id"]] = image["in_dense_image"]
             pixels = cv2.imread(str(made.train.image_dir / image["file_name"]))
             assert pixels.shape == (image["height"], image["width"], 3) == (96, 128, 3)
@@ -167,19 +149,7 @@ class TestWrittenSet:
         # From 1: COCO's evaluation takes a match with box 0 for no match.
         assert identifiers == list(range(1, len(identifiers) + 1))
         for annotation in coco["annotations"]:
-            assert set(annotation) == {
-                "id",
-                "image_id",
-                "category_id",
-                "bbox",
-                "area",
-                "iscrowd",
-                "ignore",
-                "uncertain",
-                "logo",
-                "in_dense_image",
-                "segmentation",
-            }
+            assert annotation.keys() == FIELDS
             for flag in ("ignore", "uncertain", "logo", "in_dense_image"):
                 assert isinstance(annotation[flag], bool)
             x, y, width, height = annotation["bbox"]
@@ -231,14 +201,6 @@ class TestWrittenSet:
         )
         written = cv2.imread(str(tmp_path / "val" / "val_00002.png"))
         assert np.array_equal(written, draw_scene(settings, (9, 1, 1)).image)
-
-    def test_pycocotools_loads_it(self, tmp_path: Path) -> None:
-        made = generate(tmp_path, **SMALL)
-        coco = COCO(made.val.annotation_file)
-        assert len(coco.getImgIds()) == 2
-        some = coco.loadAnns(coco.getAnnIds())
-        assert len(some) == made.val.boxes > 0
-        assert coco.annToMask(some[0]).sum() > 0
 
 
 class TestRefusals:
@@ -307,31 +269,15 @@ class TestRefusals:
         assert not list((tmp_path / "annotations").iterdir())
 
 
-TOOL = ("tiny-person", "synthesize")
-
-
-class TestTool:
-    def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", "fpn_necks", *TOOL, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    def test_writes_what_generate_writes(self, tmp_path: Path) -> None:
-        done = self.run(
-            str(tmp_path / "tool"),
-            *"--num-train 3 --num-val 2 --image-size 128 96 --size-range 4 20".split(),
-            *"--people-per-image 2 6 --seed 7 --no-progress".split(),
-        )
-        assert done.returncode == 0, done.stderr
-        assert "3 images" in done.stdout
-        generate(tmp_path / "function", seed=7, **SMALL)
-        assert contents(tmp_path / "tool") == contents(tmp_path / "function")
-
-    def test_says_what_is_wrong(self, tmp_path: Path) -> None:
-        done = self.run(str(tmp_path), "--size-range", "9", "3")
-        assert done.returncode == 2
-        assert "size_range must be" in done.stderr
-        assert "Traceback" not in done.stderr
+def test_the_command_writes_what_generate_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["tiny-person", "synthesize", str(tmp_path / "tool")]
+    options = "--num-train 3 --num-val 2 --image-size 128 96 --size-range 4 20 "
+    options += "--people-per-image 2 6 --seed 7 --no-progress"
+    assert main([*command, *options.split()]) == 0
+    assert "3 images" in capsys.readouterr().out
+    generate(tmp_path / "function", seed=7, **SMALL)
+    assert contents(tmp_path / "tool") == contents(tmp_path / "function")
+    assert main([*command, "--overwrite", "--size-range", "9", "3"]) == 2
+    assert "size_range must be" in capsys.readouterr().err

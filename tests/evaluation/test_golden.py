@@ -51,72 +51,17 @@ def test_released_defaults_are_the_defaults() -> None:
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
-def counted(case: str, metric: str):
-    """Return the golden files, and what detections count as in order of score."""
-    truth = GroundTruth.of(golden_json(f"{case}_gt"))
-    ranked = RankedDetections.of(Detections.read(golden_json(f"{case}_dets")), truth)
-    rules = dict(ap=average_precision, mr=miss_rate)[metric]
-    pairs = find_pairs(ranked, truth)
-    counts, matched = rules.match_boxes(truth, ranked, pairs, EvaluationOptions())
-    positives = (~rules.ignored_boxes(truth, EvaluationOptions())).sum(0)
-    arrays, tables = golden_arrays(f"{case}_curves"), golden_json(f"{case}_expected")
-    default = next(row for row in tables[metric] if row["is_released_default"])
-    return arrays, default, truth, ranked, counts, matched, positives
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_precision_curves(case: str) -> None:
-    arrays, default, _, ranked, counts, _, positives = counted(case, "ap")
-    buckets = list(EvaluationOptions().ap_ranges)
-    assert arrays["ap/areaRngLbl"].tolist() == buckets
-    close = dict(atol=TOLERANCE, rtol=0)
-    recall_points = average_precision.RECALL_POINTS
-    np.testing.assert_allclose(recall_points, arrays["ap/recThrs"], **close)
-    assert dict(zip(buckets, positives, strict=True)) == default["num_positives"]
-    order = np.argsort(-ranked.scores, kind="stable")
-    scores = np.append(ranked.scores[order], 0)
-    for setting, row in enumerate(counts):
-        b, t = divmod(setting, 3)
-        if positives[b]:
-            precision, places, recall = average_precision.precision_curve(
-                row[order], positives[b]
-            )
-            expected = arrays["ap/precision"][t, :, b]
-            np.testing.assert_allclose(precision, expected, **close)
-            assert recall == pytest.approx(arrays["ap/recall"][t, b], abs=TOLERANCE)
-            expected = arrays["ap/scores"][t, :, b]
-            np.testing.assert_allclose(scores[places], expected, **close)
-        else:
-            assert (arrays["ap/precision"][t, :, b] == -1).all()
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_miss_rate_curves(case: str) -> None:
-    arrays, default, truth, ranked, counts, _, positives = counted(case, "mr")
-    # Literals: not a bit depends on numpy.
-    assert (miss_rate.FALSE_POSITIVES_PER_IMAGE == arrays["mr/fppiThrs"]).all()
-    buckets = list(EvaluationOptions().mr_ranges)
-    order = np.argsort(-ranked.scores, kind="stable")
-    for i, name in enumerate(arrays["mr/setup"].tolist()):
-        b = buckets.index(name.lower())
-        assert positives[b] == default["num_positives"][name]
-        wrapped = default["n_fppi_points_wrapped"].values()
-        for t, row in enumerate(wrapped):
-            recall, num_wrapped = miss_rate.recall_at_false_positives(
-                counts[3 * b + t, order], positives[b], len(truth.image_ids), True
-            )
-            np.testing.assert_allclose(
-                recall, arrays["mr/recall_at_fppi"][i, t], atol=TOLERANCE
-            )
-            assert num_wrapped == row[name]
-
-
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(
     ("metric", "bucket"), [("ap", "all"), ("ap", "tiny"), ("mr", "tiny")]
 )
 def test_matches_of_every_detection(case: str, metric: str, bucket: str) -> None:
-    arrays, _, truth, ranked, counts, matched, _ = counted(case, metric)
+    arrays = golden_arrays(f"{case}_curves")
+    truth = GroundTruth.of(golden_json(f"{case}_gt"))
+    ranked = RankedDetections.of(Detections.read(golden_json(f"{case}_dets")), truth)
+    rules = dict(ap=average_precision, mr=miss_rate)[metric]
+    pairs = find_pairs(ranked, truth)
+    counts, matched = rules.match_boxes(truth, ranked, pairs, EvaluationOptions())
     first = 3 * list(EvaluationOptions().ranges(metric)).index(bucket)
     golden = {
         name: arrays[f"{metric}match/{bucket}/{name}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fpn_necks.evaluation import evaluate_tiny_person, merge_tiles
-from tests.evaluation.small_case import annotation, detection, small_case
+from tests.evaluation.small_case import small_case
 
 TILES = dict(
     images=[
@@ -43,37 +43,6 @@ def test_input_is_not_changed() -> None:
     before = copy.deepcopy(case)
     evaluate_tiny_person(*case)
     assert case == before
-
-
-def test_no_detections() -> None:
-    truth, _ = small_case()
-    found = evaluate_tiny_person(truth, [])
-    assert found["AP50_tiny"] == 0
-    assert found["MR50_tiny"] == 1
-    assert found["AP50_small"] == -1
-
-
-def test_no_annotations() -> None:
-    truth, detections = small_case()
-    truth["annotations"] = []
-    assert set(evaluate_tiny_person(truth, detections).values()) == {-1}
-
-
-def test_zero_size_boxes_match_nothing() -> None:
-    truth, detections = small_case()
-    expected = evaluate_tiny_person(truth, detections, metrics="ap")
-    truth["annotations"].append(annotation(4, 9, [20, 20, 0, 5]))
-    detections += [detection(9, [20, 20, 0, 9], 0.95), detection(5, [1, 1, 0, 0], 0.99)]
-    # They are outside of every bucket, so they are ignored.
-    assert evaluate_tiny_person(truth, detections, metrics="ap") == expected
-
-
-def test_boxes_outside_the_image_are_compared_as_they_are() -> None:
-    truth, detections = small_case()
-    truth["annotations"].append(annotation(4, 9, [-20, -20, 8, 9]))
-    detections.append(detection(9, [-20, -20, 8, 9], 0.95))
-    found = evaluate_tiny_person(truth, detections)
-    assert found["AP50_tiny"] == pytest.approx(67 / 101)
 
 
 def test_fields_may_be_missing() -> None:
@@ -133,48 +102,38 @@ def test_merged_categories() -> None:
     assert merged == evaluate_tiny_person(*small_case())
 
 
-def break_field(kind: str, key: str, value: object):
-    def change(truth: dict, detections: list) -> None:
-        (detections if kind == "detection" else truth[kind])[1][key] = value
-
-    return change
-
-
-def drop_field(kind: str, key: str):
-    def change(truth: dict, detections: list) -> None:
-        del (detections if kind == "detection" else truth[kind])[1][key]
-
-    return change
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("kind", "key", "value", "message"),
     [
-        (break_field("detection", "score", math.nan), "detection 1.* has a score that"),
-        (break_field("detection", "score", math.inf), "detection 1.* has a score that"),
-        (break_field("detection", "score", "high"), "detection 1.*score a number"),
-        (break_field("detection", "bbox", [1, 2, 3]), "1.* a bbox that is"),
-        (break_field("detection", "bbox", "box"), "detection 1.*bbox must be 4"),
-        (break_field("detection", "bbox", [1, 2, math.nan, 3]), "1.* a bbox that is"),
-        (break_field("detection", "bbox", [1, 2, -3, 3]), "1.* a bbox that is"),
-        (break_field("detection", "image_id", 77), "detection 1 belongs to image 77"),
-        (break_field("detection", "image_id", [5]), "detection 1.*neither number nor"),
-        (break_field("detection", "category_id", 3), "detection 1 belongs to category"),
-        (drop_field("detection", "score"), "detection 1.* has no 'score'"),
-        (drop_field("detection", "bbox"), "detection 1.* has no 'bbox'"),
-        (drop_field("detection", "image_id"), "detection 1.* has no 'image"),
-        (break_field("annotations", "id", 1), "annotation id 1 occurs more"),
-        (break_field("annotations", "image_id", 77), "2 belongs to image 77"),
-        (break_field("annotations", "area", -1), "annotation 2 has the area -1"),
-        (break_field("annotations", "size", math.nan), "annotation 2 has the size nan"),
-        (drop_field("annotations", "id"), "annotation without 'id'"),
-        (break_field("images", "id", 5), "image id 5 occurs more than"),
-        (drop_field("images", "id"), "image without 'id'"),
+        ("detection", "score", math.nan, "detection 1.* has a score that"),
+        ("detection", "score", math.inf, "detection 1.* has a score that"),
+        ("detection", "score", "high", "detection 1.*score a number"),
+        ("detection", "bbox", [1, 2, 3], "1.* a bbox that is"),
+        ("detection", "bbox", "box", "detection 1.*bbox must be 4"),
+        ("detection", "bbox", [1, 2, math.nan, 3], "1.* a bbox that is"),
+        ("detection", "bbox", [1, 2, -3, 3], "1.* a bbox that is"),
+        ("detection", "image_id", 77, "detection 1 belongs to image 77"),
+        ("detection", "image_id", [5], "detection 1.*neither number nor"),
+        ("detection", "category_id", 3, "detection 1 belongs to category"),
+        ("detection", "score", ..., "detection 1.* has no 'score'"),
+        ("detection", "bbox", ..., "detection 1.* has no 'bbox'"),
+        ("detection", "image_id", ..., "detection 1.* has no 'image"),
+        ("annotations", "id", 1, "annotation id 1 occurs more"),
+        ("annotations", "image_id", 77, "2 belongs to image 77"),
+        ("annotations", "area", -1, "annotation 2 has the area -1"),
+        ("annotations", "size", math.nan, "annotation 2 has the size nan"),
+        ("annotations", "id", ..., "annotation without 'id'"),
+        ("images", "id", 5, "image id 5 occurs more than"),
+        ("images", "id", ..., "image without 'id'"),
     ],
 )  # fmt: skip
-def test_wrong_records(change, message: str) -> None:
+def test_wrong_records(kind: str, key: str, value: object, message: str) -> None:
+    """A value of ... is none at all."""
     truth, detections = small_case()
-    change(truth, detections)
+    record = (detections if kind == "detection" else truth[kind])[1]
+    record[key] = value
+    if value is ...:
+        del record[key]
     with pytest.raises(ValueError, match=message):
         evaluate_tiny_person(truth, detections)
 
@@ -195,17 +154,6 @@ def test_wrong_records(change, message: str) -> None:
 def test_wrong_containers(truth: object, detections: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate_tiny_person(truth, detections)
-
-
-def test_wrong_files(tmp_path: Path) -> None:
-    truth, detections = small_case()
-    with pytest.raises(FileNotFoundError, match="no such file: .*missing.json"):
-        evaluate_tiny_person(tmp_path / "missing.json", detections)
-    broken = tmp_path / "broken.json"
-    for content in (b"", b"[1, 2", b"\xff\xfe\x00garbage"):
-        broken.write_bytes(content)
-        with pytest.raises(ValueError, match="broken.json is no JSON"):
-            evaluate_tiny_person(truth, broken)
 
 
 def on_tiles() -> list[dict]:

@@ -169,7 +169,7 @@ class TestScenes:
     """An errorless detector finds all objects, once, wherever the borders lie."""
 
     @pytest.mark.parametrize("best", ["large", "small"])
-    @pytest.mark.parametrize("seed", range(12))
+    @pytest.mark.parametrize("seed", range(4))
     def test_all_objects_and_no_parts(self, seed: int, best: str) -> None:
         random = np.random.default_rng(seed)
         width, height = random.integers(90, 400, 2).tolist()
@@ -186,7 +186,7 @@ class TestScenes:
             assert numbers[tuple(map(int, box))] % 3 == label
 
     @pytest.mark.parametrize("margin", [0, 3])
-    @pytest.mark.parametrize("seed", range(6))
+    @pytest.mark.parametrize("seed", range(3))
     def test_larger_objects_are_not_lost(self, seed: int, margin: int) -> None:
         # Objects up to twice the overlap: of each, the largest part must stay.
         truth = place_objects(300, 240, (5, 40), 40, seed)
@@ -287,25 +287,3 @@ class TestTiles:
             result = detect_sliced(model, image, (40, 32), (0, 0), **options)
             assert model.batches == [[shape] * 4, [(128, 160)]]
             assert sorted_boxes(result) == truth.tolist()
-
-    def test_unscaled_tiles_of_a_real_detector(self, detector: nn.Module) -> None:
-        image = noise(100, 80)
-        result = detect_sliced(detector, image, resize_tiles=False)
-        scaled = detect_sliced(detector, image)
-        assert not torch.equal(
-            result.pred_instances.bboxes, scaled.pred_instances.bboxes
-        )
-        pipeline = detector.cfg.test_dataloader.dataset.pipeline
-        resize = next(step for step in pipeline if step.type == "Resize")
-        before = resize.scale
-        try:
-            resize.scale = (100, 80)
-            expected = inference_detector(detector, image).pred_instances
-        finally:
-            resize.scale = before
-        assert torch.equal(result.pred_instances.bboxes, expected.bboxes)
-
-    def test_progress(self, capsys: pytest.CaptureFixture) -> None:
-        for progress in (True, False):
-            detect_sliced(ColourDetector(), noise(96, 64), progress=progress)
-            assert ("tile/s" in capsys.readouterr().err) == progress

@@ -44,14 +44,6 @@ def make_inputs(folder: Path) -> None:
     (folder / "scalars.json").write_text(json.dumps(dict(iter=1, loss=2.0)))
 
 
-def coco(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "in.json").read_text())
-
-
-def estimate() -> FusionFactorEstimate:
-    return FusionFactorEstimate("objects", ["P2", "P3"], [4, 2], [0.5], 1, 6)
-
-
 def _main(name: str, *words: object, **changes: Any) -> int:
     """Run a command line in this process with some of its names replaced."""
     tool = load_tool(name)
@@ -74,7 +66,8 @@ def command(*words: object) -> int:
 def _alpha(folder: Path) -> int:
     (folder / "config.py").write_text("model = dict()")
     counted = "fpn_necks.statistics.estimate_from_config"
-    with mock.patch(counted, lambda *_, **__: estimate()):
+    estimate = FusionFactorEstimate("objects", ["P2", "P3"], [4, 2], [0.5], 1, 6)
+    with mock.patch(counted, lambda *_, **__: estimate):
         return command(
             "alpha", folder / "config.py", "--out", folder / "factors", "--force"
         )

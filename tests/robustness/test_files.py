@@ -31,7 +31,6 @@ from fpn_necks.reproduction import load_papers
 from fpn_necks.reproduction.report import read_results
 from fpn_necks.visualization import load_samples
 from tests.datasets.tiny_person.conftest import small_coco, write
-from tests.datasets.tiny_person.test_image_tools import write_mat
 from tests.full_disk import limit_writing, tree
 from tests.robustness.file_writers import (
     COMMANDS,
@@ -204,12 +203,6 @@ def test_hostile_file_names_on_the_command_line(
         assert "in.json: image 5: the file name '../../x.jpg' leads out" in line
 
 
-def test_hostile_mat_file(tmp_path: Path) -> None:
-    path = write_mat(tmp_path / "a.mat", [("../../etc_1.png", [])])
-    with pytest.raises(ValueError, match=r"a.mat: image 1: the file name '../../etc"):
-        read_city_persons(path)
-
-
 def test_the_checker_says_so(tmp_path: Path) -> None:
     expected = next(e for e in EXPECTED_FILES if e.required)
     write(tmp_path / expected.path, named("../../x.jpg"))
@@ -372,10 +365,3 @@ def test_yaml_tags_run_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="evil.yaml"):
             load_papers(tmp_path)
     assert not marker.exists()
-
-
-def test_settings_of_a_damaged_folder(tmp_path: Path) -> None:
-    (tmp_path / "settings.json").write_bytes(DAMAGED["deep"])
-    (tmp_path / "detections").mkdir()
-    with pytest.raises(ValueError, match="other settings"):
-        ResultFolder(tmp_path, dict(a=1))

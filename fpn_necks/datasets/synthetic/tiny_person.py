@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from fpn_necks.io import write_bytes
 
-from .scene import EARTH_PERSON, SEA_PERSON, Person, draw_scene
-from .scene_settings import SceneSettings
+from ..tiny_person.image_sets import write_image
+from .scene import EARTH_PERSON, SEA_PERSON, Person, SceneSettings, draw_scene
 
 MERGED_PERSON = "person"
 
@@ -91,13 +91,7 @@ class _Image:
     def draw(self) -> tuple[tuple[Person, ...], bool]:
         """Writes the image; returns its people and whether it is dense."""
         scene = draw_scene(self.settings, self.seed)
-        options = []
-        if self.path.suffix == ".jpg":
-            options = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
-        encoded, content = cv2.imencode(self.path.suffix, scene.image, options)
-        if not encoded:
-            raise OSError(f"OpenCV could not encode {self.path}")
-        write_bytes(self.path, content.tobytes())
+        write_image(self.path, scene.image, self.jpeg_quality)
         return scene.people, scene.dense
 
 
@@ -105,16 +99,8 @@ def generate(
     out_dir: str | os.PathLike[str],
     num_train: int = 200,
     num_val: int = 50,
-    image_size: tuple[int, int] = (640, 512),
-    size_range: tuple[float, float] = (2.0, 32.0),
-    people_per_image: tuple[int, int] = (5, 25),
-    dense_fraction: float = 0.05,
-    ignore_fraction: float = 0.05,
-    uncertain_fraction: float = 0.08,
-    logo_fraction: float = 0.01,
-    distractors_per_image: tuple[int, int] = (4, 14),
-    seed: int = 0,
     *,
+    seed: int = 0,
     merge_classes: bool = False,
     ignored_as_crowd: bool = False,
     image_format: str = "jpg",
@@ -122,6 +108,7 @@ def generate(
     workers: int = 0,
     overwrite: bool = False,
     progress: bool = True,
+    **scene: Any,
 ) -> SyntheticTinyPerson:
     """Writes a synthetic tiny-person set as COCO json and images.
 
@@ -133,14 +120,6 @@ def generate(
         out_dir: Target folder; made if missing.
         num_train: Number of training images, at least 1.
         num_val: Number of validation images, at least 1.
-        image_size: See `SceneSettings`, as the following ones.
-        size_range: Smallest and largest person in pixels.
-        people_per_image: Fewest and most people of an image that is not dense.
-        dense_fraction: Share of dense images.
-        ignore_fraction: Share of boxes that are ignore regions.
-        uncertain_fraction: Share of boxes that are uncertain people.
-        logo_fraction: Share of boxes that are printed people.
-        distractors_per_image: Fewest and most things that are no people.
         seed: Seed of the whole set, at least 0.
         merge_classes: Whether to write the one class ``person`` (id 1) in place of
             ``sea_person`` (1) and ``earth_person`` (2).
@@ -154,6 +133,7 @@ def generate(
         overwrite: Whether a target that holds files may be written into. Files of
             the same names are replaced, all others stay.
         progress: Whether to show a progress bar.
+        **scene: Those of `SceneSettings`.
 
     Returns:
         The paths and the counts of each split.
@@ -162,16 +142,7 @@ def generate(
         ValueError: An argument is out of range; the message names it.
         FileExistsError: `out_dir` holds files and `overwrite` is false.
     """
-    settings = SceneSettings(
-        image_size=image_size,
-        size_range=size_range,
-        people_per_image=people_per_image,
-        dense_fraction=dense_fraction,
-        ignore_fraction=ignore_fraction,
-        uncertain_fraction=uncertain_fraction,
-        logo_fraction=logo_fraction,
-        distractors_per_image=distractors_per_image,
-    )
+    settings = SceneSettings(**scene)
     for name, value, least in (
         ("num_train", num_train, 1),
         ("num_val", num_val, 1),

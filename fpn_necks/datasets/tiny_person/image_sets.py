@@ -81,11 +81,11 @@ def write_changed_images(
         if copy.exists():
             continue
         content = original.read_bytes()
-        if not unchanged(name):
-            content = _encode(
-                change(name, _decode(content, original)), copy, jpeg_quality
-            )
-        write_bytes(copy, content)
+        if unchanged(name):
+            write_bytes(copy, content)
+        else:
+            image = change(name, _decode(content, original))
+            write_image(copy, image, jpeg_quality)
         written += 1
     return written, len(names) - written
 
@@ -118,11 +118,16 @@ def _decode(content: bytes, path: Path) -> np.ndarray:
     return image
 
 
-def _encode(image: np.ndarray, path: Path, jpeg_quality: int) -> bytes:
+def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
+    """Writes a picture in the format of its suffix, completely or not at all.
+
+    Raises:
+        OSError: The format cannot hold it.
+    """
     options = []
     if path.suffix.lower() in (".jpg", ".jpeg"):
         options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
     encoded, content = cv2.imencode(path.suffix, image, options)
     if not encoded:
-        raise OSError(f"OpenCV cannot encode {path}")
-    return content.tobytes()
+        raise OSError(f"{path}: {path.suffix} cannot hold {image.shape[:2]} pixels")
+    write_bytes(path, content.tobytes())

@@ -19,7 +19,6 @@ from mmengine.structures import InstanceData
 
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import TileSettings, read_coco, tile_coco
-from tests.evaluation.golden_case import golden_json
 
 from .conftest import small_coco, write
 from .test_dataset import TESTING, TILES, TRAINING, build, of
@@ -53,13 +52,6 @@ class TestTiles:
         for k in range(len(of_file)):
             assert on_the_fly.get_data_info(k) == of_file.get_data_info(k)
 
-    def test_released_tile_file(self, tmp_path: Path) -> None:
-        dataset = of(golden_json("tiles_corner_gt"), tmp_path)
-        info = dataset.get_data_info(1)
-        assert (len(dataset), info["img_id"]) == (34, 1)
-        assert info["corner"] == [384, 0, 1024, 512]
-        assert (info["height"], info["width"]) == (512, 640)
-
     @pytest.mark.parametrize("split", ["train", "val"])
     def test_pixels_and_metainfo(self, drawn: SyntheticTinyPerson, split: str) -> None:
         pipeline = [step for step in TRAINING if step["type"] != "RandomFlip"]
@@ -75,27 +67,6 @@ class TestTiles:
             assert sample.corner == [x1, y1, x2, y2]
             assert sample.ori_shape == (y2 - y1, x2 - x1) == (128, 160)
             assert sample.img_id == info["img_id"]
-
-    def test_boxes_lie_on_the_same_pixels(self, drawn: SyntheticTinyPerson) -> None:
-        dataset = build(drawn, "val", tiles=TILES)
-        whole = {
-            (image["file_name"], *map(int, annotation["bbox"]))
-            for image in read_coco(drawn.val.annotation_file)["images"]
-            for annotation in read_coco(drawn.val.annotation_file)["annotations"]
-            if annotation["image_id"] == image["id"]
-        }
-        found = set()
-        for k in range(len(dataset)):
-            info = dataset.get_data_info(k)
-            left, top, right, bottom = info["corner"]
-            for instance in info["instances"]:
-                x1, y1, x2, y2 = instance["bbox"]
-                assert 0 <= x1 < x2 <= right - left and 0 <= y1 < y2 <= bottom - top
-                name = Path(info["img_path"]).name
-                box = (left + x1, top + y1, x2 - x1, y2 - y1)
-                found.add((name, *map(int, box)))
-        people = {w for w in whole if max(w[3:]) <= 20}  # fit into the overlap
-        assert people <= found and len(people) > 10
 
     def test_resized_and_whatever_the_meta_keys(
         self, drawn: SyntheticTinyPerson

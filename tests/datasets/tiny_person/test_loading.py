@@ -60,17 +60,6 @@ def test_each_image_is_decoded_once(images: list[str], decoded: list[None]) -> N
     assert len(decoded) == len(images)
 
 
-def test_two_workers_side_by_side(images: list[str], decoded: list[None]) -> None:
-    """Tiles dealt in turn, as a DataLoader does: once per worker and image."""
-    corners = tile_corners((70, 50), (32, 24), (4, 4)).tolist()
-    tiles = [(path, corner) for path in images for corner in corners]
-    for worker in range(2):
-        loader = LoadImageTile()
-        for path, corner in tiles[worker::2]:
-            load(loader, path, corner)
-    assert len(decoded) == 2 * len(images)
-
-
 def test_the_least_recent_image_is_forgotten(
     images: list[str], decoded: list[None]
 ) -> None:

@@ -43,16 +43,6 @@ def test_equals_the_released_corners(case: dict) -> None:
         assert found[:, 3].max() == height
 
 
-def test_golden_covers_every_option() -> None:
-    options = {
-        (c["use_fix_size"], c["use_least_pieces_size"], "pieces_wh" in c)
-        for c in GOLDEN["cases"]
-        if c["error"] is None
-    }
-    assert {(a, b, False) for a in (True, False) for b in (True, False)} <= options
-    assert any(pieces for _, _, pieces in options)
-
-
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_tiles_cover_the_image(data: st.DataObject) -> None:
@@ -99,10 +89,12 @@ def test_wrong_arguments(image, tile, overlap, error, message) -> None:
 
 
 def test_wrong_pieces() -> None:
-    with pytest.raises(ValueError, match="exactly one"):
-        tile_corners((9, 9), (5, 5), (0, 0), pieces_wh=(2, 2))
-    with pytest.raises(ValueError, match=r"pieces_wh .*\(0, 2\)"):
-        tile_corners((9, 9), None, (0, 0), pieces_wh=(0, 2))
+    for tile, pieces, message in (
+        ((5, 5), (2, 2), "exactly one"),
+        (None, (0, 2), r"pieces_wh .*\(0, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tile_corners((9, 9), tile, (0, 0), pieces_wh=pieces)
 
 
 class TestSettings:
@@ -110,11 +102,6 @@ class TestSettings:
         made = TileSettings.from_config(dict(size=[64, 32], overlap=[8, 4], keep=0.5))
         assert made == TileSettings((64, 32), (8, 4), 0.5)
         assert made.corners((100, 32)).tolist() == [[0, 0, 64, 32], [36, 0, 100, 32]]
-
-    def test_released_defaults(self) -> None:
-        assert TileSettings().size == (640, 512)
-        assert TileSettings().overlap == (50, 50)
-        assert TileSettings().keep == 0.7
 
     @pytest.mark.parametrize(
         ("config", "error", "message"),

@@ -15,7 +15,6 @@ from mmdet.utils import register_all_modules
 
 from fpn_necks.datasets.transforms import MonotonicScaleMatch, ScaleMatch
 from fpn_necks.datasets.transforms.size_histogram import annotated_sizes
-from tests.shared_data import shared
 from tests.tiny_sets import CLASSES, write_coco_set
 
 from .test_size_histogram import distance
@@ -244,17 +243,6 @@ class TestPipeline:
             assert (boxes[:, 2] <= shape[1]).all() and (boxes[:, 3] <= shape[0]).all()
         assert len(boxes) == 0 and shape == (64, 96)
 
-    def test_is_seeded(self, tmp_path: Path, target: str) -> None:
-        dataset = self.dataset(
-            tmp_path, dict(type="ScaleMatch", target_ann_file=target)
-        )
-
-        def shapes(seed: int) -> list[tuple]:
-            np.random.seed(seed)
-            return [tuple(dataset[k % 2]["inputs"].shape) for k in range(6)]
-
-        assert shapes(3) == shapes(3) != shapes(4)
-
     def test_masks_and_plain_arrays(self, target: str) -> None:
         from mmdet.structures.mask import BitmapMasks
 
@@ -266,15 +254,6 @@ class TestPipeline:
         assert isinstance(found["gt_bboxes"], np.ndarray)
         assert len(found["gt_masks"]) == len(found["gt_bboxes"]) == 1
         assert found["gt_masks"].masks.shape[1:] == found["img"].shape[:2]
-
-    def test_real_sets(self) -> None:
-        """COCO's people as small as blood cells are not: the wrong way round."""
-        coco = str(shared("data/tiny_coco/annotations/instances_train2017.json"))
-        cells = str(shared("data/bccd/annotations/train.json"))
-        transform = MonotonicScaleMatch(coco, cells, **WIDE)
-        sizes = annotated_sizes(coco)
-        mapped = np.array([transform.map_size(size) for size in sizes])
-        assert distance(mapped, annotated_sizes(cells)) < 0.03
 
     def test_pickles(self, target: str, source: str) -> None:
         for transform in (ScaleMatch(target), MonotonicScaleMatch(source, target)):
@@ -300,15 +279,6 @@ class TestRefusals:
     def test_arguments(self, target: str, options: dict, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             ScaleMatch(target, **options)
-
-    def test_missing_file(self, tmp_path: Path, target: str) -> None:
-        missing = str(tmp_path / "none.json")
-        for build in (
-            lambda: ScaleMatch(missing),
-            lambda: MonotonicScaleMatch(missing, target),
-        ):
-            with pytest.raises(FileNotFoundError, match="none.json"):
-                build()
 
     @pytest.mark.parametrize("key", ["img", "gt_bboxes"])
     def test_wrong_place_in_the_pipeline(self, target: str, key: str) -> None:

@@ -40,15 +40,6 @@ class TestBins:
         numbers = np.diff(found.cumulative, prepend=0) * 200
         assert np.allclose(numbers, [2, 49, 49, 49, 49, 2])
 
-    def test_ends_hold_the_outliers(self, sizes: np.ndarray) -> None:
-        found = SizeHistogram.of(sizes)
-        assert len(found.cumulative) == 100 and len(found.edges) == 101
-        assert found.cumulative[0] == pytest.approx(0.01)
-        assert found.cumulative[-2] == pytest.approx(0.99)
-        assert found.cumulative[-1] == 1
-        assert found.edges[[0, -1]].tolist() == [sizes.min(), sizes.max()]
-        assert np.allclose(np.diff(found.edges[1:-1], 2), 0)
-
     @pytest.mark.parametrize("outliers", [0, 0.5])
     def test_few_sizes(self, outliers: float) -> None:
         for count in (1, 2, 3):
@@ -109,12 +100,6 @@ class TestMatching:
         assert np.allclose(mass, target.cumulative, atol=1e-3)
         mapped = np.interp(source, edges, target.edges)
         assert distance(mapped, sizes) < 0.01
-
-    def test_onto_itself(self, sizes: np.ndarray) -> None:
-        target = SizeHistogram.of(sizes)
-        mapped = np.interp(sizes, matching_edges(sizes, target), target.edges)
-        inner = (sizes > target.edges[1]) & (sizes < target.edges[-2])
-        assert np.abs(mapped - sizes)[inner].max() < np.diff(target.edges)[1]
 
 
 class TestFiles:
