@@ -63,6 +63,10 @@ class GroupingMatrix(nn.Module):
         noise: standard deviation of the matrix around the identity at the start, at
             least 0. With 0.01 a channel of 256 gets a sixth of its own spread from the
             others. With ``rank`` it must be above 0: U = V = 0 has no gradient.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
     """
 
     def __init__(
@@ -245,6 +249,10 @@ class CascadeFeatureGrouping(nn.Module):
         noise: see ``GroupingMatrix``.
         weight_channels: hidden channels of f_w, at least 2.
         upsample_cfg: how groups of coarser levels are enlarged; see ``resize_to``.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
     """
 
     def __init__(

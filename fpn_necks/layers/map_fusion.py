@@ -69,6 +69,10 @@ class AdaptiveSpatialFusion(nn.Module):
     Args:
         num_maps: number n of maps, at least 1.
         channels: width C of each map.
+
+    Raises:
+        TypeError: an argument is not an integer.
+        ValueError: an argument is below 1.
     """
 
     def __init__(self, num_maps: int, channels: int) -> None:
@@ -123,6 +127,10 @@ class AdaptiveChannelFusion(nn.Module):
     Args:
         num_maps: number n of maps, at least 1.
         channels: width C of each map.
+
+    Raises:
+        TypeError: an argument is not an integer.
+        ValueError: an argument is below 1.
     """
 
     def __init__(self, num_maps: int, channels: int) -> None:

@@ -70,6 +70,10 @@ class ASFF(BaseModule):
         with_cp: in training, compute each fused level anew in the backward pass, one by
             one, instead of keeping its maps while heads and losses are computed.
 
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
+
     Example:
         >>> import torch
         >>> neck = ASFF(in_channels=8, out_channels=[8, 16, 32])

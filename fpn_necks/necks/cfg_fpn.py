@@ -68,6 +68,10 @@ class CFGFPN(PyramidNeck):
             of coarser levels are enlarged; here its default is
             ``dict(mode='bilinear', align_corners=False)``.
 
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
+
     Example:
         >>> import torch
         >>> neck = CFGFPN([8, 16, 32], 16, num_outs=4, cascade_times=2, rank=4)

@@ -58,6 +58,10 @@ class PyramidNeck(BaseModule):
         with_cp: in training, compute the neck anew in the backward pass instead of
             keeping its maps while heads and losses are computed. The neck's own peak
             does not fall.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
     """
 
     def __init__(

@@ -85,6 +85,10 @@ class AllLevelPooling(BaseRoIExtractor):
         out_channels: width C of the maps.
         featmap_strides: stride of each level, at least ``min_levels``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
     """
 
     min_levels = 1

@@ -58,6 +58,10 @@ class SoftRoIExtractor(AllLevelPooling):
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
         with_cp: pool and fuse anew in the backward pass instead of keeping what the
             levels give until then. The extractor's own peak does not fall.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed.
     """
 
     min_levels = 2

@@ -95,13 +95,6 @@ def every_type(function):
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.type)(function)
 
 
-def every_graph(function):
-    """Without rows that differ in their levels alone: what is compiled is the same."""
-    alike = ("-fcos", "-on-lateral", "-one-level", "-inner-levels")
-    cases = [case for case in CASES if not case.name.endswith(alike)]
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)(function)
-
-
 def test_every_neck_has_a_case() -> None:
     covered = {case.type for case in CASES}
     assert covered == set(fpn_necks.necks.__all__) - {"PyramidNeck"}
