@@ -62,13 +62,14 @@ class ExpectedFile:
 
 # Paths of configs/_base_/datasets/tiny_person.py, counts of the release's own pages.
 # They give 2,832 uncertain boxes of the test set in a table and 2,834 in the text.
+_TRAIN = dict(images=746, positives=18433)
+_TEST = dict(images=786, positives=13787, ignored=1989, uncertain=(2832, 2834))
 EXPECTED_FILES = (
     ExpectedFile(
         "mini_annotations/tiny_set_train_all_erase.json",
         "training",
         "erase_with_uncertain_dataset/train",
-        images=746,
-        positives=18433,
+        **_TRAIN,
         ignored=0,
         uncertain=(0,),
         required=True,
@@ -77,18 +78,14 @@ EXPECTED_FILES = (
         "mini_annotations/tiny_set_test_all.json",
         "testing",
         "test",
-        images=786,
-        positives=13787,
-        ignored=1989,
-        uncertain=(2832, 2834),
+        **_TEST,
         required=True,
     ),
     ExpectedFile(
         "annotations/tiny_set_train.json",
         "training without erased images",
         "train",
-        images=746,
-        positives=18433,
+        **_TRAIN,
         ignored=3369,
         uncertain=(3486,),
     ),
@@ -100,13 +97,7 @@ EXPECTED_FILES = (
         boxes=42197,
     ),
     ExpectedFile(
-        "annotations/tiny_set_test.json",
-        "testing with two classes",
-        "test",
-        images=786,
-        positives=13787,
-        ignored=1989,
-        uncertain=(2832, 2834),
+        "annotations/tiny_set_test.json", "testing with two classes", "test", **_TEST
     ),
     ExpectedFile(
         "annotations/tiny_set_test_with_dense.json",
@@ -137,23 +128,16 @@ def check_tiny_person(
     """
     root = Path(root)
     if not root.is_dir():
-        return [
-            Finding(
-                "missing",
-                root,
-                f"no such folder; TinyPerson belongs here, see {DOCUMENTATION}",
-            )
-        ]
-    if (root / "tiny_set").is_dir() and not (root / "mini_annotations").is_dir():
-        return [
-            Finding(
-                "wrong", root, f"holds a folder tiny_set: check {root / 'tiny_set'}"
-            )
-        ]
-    findings = []
-    for expected in EXPECTED_FILES:
-        findings += _check_file(root, expected, check_images, progress)
-    return findings
+        message = f"no such folder; TinyPerson belongs here, see {DOCUMENTATION}"
+        return [Finding("missing", root, message)]
+    inner = root / "tiny_set"
+    if inner.is_dir() and not (root / "mini_annotations").is_dir():
+        return [Finding("wrong", root, f"holds a folder tiny_set: check {inner}")]
+    return [
+        finding
+        for expected in EXPECTED_FILES
+        for finding in _check_file(root, expected, check_images, progress)
+    ]
 
 
 def _check_file(
