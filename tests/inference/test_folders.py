@@ -164,7 +164,7 @@ class TestResultFolder:
             ResultFolder(tmp_path / "holiday.txt", SETTINGS)
         ResultFolder(tmp_path, SETTINGS, force=True)
 
-    @pytest.mark.parametrize("content", ["{", "[1]", '{"mine": 1}'])
+    @pytest.mark.parametrize("content", ["{", "[" * 100_000, "[1]", '{"mine": 1}'])
     def test_damaged_or_foreign_settings(self, content: str, tmp_path: Path) -> None:
         (tmp_path / "settings.json").write_text(content)
         (tmp_path / "detections").mkdir()

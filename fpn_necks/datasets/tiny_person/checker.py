@@ -128,23 +128,16 @@ def check_tiny_person(
     """
     root = Path(root)
     if not root.is_dir():
-        return [
-            Finding(
-                "missing",
-                root,
-                f"no such folder; TinyPerson belongs here, see {DOCUMENTATION}",
-            )
-        ]
-    if (root / "tiny_set").is_dir() and not (root / "mini_annotations").is_dir():
-        return [
-            Finding(
-                "wrong", root, f"holds a folder tiny_set: check {root / 'tiny_set'}"
-            )
-        ]
-    findings = []
-    for expected in EXPECTED_FILES:
-        findings += _check_file(root, expected, check_images, progress)
-    return findings
+        message = f"no such folder; TinyPerson belongs here, see {DOCUMENTATION}"
+        return [Finding("missing", root, message)]
+    inner = root / "tiny_set"
+    if inner.is_dir() and not (root / "mini_annotations").is_dir():
+        return [Finding("wrong", root, f"holds a folder tiny_set: check {inner}")]
+    return [
+        finding
+        for expected in EXPECTED_FILES
+        for finding in _check_file(root, expected, check_images, progress)
+    ]
 
 
 def _check_file(

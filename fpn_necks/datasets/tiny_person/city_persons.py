@@ -13,7 +13,7 @@ import numpy as np
 from fpn_necks.coco_files import check_coco, read_coco
 
 from .image_sets import write_changed_images
-from .masks import box_polygon, has_mask, scale_mask
+from .masks import LEFT_OUT, box_polygon, has_mask, scale_mask
 
 # Every image of Cityscapes, which CityPersons annotates.
 IMAGE_SIZE = (2048, 1024)
@@ -140,32 +140,26 @@ def scale_coco(coco: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """
     if not factor > 0:
         raise ValueError(f"factor must be positive, got {factor}")
-    ratios = {}
-    images = []
+    scalings, images = {}, []
     for image in coco["images"]:
-        width, height = scaled_size(image["width"], image["height"], factor)
-        ratios[image["id"]] = (
-            width / image["width"],
-            height / image["height"],
-            (width, height),
-        )
+        before = image["width"], image["height"]
+        width, height = after = scaled_size(*before, factor)
+        scalings[image["id"]] = width / before[0], height / before[1], after
         images.append(image | {"width": width, "height": height})
     annotations = []
     for annotation in coco["annotations"]:
-        across, down, _ = scaling = ratios[annotation["image_id"]]
+        across, down, _ = scaling = scalings[annotation["image_id"]]
         x, y, width, height = annotation["bbox"]
         box = [x * across, y * down, width * across, height * down]
         segmentation, area = box_polygon(box), box[2] * box[3]
         if has_mask(annotation):
             segmentation, area = scale_mask(annotation["segmentation"], *scaling)
-        scaled = annotation | {
+        scaled = {k: v for k, v in annotation.items() if k not in LEFT_OUT} | {
             "bbox": box,
             "area": area,
             "size": float(np.sqrt(max(0.0, area))),
             "segmentation": segmentation,
         }
-        for key in ("keypoints", "num_keypoints", "vis_bbox"):
-            scaled.pop(key, None)
         annotations.append(scaled)
     return dict(coco) | {"images": images, "annotations": annotations}
 

@@ -11,11 +11,8 @@ from tqdm import tqdm
 
 from fpn_necks.coco_files import annotations_by_image, dense_files
 
-from .masks import box_polygon, cut_mask, has_mask
+from .masks import LEFT_OUT, box_polygon, cut_mask, has_mask
 from .tiles import TileSettings
-
-# These hold coordinates that are not shifted, and no detector of boxes reads them.
-_LEFT_OUT = ("keypoints", "num_keypoints", "vis_bbox")
 
 
 @dataclass
@@ -211,7 +208,7 @@ def _cut_annotation(
     segmentation, area = box_polygon((x, y, width, height)), width * height
     if has_mask(annotation):
         segmentation, area = cut_mask(annotation["segmentation"], corner.tolist())
-    result = {k: v for k, v in annotation.items() if k not in _LEFT_OUT} | {
+    result = {k: v for k, v in annotation.items() if k not in LEFT_OUT} | {
         "bbox": [x, y, width, height],
         "area": area,
         "segmentation": segmentation,

@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+# These hold coordinates that are not moved, and no detector of boxes reads them.
+LEFT_OUT = ("keypoints", "num_keypoints", "vis_bbox")
 # Pixels by which the corners of a box-shaped polygon may miss those of its box.
 _TOLERANCE = 0.5
 

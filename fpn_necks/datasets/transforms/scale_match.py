@@ -74,8 +74,11 @@ class _MatchSizes(BaseTransform):
                     f"{type(self).__name__} needs {key!r}: it belongs after the "
                     "loading of images and of annotations with_bbox"
                 )
-        sides = self._sides(results)
-        learnable = ~self._ignored(results)
+        boxes = results["gt_bboxes"].tensor.numpy().astype(np.float64)
+        sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
+        learnable = np.ones(len(sides), dtype=bool)
+        if results.get("gt_ignore_flags") is not None:
+            learnable = ~np.asarray(results["gt_ignore_flags"], dtype=bool)
         sizes = np.sqrt(sides[learnable].prod(1))
         sizes = sizes[sizes > 0]
         scale = self.default_scale
@@ -96,16 +99,6 @@ class _MatchSizes(BaseTransform):
                 if results.get(key) is not None:
                     results[key] = results[key][kept]
         return results
-
-    def _sides(self, results: dict[str, Any]) -> np.ndarray:
-        boxes = results["gt_bboxes"].tensor.numpy().astype(np.float64)
-        return (boxes[:, 2:] - boxes[:, :2]).clip(0)
-
-    def _ignored(self, results: dict[str, Any]) -> np.ndarray:
-        flags = results.get("gt_ignore_flags")
-        if flags is None:
-            return np.zeros(len(results["gt_bboxes"]), dtype=bool)
-        return np.asarray(flags, dtype=bool)
 
     def _is_in_range(self, scale: float) -> bool:
         return self.scale_range[0] < scale < self.scale_range[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,106 +87,99 @@ def test_one_folder_too_high(release: Path) -> None:
     assert f"check {release}" in line
 
 
-class TestWrongFiles:
-    def test_dense_images_in_it(self, release: Path, change) -> None:
-        def add(coco: dict) -> None:
-            coco["images"] += [dict(coco["images"][0], id=999 + k) for k in range(48)]
-
-        path = change(TRAINING.path, add)
-        (line,) = errors(release)
-        assert line.startswith("wrong ") and str(path) in line
-        assert "not the file for training: 794 images, expected 746" in line
-
-    def test_without_its_ignored_boxes(self, release: Path, change) -> None:
-        change(TESTING.path, lambda c: [a.pop("ignore", 0) for a in c["annotations"]])
-        (line,) = errors(release)
-        assert "15,776 positives, expected 13,787; 0 ignored, expected 1,989" in line
-
-    def test_both_published_numbers_of_uncertain_boxes_pass(
-        self, release: Path, change
-    ) -> None:
-        def add(count: int) -> Callable[[dict], None]:
-            return lambda coco: coco["annotations"].extend(
-                dict(coco["annotations"][0], id=10**6 + k, uncertain=True)
-                for k in range(count)
-            )
-
-        change(TESTING.path, add(2))
-        assert errors(release) == []
-        change(TESTING.path, add(0))  # on top of the changed file: ids occur twice
-        (release / TESTING.path).write_text(
-            (release / TESTING.path)
-            .read_text()
-            .replace('"uncertain": true', '"u": 1', 1)
-        )
-        (line,) = errors(release)
-        assert "2,833 uncertain, expected 2,832 or 2,834" in line
-
-    def test_not_erased(self, release: Path, change) -> None:
-        change(TRAINING.path, lambda c: c["annotations"][0].update(ignore=True))
-        (line,) = errors(release)
-        assert "18,432 positives, expected 18,433; 1 ignored, expected 0" in line
-
-    def test_tiles(self, release: Path, change) -> None:
-        change(TESTING.path, lambda c: c["images"][0].update(corner=[0, 0, 8, 6]))
-        (line,) = errors(release)
-        assert "it holds tiles instead of whole images" in line
-
-    def test_broken_json(self, release: Path, change) -> None:
-        path = change(TESTING.path, lambda _: None)
-        path.write_text("{")
-        (line,) = errors(release)
-        assert re.search(rf"wrong +{path}: is no JSON file", line)
-
-    def test_files_that_no_config_reads_stop_nobody(
-        self, release: Path, change
-    ) -> None:
-        change(EXPECTED_FILES[2].path, lambda c: c["images"].pop())
-        assert errors(release) == []
-        (note,) = [f for f in check_tiny_person(release) if f.kind == "note"]
-        assert "745 images, expected 746" in note.message
+def add_dense(coco: dict) -> None:
+    coco["images"] += [dict(coco["images"][0], id=999 + k) for k in range(48)]
 
 
-class TestImages:
-    def test_missing_ones(self, release: Path) -> None:
-        folder = release / TESTING.image_dir / "labeled_images"
-        for number in (3, 7):
-            (folder / f"{number}.png").rename(folder / f"{number}.away")
-        try:
-            (line,) = errors(release)
-            assert "2 of 786 images are missing" in line
-            assert "the first is labeled_images/3.png" in line
-            assert errors(release, check_images=False) == []
-        finally:
-            for number in (3, 7):
-                (folder / f"{number}.away").rename(folder / f"{number}.png")
+def add_uncertain(coco: dict, count: int) -> None:
+    coco["annotations"] += [
+        dict(coco["annotations"][0], id=10**6 + k, uncertain=True) for k in range(count)
+    ]
 
-    @pytest.mark.parametrize("content", ["other size", "no image"])
-    def test_other_ones(self, release: Path, content: str) -> None:
-        path = release / TESTING.image_dir / "labeled_images" / "5.png"
-        kept = path.rename(path.with_suffix(".away"))
-        try:
-            if content == "no image":
-                path.write_bytes(b"none")
-            else:
-                cv2.imwrite(str(path), np.zeros((5, 5, 3), np.uint8))
-            (line,) = errors(release)
-            assert line.startswith("wrong ")
-            assert "1 of 786 images are unreadable or of another size" in line
-        finally:
-            kept.rename(path)
 
-    def test_not_unpacked(self, release: Path) -> None:
-        folder = release / TESTING.image_dir
-        kept = folder.rename(release / "away")
-        archive = release / "test.tar.gz"
-        archive.touch()
-        try:
-            (line,) = errors(release)
-            assert "belong here; unpack test.tar.gz" in line
-        finally:
-            archive.unlink()
-            kept.rename(folder)
+@pytest.mark.parametrize(
+    ("expected", "edit", "message"),
+    [
+        (TRAINING, add_dense, "not the file for training: 794 images, expected 746"),
+        (
+            TESTING,
+            lambda c: [a.pop("ignore", 0) for a in c["annotations"]],
+            "15,776 positives, expected 13,787; 0 ignored, expected 1,989",
+        ),
+        (
+            TESTING,
+            lambda c: add_uncertain(c, 1),
+            "2,833 uncertain, expected 2,832 or 2,834",
+        ),
+        (
+            TRAINING,
+            lambda c: c["annotations"][0].update(ignore=True),
+            "18,432 positives, expected 18,433; 1 ignored, expected 0",
+        ),
+        (
+            TESTING,
+            lambda c: c["images"][0].update(corner=[0, 0, 8, 6]),
+            "it holds tiles instead of whole images",
+        ),
+        (TESTING, lambda c: c.pop("images"), "is no COCO detection file"),
+    ],
+)
+def test_wrong_files(release: Path, change, expected, edit, message: str) -> None:
+    path = change(expected.path, edit)
+    (line,) = errors(release, check_images=False)
+    assert line.startswith(f"wrong   {path}: ") and message in line
+
+
+def test_both_published_numbers_of_uncertain_boxes_pass(release: Path, change) -> None:
+    change(TESTING.path, lambda c: add_uncertain(c, 2))
+    assert errors(release, check_images=False) == []
+
+
+def test_files_that_no_config_reads_stop_nobody(release: Path, change) -> None:
+    change(EXPECTED_FILES[2].path, lambda c: c["images"].pop())
+    assert errors(release) == []
+    (note,) = [f for f in check_tiny_person(release) if f.kind == "note"]
+    assert "745 images, expected 746" in note.message
+
+
+@pytest.fixture
+def moved(release: Path):
+    """Move files or folders of the release away for one test."""
+    away: dict[Path, Path] = {}
+
+    def move(*names: str) -> None:
+        for path in (release / TESTING.image_dir / name for name in names):
+            away[path] = path.rename(release / f"{path.name}.away")
+
+    yield move
+    for path, kept in away.items():
+        kept.rename(path)
+
+
+def test_missing_images(release: Path, moved) -> None:
+    moved("labeled_images/3.png", "labeled_images/7.png")
+    (line,) = errors(release)
+    assert "2 of 786 images are missing, the first is labeled_images/3.png" in line
+    assert errors(release, check_images=False) == []
+
+
+@pytest.mark.parametrize("content", ["other size", "no image"])
+def test_other_images(release: Path, moved, content: str) -> None:
+    moved("labeled_images/5.png")
+    path = release / TESTING.image_dir / "labeled_images" / "5.png"
+    path.write_bytes(b"none")
+    if content == "other size":
+        cv2.imwrite(str(path), np.zeros((5, 5, 3), np.uint8))
+    (line,) = errors(release)
+    assert line.startswith("wrong ")
+    assert "1 of 786 images are unreadable or of another size" in line
+
+
+def test_images_not_unpacked(release: Path, moved) -> None:
+    moved("")
+    (release / "test.tar.gz").touch()
+    (line,) = errors(release)
+    assert "belong here; unpack test.tar.gz" in line
 
 
 def test_how_boxes_are_counted() -> None:

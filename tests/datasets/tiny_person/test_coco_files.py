@@ -56,12 +56,6 @@ def test_inconsistent(change, message: str, tmp_path: Path) -> None:
 def test_no_coco_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a.json is no COCO detection file"):
         read_coco(write(tmp_path / "a.json", [1]))
-    (tmp_path / "b.json").write_text("{")
-    with pytest.raises(ValueError, match="b.json is no JSON file"):
-        read_coco(tmp_path / "b.json")
-    (tmp_path / "c.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="c.json is no JSON file"):
-        read_coco(tmp_path / "c.json")
     with pytest.raises(FileNotFoundError, match="no such file") as raised:
         read_coco(tmp_path / "d.json")
     assert raised.value.filename == str(tmp_path / "d.json")
