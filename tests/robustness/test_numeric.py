@@ -1,5 +1,6 @@
 """Gradients in float64, bfloat16, and features that are huge or nothing at all."""
 
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 import fpn_necks.necks  # noqa: F401
 from fpn_necks import layers
+from fpn_necks.auxiliary.uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
 from tests.neck_cases import CASES, IN_CHANNELS, NeckCase
 
 GN = dict(type="GN", num_groups=2)
@@ -150,6 +152,61 @@ def test_gradcheck(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["cls", "bbox"])
+@pytest.mark.parametrize("dense", [True, False], ids=["map", "rows"])
+def test_gradcheck_of_the_uncertainty_loss(kind: str, dense: bool) -> None:
+    """Through α of a map or of rows, the head's own loss, weights, and τ · mean α."""
+    from mmdet.models.losses import CrossEntropyLoss, SmoothL1Loss
+
+    torch.manual_seed(0)
+    branch = Uncertainty(3, dense).double()
+    shape = (1, 3, 2, 3) if dense else (6, 3)
+    x = torch.rand(*shape, dtype=torch.double).requires_grad_()
+    wrapped = CrossEntropyLoss() if kind == "cls" else SmoothL1Loss(beta=0.5)
+    labels = torch.tensor([0, 1, 2, 0, 2, 1])  # 2 is the background
+    pred = torch.randn(6, 3 if kind == "cls" else 4, dtype=torch.double)
+    weight = torch.tensor([1.0, 0.5, 0, 1, 1, 0]).double()
+
+    def function(x: Tensor, pred: Tensor) -> Tensor:
+        rows = UncertaintyRows(num_classes=2)
+        # Uncertainty gives float32, as heads' losses are; here all is float64.
+        alpha = branch.layer(x).relu().flatten()
+        rows.start([alpha], [alpha])
+        loss = UncertainLoss(wrapped, rows, kind)
+        if kind == "cls":
+            value = loss(pred, labels, weight, avg_factor=3.0)
+        else:
+            rows.of_scores(labels)
+            each = weight[:, None].expand(-1, 4)
+            value = loss(pred, torch.zeros_like(pred), each, avg_factor=3.0)
+        return value + 0.5 * rows.mean(kind)
+
+    assert torch.autograd.gradcheck(function, (x, pred.requires_grad_()))
+
+
+@every_layer
+def test_bfloat16_layers(name: str) -> None:
+    """bfloat16 has 8 bits of a number: the error is a share of the norm.
+
+    Gradients have a larger one: a ReLU or a sampling point near its kink may fall on
+    the other side.
+    """
+    module, kind = build(name)
+    results = []
+    for enabled in (True, False):
+        maps = inputs_of(kind, size=3)
+        module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            outputs = run(module, kind, *maps)
+        sum((o.float() ** 2).mean() for o in outputs).backward()
+        results.append(([o.float() for o in outputs], [x.grad for x in maps]))
+    for part, tolerance in ((0, 0.02), (1, 0.15)):
+        for low, exact in zip(results[0][part], results[1][part], strict=True):
+            assert low.isfinite().all()
+            error = (low - exact).norm() / exact.norm().clamp(min=1e-9)
+            assert error <= tolerance
+
+
 def check_finite(module: nn.Module, outputs: list[Tensor], maps: list[Tensor]) -> None:
     assert all(output.isfinite().all() for output in outputs)
     sum(output.float().mean() for output in outputs).backward()
@@ -189,3 +246,55 @@ def test_extreme_features_of_necks(case: NeckCase, scale: float, low: bool) -> N
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         outputs = neck(maps)
     check_finite(neck, list(outputs), maps)
+
+
+@functools.cache
+def extractor(kind: str, fusion: str | None) -> nn.Module:
+    pytest.importorskip("mmcv.ops")
+    import fpn_necks.roi_extractors  # noqa: F401
+
+    torch.manual_seed(0)
+    own = {} if fusion is None else dict(fusion=fusion)
+    layer = dict(type="RoIAlign", output_size=3, sampling_ratio=0)
+    config = dict(type=kind, roi_layer=layer, out_channels=8, featmap_strides=[4, 8])
+    module = MODELS.build(config | own)
+    module.init_weights()
+    return module
+
+
+every_extractor = pytest.mark.parametrize(
+    ("kind", "fusion"),
+    [("AllLevelRoIExtractor", None)]
+    + [("SoftRoIExtractor", fusion) for fusion in ("asf", "acf", "sum", "max")],
+)
+ROIS = torch.tensor([[0, 1.0, 2, 40, 30], [1, 8, 8, 8, 8], [1, -9, 4, 500, 90.0]])
+
+
+def roi_maps(scale: float) -> list[Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return [
+        (scale * torch.randn(2, 8, 16 >> i, 16 >> i, generator=random)).requires_grad_()
+        for i in range(2)
+    ]
+
+
+@every_extractor
+@extremes
+@precisions
+def test_extreme_features_of_extractors(
+    kind: str, fusion: str | None, scale: float, low: bool
+) -> None:
+    module, maps = extractor(kind, fusion), roi_maps(scale)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        pooled = [x.bfloat16() if low else x for x in maps]
+        outputs = [module(pooled, ROIS)]
+    check_finite(module, outputs, maps)
+
+
+@every_extractor
+def test_bfloat16_extractors(kind: str, fusion: str | None) -> None:
+    module, maps = extractor(kind, fusion), roi_maps(1.0)
+    exact = module(maps, ROIS)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = module([x.bfloat16() for x in maps], ROIS).float()
+    assert (low - exact).abs().max() <= 0.05 * exact.abs().max()
