@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -24,6 +25,9 @@ from tests.auxiliary.cases import (
 )
 
 all_cases = pytest.mark.parametrize("name", CASES)
+some_cases = pytest.mark.parametrize(
+    "name", ["retinanet-dense", "fcos-augfpn-roi", "mask-rcnn-augfpn", "cascade-rcnn"]
+)
 
 
 def main_part(values: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +111,42 @@ def test_testing_is_that_of_the_plain_detector(name: str) -> None:
     assert_same(results[0], results[1])
 
 
+class Network(nn.Module):
+    """Backbone, neck and the heads at fixed RoIs: what an exporter sees."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple:
+        detector = self.detector
+        maps = detector.extract_feat(images)
+        if not has_rpn(detector):
+            return tuple(chain(*detector.bbox_head(maps)))
+        rois = images.new_tensor([[0, 3, 4, 50, 40], [0, 20, 10, 90, 60]])
+        roi_head = detector.roi_head
+        if isinstance(roi_head.bbox_head, nn.ModuleList):
+            found = [roi_head._bbox_forward(i, maps, rois) for i in range(3)]
+        else:
+            found = [roi_head._bbox_forward(maps, rois)]
+        boxes = [results["bbox_pred"] for results in found]
+        return (*chain(*detector.rpn_head(maps)), *boxes)
+
+
+@some_cases
+def test_traced_graphs_are_the_same(name: str) -> None:
+    graphs = []
+    images, _ = batch("full")
+    for model in (supervised(name), plain(name)):
+        network = Network(model).eval()
+        with torch.no_grad():
+            traced = torch.jit.trace(network, images, check_trace=False)
+        model.train()
+        graphs.append([str(node.kind()) for node in traced.inlined_graph.nodes()])
+    assert graphs[0].count("aten::_convolution") > 20
+    assert graphs[0] == graphs[1]
+
+
 @all_cases
 def test_checkpoints_fit_both_ways(name: str) -> None:
     """Only auxiliary keys are left over, or missing in the other direction."""
@@ -130,6 +170,12 @@ def test_checkpoints_fit_both_ways(name: str) -> None:
 
 
 @all_cases
+def test_main_weights_of_a_seed_are_those_of_the_plain_detector(name: str) -> None:
+    found = main_part(dict(supervised(name).state_dict()))
+    assert_same(found, dict(plain(name).state_dict()))
+
+
+@all_cases
 def test_weight_0_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Main losses and all main gradients are the plain detector's, bit for bit."""
     model, expected = supervised(name), plain(name)
@@ -143,6 +189,14 @@ def test_weight_0_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) ->
     added = auxiliary_losses(losses_of(model, "mixed"))
     assert added and all(loss == 0 for loss in added.values())
     assert_same(results[0], results[1])
+
+
+@all_cases
+def test_main_losses_do_not_depend_on_the_weight(name: str) -> None:
+    losses = losses_of(supervised(name), "mixed")
+    expected = losses_of(plain(name), "mixed")
+    assert_same(main_part(losses), expected)
+    assert sum(auxiliary_losses(losses).values()) > 0.1
 
 
 @all_cases
@@ -168,6 +222,24 @@ def test_auxiliary_gradient_reaches_the_supervised_maps_alone(name: str) -> None
         assert all(key.startswith(allowed) for key in connected), connected
         above = f"backbone.layer{int(level.name[1:])}."
         assert not any(key.startswith(above) for key in reached)
+
+
+@some_cases
+def test_gradient_is_the_sum_of_main_and_auxiliary(name: str) -> None:
+    model = supervised(name)
+    losses = losses_of(model, "full")
+    total, values = model.parse_losses(losses)
+    added = auxiliary_losses(losses)
+    main, _ = model.parse_losses(main_part(losses))
+    assert values["loss"].item() == pytest.approx(
+        (main + sum(added.values())).item(), rel=1e-5
+    )
+    found = gradients_of(model, total)
+    parts = gradients_of(model, main), gradients_of(model, sum(added.values()))
+    for key, gradient in found.items():
+        expected = sum(part[key] for part in parts if part[key] is not None)
+        scale = 1e-5 * max(1, gradient.abs().max())
+        assert torch.allclose(gradient, expected, atol=scale, rtol=1e-4), key
 
 
 def watched(model: nn.Module) -> Iterator[tuple[str, Any, str]]:

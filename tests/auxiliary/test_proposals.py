@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from fpn_necks.auxiliary.proposals import (
     PROPOSALS,
     SAMPLER,
     DecodedProposals,
+    check_head,
 )
 
 HEIGHT, WIDTH = 64, 96
@@ -130,6 +132,21 @@ def test_boxes_are_those_of_testing(name: str) -> None:
         assert sides.max() > 12, "not in units of a stride"
 
 
+def test_norm_on_bbox_matters() -> None:
+    """The boxes as predicted in training would be smaller by the strides."""
+    head, maps = build_head("fcos-norm-on-bbox"), feature_maps()
+    outputs = head(tuple(maps))
+    found = all_boxes(head, outputs)[0]
+    before = [x.clone() for kind in outputs for x in kind]
+    head.norm_on_bbox = False
+    unscaled = all_boxes(head, outputs)[0]
+    sides = [(boxes[:, 2:] - boxes[:, :2]).mean() for boxes in (found, unscaled)]
+    assert sides[0] > 3 * sides[1]
+    # And the main loss still gets its own predictions.
+    for a, b in zip(before, [x for kind in outputs for x in kind], strict=True):
+        assert torch.equal(a, b)
+
+
 @every_head
 def test_no_gradient(name: str) -> None:
     for result in propose(name, samples(OBJECTS, [])):
@@ -171,6 +188,31 @@ def test_settings_of_augfpn() -> None:
     assert given[0]["rescale"] is False and given[0]["with_nms"] is True
 
 
+def test_thresholds() -> None:
+    head = build_head("retinanet")
+    outputs = head(tuple(feature_maps()))
+    boxes = all_boxes(head, outputs)[0]
+    assert boxes.min() >= 0
+    assert (boxes[:, 2] <= WIDTH).all() and (boxes[:, 3] <= HEIGHT).all()
+    assert len(all_boxes(head, outputs, max_per_img=7)[0]) == 7
+    strict = dict(nms=dict(type="nms", iou_threshold=0.3))
+    assert len(all_boxes(head, outputs, **strict)[0]) < len(boxes)
+    assert len(all_boxes(head, outputs, nms_pre=5)[0]) <= 10
+    assert len(all_boxes(head, outputs, score_thr=0.9)[0]) == 0
+    # NMS is within classes: boxes of different ones may lie on each other.
+    overlaps = bbox_overlaps(boxes, boxes).fill_diagonal_(0)
+    assert overlaps.max() > 0.7
+
+
+def test_no_detections() -> None:
+    """The truths are still there; where there are none, there is no RoI at all."""
+    strict = dict(score_thr=0.999)
+    full, empty = propose("fcos", samples(OBJECTS, []), proposals=strict)
+    assert torch.equal(full.pos_priors.sort(0).values, torch.tensor(OBJECTS).sort(0)[0])
+    assert len(full.neg_priors) == 0
+    assert empty.priors.shape == (0, 4) and len(empty.pos_gt_labels) == 0
+
+
 def test_ignored_boxes() -> None:
     """With a threshold for them, RoIs inside are neither positive nor negative."""
     everything = [[0.0, 0, WIDTH, HEIGHT]]
@@ -198,3 +240,8 @@ def test_sampler_of_ones_own() -> None:
     kept = DecodedProposals(proposals=dict(max_per_img=3))
     assert kept.config.max_per_img == 3 and kept.config.nms_pre == 2000
     assert PROPOSALS["max_per_img"] == 1000
+
+
+@every_head
+def test_heads_that_can_propose(name: str) -> None:
+    check_head(build_head(name))

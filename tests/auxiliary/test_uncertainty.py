@@ -1,10 +1,12 @@
+import math
 from typing import Any
 
 import pytest
 import torch
-from mmdet.models.dense_heads import FCOSHead
-from mmdet.models.losses import CrossEntropyLoss, FocalLoss
+from mmdet.models.dense_heads import FCOSHead, RetinaHead
+from mmdet.models.losses import CrossEntropyLoss, FocalLoss, SmoothL1Loss
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -85,9 +87,55 @@ def plain_focal(score: Tensor, label: int) -> Tensor:
     return total
 
 
+def retina_head(loss_bbox: dict[str, Any]) -> RetinaHead:
+    decoded = loss_bbox["type"] != "SmoothL1Loss"
+    return RetinaHead(
+        num_classes=NUM_CLASSES,
+        in_channels=4,
+        stacked_convs=0,
+        anchor_generator=dict(
+            type="AnchorGenerator",
+            octave_base_scale=2,
+            scales_per_octave=1,
+            ratios=[0.5, 1.0],
+            strides=[8, 16],
+        ),
+        bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+        reg_decoded_bbox=decoded,
+        loss_cls=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25),
+        loss_bbox=loss_bbox,
+        train_cfg=ConfigDict(
+            assigner=dict(
+                type="MaxIoUAssigner", pos_iou_thr=0.4, neg_iou_thr=0.2, min_pos_iou=0
+            ),
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
+    )
+
+
 def weigh(head: Any, rows: UncertaintyRows) -> None:
     head.loss_cls = UncertainLoss(head.loss_cls, rows, "cls")
     head.loss_bbox = UncertainLoss(head.loss_bbox, rows, "bbox")
+
+
+@pytest.mark.parametrize("kind", ["IoULoss", "GIoULoss", "L1Loss"])
+def test_boxes_of_retinanet_with_other_losses(kind: str) -> None:
+    """α = ln 2 everywhere halves every loss, whatever the weights look like."""
+    torch.manual_seed(1)
+    scores = [torch.randn(2, 2 * NUM_CLASSES, h, w) for h, w in SIZES]
+    boxes = [torch.randn(2, 2 * 4, h, w) / 9 for h, w in SIZES]
+    head = retina_head(dict(type=kind))
+    plain = head.loss_by_feat(scores, boxes, TRUTHS, [META] * 2)
+    rows = UncertaintyRows(NUM_CLASSES, num_anchors=2)
+    weigh(head, rows)
+    half = [torch.full((2 * h * w,), math.log(2)) for h, w in SIZES]
+    rows.start(half, half)
+    found = head.loss_by_feat(scores, boxes, TRUTHS, [META] * 2)
+    assert sum(plain["loss_bbox"]) > 0
+    for name in ("loss_cls", "loss_bbox"):
+        for a, b in zip(found[name], plain[name], strict=True):
+            torch.testing.assert_close(a, b / 2)
 
 
 def test_rows_of_fcos() -> None:
@@ -179,6 +227,99 @@ def test_rows_of_rois() -> None:
     torch.testing.assert_close(losses["loss_bbox"], regression / 6)
     torch.testing.assert_close(rows.mean("cls"), of_scores[[0, 1, 2, 4, 5]].mean())
     torch.testing.assert_close(rows.mean("bbox"), of_boxes[[0, 1]].mean())
+
+
+def test_nothing_supervised() -> None:
+    """The mean is 0 and has a gradient, which distributed training waits for."""
+    rows = UncertaintyRows(NUM_CLASSES)
+    alpha = torch.rand(4, requires_grad=True)
+    rows.start([alpha], [alpha])
+    loss = UncertainLoss(CrossEntropyLoss(), rows, "cls")
+    value = loss(torch.randn(4, 4), torch.full((4,), 3), torch.zeros(4), avg_factor=1.0)
+    assert value == 0
+    total = value + rows.mean("cls") + rows.mean("bbox")
+    total.backward()
+    assert total == 0 and alpha.grad is not None and not alpha.grad.any()
+    empty = torch.zeros(0, requires_grad=True)
+    rows.start([empty], [empty])
+    assert rows.mean("cls") == 0 and rows.mean("bbox").requires_grad
+
+
+# The gradient of w and b.
+
+
+def weighted_total(
+    rows_of: Uncertainty, x: Tensor, losses: Tensor, tau: float
+) -> Tensor:
+    """Return e^{-α} L + τ mean(α), added up as the forms do, for one-hot boxes."""
+    rows = UncertaintyRows(NUM_CLASSES)
+    alpha = rows_of.layer(x).relu().flatten()
+    rows.start([alpha], [alpha])
+    weigh_loss = UncertainLoss(SmoothL1Loss(beta=1e-9), rows, "bbox")
+    rows.of_scores(torch.zeros(len(x), dtype=torch.long))
+    found = weigh_loss(losses, torch.zeros_like(losses), avg_factor=len(x))
+    return found + tau * rows.mean("bbox")
+
+
+def test_gradient_is_not_zero_at_initialisation() -> None:
+    """Without the bias of 0.1 about half of the rows would be dead."""
+    layer = branch(256)
+    x = torch.randn(64, 256)
+    total = weighted_total(layer, x, torch.full((64, 1), 3.0), 0.5)
+    total.backward()
+    assert (layer.layer.weight.grad != 0).all()
+    # L e^{-α} - τ per live row is far from 0, and pulls the bias up.
+    assert layer.layer.bias.grad < -0.5
+    assert (layer(x) > 0).float().mean() > 0.5
+
+
+def train_branch(loss: float, tau: float, steps: int = 250) -> list[float]:
+    """Train α alone on a fixed batch; return its mean after each step."""
+    layer = branch(5)
+    x = torch.randn(16, 5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.03 / tau)
+    values = torch.full((16, 1), loss)
+    means = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        weighted_total(layer, x, values, tau).backward()
+        optimizer.step()
+        means.append(layer(x).mean().item())
+    return means
+
+
+@pytest.mark.parametrize(("loss", "tau"), [(3.0, 0.5), (1.0, 0.7), (1.0, 0.1)])
+def test_alpha_rises_to_the_logarithm(loss: float, tau: float) -> None:
+    """dL/dα = 0 at α = ln(L / τ), where L is above τ."""
+    means = train_branch(loss, tau)
+    assert means[0] > 0.1 and means[0] < means[5] < means[20]
+    assert means[-1] == pytest.approx(math.log(loss / tau), abs=0.01)
+
+
+def test_alpha_stays_at_zero_where_the_loss_is_small() -> None:
+    means = train_branch(loss=0.2, tau=0.5)
+    assert min(means) >= 0 and means[-1] < means[0] and means[-1] < 0.02
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("std", [0.1, 1.0, 10.0])
+def test_features_of_any_scale(std: float, dense: bool) -> None:
+    """α >= 0 only lowers losses: training stays finite and does not die out."""
+    torch.manual_seed(0)
+    layer = Uncertainty(256, dense)
+    layer.init_weights()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    x = std * torch.randn(32, 256)
+    means = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        alpha = layer(x[:, :, None, None] if dense else x)
+        (3 * (-alpha).exp() + 0.5 * alpha).mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_(layer.parameters(), 35)
+        assert norm.isfinite()
+        optimizer.step()
+        means.append(float(alpha.detach().mean()))
+    assert all(0 < mean < 10 for mean in means)
 
 
 # What can go wrong.
