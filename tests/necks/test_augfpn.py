@@ -1,12 +1,34 @@
+import math
+
 import pytest
 import torch
 from mmdet.models.necks import FPN
 from torch import Tensor
 
+from fpn_necks.layers import AdaptiveSpatialFusion
 from fpn_necks.necks import AugFPN, SAlphaFPN
-from tests.necks.test_s_alpha_fpn import CHANNELS, PYRAMIDS, maps
 
+CHANNELS = [8, 16, 24, 32]
+P2_P6 = dict(num_outs=5)
 RETINANET = dict(num_outs=5, start_level=1, add_extra_convs="on_input")
+PYRAMIDS = {
+    "p2-p6": P2_P6,
+    "p2-p5": dict(num_outs=4),
+    "retinanet": RETINANET,
+    "fcos": dict(
+        num_outs=5,
+        start_level=1,
+        add_extra_convs="on_output",
+        relu_before_extra_convs=True,
+    ),
+    "lateral": dict(num_outs=6, add_extra_convs="on_lateral"),
+    "inner": dict(num_outs=2, start_level=1, end_level=2),
+    "norm": dict(
+        num_outs=5, norm_cfg=dict(type="BN"), act_cfg=dict(type="ReLU"),
+        no_norm_on_lateral=True, add_extra_convs="on_input",
+    ),
+    "bilinear": dict(num_outs=5, upsample_cfg=dict(mode="bilinear")),
+}  # fmt: skip
 KINDS = [
     dict(),
     dict(fusion="sum"),
@@ -15,6 +37,16 @@ KINDS = [
     dict(pooling="psp"),
     dict(pooling="psp", fusion="psp"),
 ]
+
+
+def maps(height: int = 48, width: int = 80) -> list[Tensor]:
+    random = torch.Generator().manual_seed(3)
+    return [
+        torch.randn(
+            2, c, math.ceil(height / 2**i), math.ceil(width / 2**i), generator=random
+        ).requires_grad_()
+        for i, c in enumerate(CHANNELS)
+    ]
 
 
 def build(neck_type=AugFPN, **arguments):
@@ -36,15 +68,16 @@ def build_without_residual(reference: torch.nn.Module, **arguments) -> AugFPN:
     return neck
 
 
+@pytest.mark.parametrize("size", [(48, 80), (49, 67)], ids=str)
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("name", PYRAMIDS)
-def test_without_its_residual_it_is_fpn_bit_for_bit(name: str, kind) -> None:
+def test_without_its_residual_it_is_fpn_bit_for_bit(name: str, kind, size) -> None:
     """An FPN's checkpoint loads, and outputs and gradients are the same."""
     theirs = build(FPN, **PYRAMIDS[name])
     ours = build_without_residual(theirs, **PYRAMIDS[name], **kind)
     found = []
     for neck in (ours, theirs):
-        inputs = maps(49, 67)
+        inputs = maps(*size)
         outputs = neck(inputs)
         random = torch.Generator().manual_seed(5)
         weights = [torch.randn(o.shape, generator=random) for o in outputs]
@@ -92,6 +125,13 @@ def test_residual_to_extra_level(name: str) -> None:
         torch.testing.assert_close(with_context[num_used + 1], conv(source))
 
 
+def test_residual_comes_from_the_last_used_map() -> None:
+    neck, inputs = build(num_outs=2, start_level=1, end_level=2), maps()
+    assert neck.residual_features.convs[0].in_channels == CHANNELS[2]
+    sum(x.sum() for x in neck(inputs)).backward()
+    assert [x.grad is not None for x in inputs] == [False, True, True, False]
+
+
 def test_raw_laterals() -> None:
     """What consistent supervision supervises: a hook sees it and nothing changes it."""
     neck, inputs = build(**RETINANET), maps()
@@ -102,6 +142,16 @@ def test_raw_laterals() -> None:
     expected = neck.lateral_convs(neck.levels.select(inputs))
     assert len(seen) == 1 and len(seen[0]) == 3
     for a, b in zip(seen[0], expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_no_state_is_kept_between_calls() -> None:
+    neck = build(**RETINANET, residual_to_extra_level=True)
+    before = set(vars(neck))
+    first = neck(maps())
+    neck(maps(96, 64))
+    assert set(vars(neck)) == before
+    for a, b in zip(neck(maps()), first, strict=True):
         assert torch.equal(a, b)
 
 
@@ -126,3 +176,9 @@ def test_parameters_of_the_published_models() -> None:
     branches = 3 * (2048 * 256 + 256)
     fusion = 3 * 256 * 256 + 256 + 9 * 256 * 3 + 3
     assert count[AugFPN] - count[FPN] == branches + fusion
+
+
+def test_single_ratio_has_spatial_fusion() -> None:
+    """A row of Table 4."""
+    neck = build(**P2_P6, ratios=[0.1])
+    assert isinstance(neck.residual_features.fusion, AdaptiveSpatialFusion)

@@ -148,6 +148,17 @@ def test_blocks_get_their_arguments() -> None:
     assert channel.guide == "cat" and isinstance(channel.weight_conv.norm, nn.GroupNorm)
 
 
+def test_inner_levels() -> None:
+    """The released code ignores ``end_level``: here it selects as in FPN."""
+    neck = build(num_outs=2, start_level=1, end_level=2, crb=dict(norm_cfg=GN))
+    assert neck.lateral_convs[-1].reduce.in_channels == CHANNELS[2]
+    selected = build(CHANNELS[1:3], num_outs=2, crb=dict(norm_cfg=GN))
+    selected.load_state_dict(neck.state_dict())
+    inputs = maps()
+    for ours, theirs in zip(neck(inputs), selected(inputs[1:3]), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("by_position", [True, False])
 def test_conv_settings_reach_the_bottom_up_path(by_position: bool) -> None:
     settings = dict(conv_cfg=None, norm_cfg=GN, act_cfg=dict(type="ReLU"))
@@ -161,6 +172,15 @@ def test_conv_settings_reach_the_bottom_up_path(by_position: bool) -> None:
         assert isinstance(block.norm, nn.GroupNorm) and block.with_activation
     plain = build()
     assert not any(block.with_norm for block in plain.bottom_up_convs)
+
+
+def test_one_image_in_training() -> None:
+    inputs = maps(batch=1)
+    with pytest.raises(ValueError, match=r"crb=dict\(norm_cfg=dict\(type='GN'"):
+        build()(inputs)
+    assert len(build().eval()(inputs)) == 5
+    assert len(build(crb=dict(norm_cfg=GN))(inputs)) == 5
+    assert len(build(bottom_up="plain")(inputs)) == 5
 
 
 def test_initialisation(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 import copy
 import math
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +123,14 @@ def test_eq_1() -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_factor_0_cuts_the_top_down_path() -> None:
+    inputs = maps()
+    outputs = build(num_outs=4, fusion_factor=[1.0, 0.0, 1.0])(inputs)
+    (outputs[0].sum() + outputs[1].sum()).backward()
+    reached = [x.grad is not None and bool(x.grad.abs().sum() > 0) for x in inputs]
+    assert reached == [True, True, False, False]
+
+
 @pytest.mark.parametrize("sigma", [0.5, 0.8])
 @pytest.mark.parametrize(
     "name", ["p2-p6", "retinanet", "fcos", "lateral", "inner", "norm"]
@@ -220,6 +231,25 @@ def test_attention_gives_one_factor_per_image_and_connection() -> None:
     assert all(alpha.shape == (3, 1, 1, 1) for alpha in alphas)
     assert len({round(float(a), 6) for alpha in alphas for a in alpha.flatten()}) == 9
     assert all(0 < float(a) < 1 for alpha in alphas for a in alpha.flatten())
+
+
+def test_works_without_compiled_ops(tmp_path: Path) -> None:
+    """As with mmcv-lite: the neck needs no op, so it must not import any."""
+    code = (
+        "import sys; sys.modules['mmcv._ext'] = None;"
+        "import torch, fpn_necks;"
+        "from fpn_necks.necks import SAlphaFPN;"
+        "neck = SAlphaFPN([4, 8], 4, num_outs=3, fusion_factor='learnable');"
+        "maps = [torch.rand(1, 4, 8, 8), torch.rand(1, 8, 4, 4)];"
+        "print(len(neck(maps)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == "3", result.stderr
 
 
 class CountedOperations(TorchDispatchMode):
