@@ -76,7 +76,7 @@ def test_its_tests_pass(registered: Path) -> None:
     for label, call in found:
         if "compiles" not in label:
             call()
-    assert f"These {len(found)} tests take" in PAGE
+    assert len(found) > 30
 
 
 def test_check_says_what_the_page_says(

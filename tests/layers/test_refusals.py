@@ -131,11 +131,6 @@ ROWS: dict[Callable, list[tuple[Any, type[Exception], str]]] = {
         (dict(zero_init=0), TypeError, "zero_init must be True or False, got 0"),
     ],
     CRB: [
-        (
-            dict(channels=4, norm_cfg=dict(type="GN", num_groups=4)),
-            ValueError,
-            "norm_cfg: num_groups=4 leaves one channel to each group",
-        ),
         ((0,), ValueError, "channels must be at least 1, got 0"),
         ((8, "sideways"), ValueError, "path must be one of .*got 'sideways'"),
         ((8, "top-down", "both"), ValueError, "guide must be one of .*'low'.*'both'"),

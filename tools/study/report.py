@@ -105,9 +105,12 @@ def answer(results: Results) -> str:
     }
     if None not in means.values():
         best = max(fixed, key=means.__getitem__)
+        key = METRICS["tinyperson"]
+        fewest = min(len(scores(results, curve_entry(n), key)) for n in fixed)
         sentences.append(
             f"The best fixed α of the curve is {CURVE[best]:g}, with {means[best]:.1f} "
-            f"AP50 tiny; α = 1, which is FPN, has {means['fpn']:.1f}."
+            f"AP50 tiny; α = 1, which is FPN, has {means['fpn']:.1f} ({fewest} of "
+            f"{len(SEEDS)} seeds)."
         )
     for data, name in (("tinyperson", "TinyPerson"), ("bccd", "BCCD")):
         for neck in [n for n in NECKS if n != "fpn"]:
