@@ -232,8 +232,10 @@ def build_without_weights(settings: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def set_statistic_factors(model: nn.Module) -> None:
-    """Set α of S-α FPN to 1 where a training set would have to be counted."""
+def set_statistic_factors(model: nn.Module, alpha: float = 1.0) -> None:
+    """Set α of S-α FPN where a training set would have to be counted."""
+    from fpn_necks.layers import StatisticFusionFactor
+
     for module in model.modules():
-        if type(module).__name__ == "StatisticFusionFactor":
-            module.set([1.0] * module.num_connections)
+        if isinstance(module, StatisticFusionFactor):
+            module.set([alpha] * module.num_connections)

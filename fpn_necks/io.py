@@ -14,6 +14,7 @@ from pathlib import Path, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 
@@ -74,6 +75,23 @@ def write_bytes(
 def write_text(path: str | os.PathLike[str], text: str, overwrite: bool = True) -> None:
     """Write text in UTF-8; see `atomic_write`."""
     write_bytes(path, text.encode(), overwrite)
+
+
+def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
+    """Write a picture (OpenCV's BGR) in the format of its suffix; see `atomic_write`.
+
+    Raises:
+        OSError: the format cannot hold it.
+    """
+    import cv2
+
+    options = []
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    encoded, content = cv2.imencode(path.suffix, image, options)
+    if not encoded:
+        raise OSError(f"{path}: {path.suffix} cannot hold {image.shape[:2]} pixels")
+    write_bytes(path, content.tobytes())
 
 
 def write_json(

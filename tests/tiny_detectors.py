@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 
-from fpn_necks.layers import StatisticFusionFactor
+from fpn_necks import config_tools
 from fpn_necks.shipped_configs import config_path
 from tests.tiny_sets import CLASSES, use_coco_set
 
@@ -192,9 +192,7 @@ def make_tiny(
 
 def set_statistic_factors(model: torch.nn.Module) -> None:
     """Do what FusionFactorHook does before training."""
-    for module in model.modules():
-        if isinstance(module, StatisticFusionFactor):
-            module.set([0.5] * module.num_connections)
+    config_tools.set_statistic_factors(model, 0.5)
 
 
 def train_and_test_a_step(config: Config) -> torch.nn.Module:

@@ -20,9 +20,8 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
-from fpn_necks.datasets.tiny_person.image_sets import write_image
 from fpn_necks.detectors import find_checkpoint, load_detector, read_image
-from fpn_necks.io import is_same_file, write_json
+from fpn_necks.io import is_same_file, write_image, write_json
 from fpn_necks.messages import one_line
 from fpn_necks.visualization.boxes import draw_detections
 

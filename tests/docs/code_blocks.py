@@ -27,6 +27,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from fpn_necks.check import check_config
+from fpn_necks.config_tools import build_without_weights
 from fpn_necks.shipped_configs import config_path
 from tests.tiny_detectors import load_config, shrink
 
@@ -193,16 +194,6 @@ def check_settings(block: Block, path: Path) -> None:
             raise ValueError(f"{block}: " + "; ".join(errors))
 
 
-def build_on_meta(config: Config) -> torch.nn.Module:
-    """Build a config's detector without memory for its weights."""
-    register_all_modules()
-    try:
-        with torch.device("meta"):
-            return MODELS.build(config.model)
-    except RuntimeError:  # Swin's constructor reads numbers, which meta tensors lack
-        return MODELS.build(config.model)
-
-
 def types_in(value: Any) -> set[str]:
     """Return the names behind ``type`` anywhere in nested settings."""
     if isinstance(value, list | tuple):
@@ -363,7 +354,7 @@ def _write_fpn_checkpoint(path: Path) -> None:
     config = load_config("faster-rcnn_r50_drfpn_3xb8-1x_coco")
     config.model.neck.type = "FPN"
     config.model.neck.pop("srb", None)  # of DRFPN
-    state = build_on_meta(config).state_dict()
+    state = build_without_weights(config.model).state_dict()
     # Zeros that share one number each: a file of a few kilobytes.
     zeros = {name: torch.zeros(()).expand(x.shape) for name, x in state.items()}
     torch.save(dict(state_dict=zeros), path)

@@ -23,11 +23,13 @@ from pathlib import Path
 from unittest import mock
 
 import mmdet
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
 from fpn_necks.cli import main
+from fpn_necks.config_tools import build_without_weights
 from fpn_necks.shipped_configs import config_path
-from tests.docs.code_blocks import READERS_FILES, ROOT, build_on_meta
+from tests.docs.code_blocks import READERS_FILES, ROOT
 
 MMDET = Path(mmdet.__file__).parent / ".mim"
 FOLDERS = ("configs/", "tools/", "docs/", "tests/", "fpn_necks/")
@@ -307,4 +309,5 @@ def _check_overrides(config: Config, changes: Mapping[str, object]) -> None:
             place = place[int(parent) if isinstance(place, list) else parent]
     config.merge_from_dict(dict(changes))
     if any(key.startswith("model.") for key in changes):
-        build_on_meta(config)
+        register_all_modules()
+        build_without_weights(config.model)

@@ -106,9 +106,10 @@ def test_row_trains(row: Row, tiny_set: Path) -> None:
     config = make_tiny(row.load(), tiny_set)
     plain = make_tiny(load_config(f"{row.config}.py"), tiny_set)
     tiny_model = repr(config.model.to_dict())
-    if tiny_model not in TRAINED and tiny_model != repr(plain.model.to_dict()):
-        train_and_test_a_step(config)
-        TRAINED.add(tiny_model)
+    if tiny_model in TRAINED | {repr(plain.model.to_dict())}:
+        pytest.skip("the same in small as a config or row that is trained")
+    train_and_test_a_step(config)
+    TRAINED.add(tiny_model)
 
 
 def modules_of(config: Config) -> str:
@@ -135,10 +136,12 @@ def modules_without_options(config: str) -> str:
     return modules_of(load_config(f"{config}.py"))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if any(key.startswith("model.") for key in row.changes)],
+    ids=str,
+)
 def test_options_of_a_row_take_effect(row: Row) -> None:
-    if not any(key.startswith("model.") for key in row.changes):
-        return
     config = row.load()
     if modules_of(config) == modules_without_options(row.config):
         assert results_of(config) != results_of(load_config(f"{row.config}.py"))

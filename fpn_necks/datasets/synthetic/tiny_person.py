@@ -19,9 +19,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fpn_necks.io import write_bytes
+from fpn_necks.io import write_bytes, write_image
 
-from ..tiny_person.image_sets import write_image
 from .scene import EARTH_PERSON, SEA_PERSON, Person, SceneSettings, draw_scene
 
 MERGED_PERSON = "person"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fpn_necks.io import image_path_without_leaving, write_bytes
+from fpn_necks.io import image_path_without_leaving, write_bytes, write_image
 
 RECORD = ".settings.sha256"
 """File beside the copies that tells with which settings they were made."""
@@ -116,18 +116,3 @@ def _decode(content: bytes, path: Path) -> np.ndarray:
     if image is None:
         raise OSError(f"{path} cannot be decoded")
     return image
-
-
-def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
-    """Writes a picture in the format of its suffix, completely or not at all.
-
-    Raises:
-        OSError: The format cannot hold it.
-    """
-    options = []
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    encoded, content = cv2.imencode(path.suffix, image, options)
-    if not encoded:
-        raise OSError(f"{path}: {path.suffix} cannot hold {image.shape[:2]} pixels")
-    write_bytes(path, content.tobytes())
