@@ -19,7 +19,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .arguments import add_device, path, pick_device, refuse_existing, use_mmdet
+from .arguments import (
+    add_device,
+    add_force,
+    path,
+    pick_device,
+    refuse_existing,
+    use_mmdet,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=1, help="on a processor (default: 1)")
     add_device(parser)
     add("--csv", type=path, help="file to write the numbers to")
+    add_force(parser, "the file of numbers")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--names must be one per config, {number}, got {len(options.names)}"
         )
-    refuse_existing(options.csv, force=False)
+    refuse_existing(options.csv, options.force)
     use_mmdet()
     import torch
 
@@ -101,5 +109,5 @@ def run(options: argparse.Namespace) -> None:
     )
     print(f"\n{setting}\n\n{markdown_costs(costs)}")
     if options.csv:
-        write_text(options.csv, csv_costs(costs), overwrite=False)
+        write_text(options.csv, csv_costs(costs), options.force)
         print(f"written: {options.csv}", file=sys.stderr)

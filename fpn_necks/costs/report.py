@@ -100,7 +100,8 @@ def benchmark(
 
     Raises:
         LookupError: There is no such config.
-        ValueError: A config cannot be read, built or measured.
+        ValueError: A config cannot be read, built or measured, or no neck's name has a
+            word.
     """
     register_all_modules(init_default_scope=True)
     where = device
@@ -165,6 +166,9 @@ def _measure_necks(
     pairs: int,
     say: Callable[[str], None],
 ) -> Iterator[Cost]:
+    for word in words or ():
+        if not any(word in name for name in NECKS):
+            raise ValueError(f"no neck's name has {word!r}: {', '.join(NECKS)}")
     base = build_neck(NECKS[BASE], PYRAMIDS[pyramid]).to(maps[0].device)
     for name, stages in NECKS.items():
         if name != BASE and words and not any(word in name for word in words):

@@ -64,6 +64,7 @@ def test_necks_without_a_config(capsys: pytest.CaptureFixture) -> None:
         (["CONFIG", "--device", "tpu9"], "--device must be cpu or cuda, got tpu9"),
         (["CONFIG", "--device", "cuda:99"], "there is no such GPU here"),
         (["CONFIG", "--csv", "CONFIG"], "exists; --force overwrites it"),
+        (["--necks", "AugFPN", "BiFPN"], "no neck's name has 'BiFPN': FPN (mmdet), "),
     ],
 )
 def test_wrong_input_is_told_in_one_line(
@@ -73,7 +74,7 @@ def test_wrong_input_is_told_in_one_line(
     capsys: pytest.CaptureFixture,
 ) -> None:
     arguments = [argument.replace("CONFIG", config) for argument in arguments]
-    assert main([arguments[0], "--device", "cpu", *arguments[1:]]) == 2
+    assert main(["--device", "cpu", *arguments]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and message in error
 
