@@ -161,15 +161,18 @@ def _doubles(
     it reaches. The IoU is at most the share of a box's side that both have in common,
     so a box reaches no further than 1 - threshold of its width.
     """
-    order = np.lexsort((x1y1[:, 0], sets))
-    (x1, y1), (x2, y2) = x1y1[order].T.copy(), x2y2[order].T.copy()
     one = np.float32(1)
+    # One number for set and left side, with room between the sets.
+    left = x1y1[:, 0].astype(np.float64)
+    left += sets * (
+        2 * (np.abs(x1y1).max(initial=0) + (x2y2 - x1y1).max(initial=0) + 2)
+    )
+    order = np.argsort(left, kind="stable")
+    left = left[order]
+    (x1, y1), (x2, y2) = x1y1[order].T.copy(), x2y2[order].T.copy()
     widths, heights = x2 - x1 + one, y2 - y1 + one
     areas = widths * heights
-    # One rising number for set and side, with room between the sets; what is far from
-    # the threshold is left out, with a margin for rounding.
-    left = x1.astype(np.float64)
-    left += sets[order] * (np.abs(x1y1).max(initial=0) + widths.max(initial=0) + 1) * 2
+    # What is far from the threshold is left out, with a margin for rounding.
     ends = np.searchsorted(left, left + (1.001 - threshold) * widths + 0.01, "right")
     least = heights * np.float32(0.999 * threshold)
     reach = ends - np.arange(len(order))
