@@ -43,6 +43,9 @@ class CompressedLevelScores(nn.Module):
             for _ in range(num_levels)
         )
         self.score = nn.Conv2d(num_levels * compress_channels, num_levels, 1)
+        # One call for all levels, unless each has weights of its own (PReLU).
+        activations = (b.activate for b in self.compress if b.with_activation)
+        self.activates_each = any(list(a.parameters()) for a in activations)
 
     def forward(self, maps: Sequence[Tensor], target: int = 0) -> Tensor:
         """Map n levels of ``(N, C, H_i, W_i)`` to scores ``(N, n, H, W)``.
@@ -54,8 +57,11 @@ class CompressedLevelScores(nn.Module):
         for block, x in zip(self.compress, maps, strict=True):
             x = fit_to(block(x, norm=False, activate=False), maps[target])
             x = block.norm(x) if block.with_norm else x
-            squeezed.append(block.activate(x) if block.with_activation else x)
-        return self.score(torch.cat(squeezed, dim=1))
+            squeezed.append(block.activate(x) if self.activates_each else x)
+        joined = torch.cat(squeezed, dim=1)
+        if block.with_activation and not self.activates_each:
+            joined = block.activate(joined)
+        return self.score(joined)
 
 
 class DirectLevelScores(nn.Module):

@@ -118,3 +118,15 @@ def test_blocks_take_the_settings() -> None:
         assert isinstance(block.norm, nn.GroupNorm)
         assert isinstance(block.activate, nn.ReLU)
         assert block.conv.bias is None
+
+
+def test_activations_with_weights_stay_apart() -> None:
+    settings = dict(norm_cfg=None, act_cfg=dict(type="PReLU"))
+    scores = CompressedLevelScores(2, 4, 3, settings)
+    with torch.no_grad():
+        scores.compress[0].activate.weight.fill_(0.0)
+        scores.compress[1].activate.weight.fill_(1.0)
+    maps = [torch.randn(1, 4, 5, 5), torch.randn(1, 4, 5, 5)]
+    squeezed = [b(x) for b, x in zip(scores.compress, maps, strict=True)]
+    expected = scores.score(torch.cat(squeezed, dim=1))
+    torch.testing.assert_close(scores(maps), expected)
