@@ -413,7 +413,7 @@ def test_has_the_attributes_of_fpn(case: NeckCase, pyramid: str) -> None:
         (dict(type="CFGFPN"), 227),
         (dict(type="AugFPN"), 44),
         (dict(type="DRFPN"), 166),
-        (dict(type="ASFF", in_channels=256), 85),
+        (dict(type="ASFF", in_channels=256), 79),
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else "",
 )
