@@ -18,6 +18,8 @@ from fpn_necks.layers import (
     check_number,
 )
 
+from .roi_align import PixelSumRoIAlign
+
 # Samples per cell and direction in AugFPN's released configs. mmcv's own default, 0,
 # takes as many as the RoI has cells: thousands for a large RoI on the finest level.
 SAMPLING_RATIO = 2
@@ -25,7 +27,7 @@ SAMPLING_RATIO = 2
 InitSettings = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
-class LegacyRoIAlign(RoIAlign):
+class LegacyRoIAlign(PixelSumRoIAlign):
     """The RoIAlign of the first mmdet, with which the authors of AugFPN trained.
 
     It takes x2 and y2 as the last pixel inside the RoI, places the corners half a cell
@@ -118,7 +120,8 @@ class AllLevelPooling(BaseRoIExtractor):
         if not isinstance(layer_cfg, Mapping):
             raise TypeError(f"roi_layer must be a dict, got {layer_cfg!r}")
         settings = dict(layer_cfg)
-        if settings.get("type") in ("RoIAlign", RoIAlign):
+        is_plain = settings.get("type") in ("RoIAlign", RoIAlign)
+        if is_plain:
             settings.setdefault("sampling_ratio", SAMPLING_RATIO)
         if settings.pop("legacy", False):
             allowed = {"type", "output_size", "sampling_ratio", "inclusive"}
@@ -129,6 +132,8 @@ class AllLevelPooling(BaseRoIExtractor):
                     f"{settings!r}"
                 )
             settings["type"] = LegacyRoIAlign
+        elif is_plain:
+            settings["type"] = PixelSumRoIAlign
         try:
             layers = super().build_roi_layers(settings, featmap_strides)
             for layer in layers:

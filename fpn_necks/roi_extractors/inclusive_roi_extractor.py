@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from .roi_align import PixelSumRoIAlign
 
-class InclusiveRoIAlign(RoIAlign):
+
+class InclusiveRoIAlign(PixelSumRoIAlign):
     """RoIAlign that takes the last pixel inside a RoI for its end."""
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
