@@ -50,15 +50,7 @@ _STANDING = (
     ("skin", 0.50, 0.12, 0.50, 0.12, 0.17),
     ("hair", 0.46, 0.05, 0.54, 0.05, 0.08),
 )
-_LYING = (
-    ("skin", 0.55, 0.48, 0.94, 0.45, 0.09),
-    ("skin", 0.55, 0.52, 0.94, 0.55, 0.09),
-    ("skin", 0.24, 0.50, 0.36, 0.65, 0.07),
-    ("shirt", 0.26, 0.50, 0.44, 0.50, 0.20),
-    ("trunks", 0.52, 0.50, 0.57, 0.50, 0.19),
-    ("skin", 0.10, 0.50, 0.10, 0.50, 0.17),
-    ("hair", 0.05, 0.47, 0.05, 0.53, 0.08),
-)
+_LYING = tuple((part, y1, x1, y2, x2, w) for part, x1, y1, x2, y2, w in _STANDING)
 _SWIMMING = (
     ("skin", 0.42, 0.62, 0.12, 0.50, 0.08),
     ("skin", 0.58, 0.62, 0.88, 0.50, 0.08),
@@ -66,13 +58,7 @@ _SWIMMING = (
     ("skin", 0.50, 0.46, 0.50, 0.46, 0.24),
     ("hair", 0.44, 0.37, 0.56, 0.37, 0.12),
 )
-_BATHING = (
-    ("skin", 0.40, 0.44, 0.22, 0.45, 0.08),
-    ("skin", 0.60, 0.44, 0.78, 0.45, 0.08),
-    ("shirt", 0.50, 0.52, 0.50, 0.72, 0.30),
-    ("skin", 0.50, 0.26, 0.50, 0.26, 0.22),
-    ("hair", 0.44, 0.17, 0.56, 0.17, 0.11),
-)
+_BATHING = (*_STANDING[2:5], *_STANDING[6:])  # what is above the water
 EARTH_POSES: Sequence[Figure] = (_STANDING, _STANDING, _LYING)
 SEA_POSES: Sequence[Figure] = (_SWIMMING, _BATHING)
 # A board with a pictogram of a person: TinyPerson's `logo` boxes.

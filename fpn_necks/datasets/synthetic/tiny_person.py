@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fpn_necks.coco_files import MERGED_CLASS
+from fpn_necks.coco_files import IGNORED_FIELDS, MERGED_CLASS
 from fpn_necks.io import require_empty, write_image, write_json
 from fpn_necks.layers.arguments import check_choice, check_int
 
@@ -53,12 +53,10 @@ class SplitSummary:
         """Counts what annotations hold."""
         images, boxes = coco["images"], coco["annotations"]
         dense = sum(image["in_dense_image"] for image in images)
-        sums = {k: sum(b[k] for b in boxes) for k in ("ignore", "uncertain", "logo")}
+        sums = {k: sum(b[k] for b in boxes) for k in IGNORED_FIELDS}
         sizes = [box["area"] ** 0.5 for box in boxes if not box["ignore"]]
-        words = (
-            f"{len(images)} images ({dense} dense), {len(boxes)} boxes "
-            "({ignore} ignore regions, {uncertain} uncertain, {logo} logos)"
-        ).format(**sums)
+        words = f"{len(images)} images ({dense} dense), {len(boxes)} boxes ("
+        words += ", ".join(f"{count} {kind}" for kind, count in sums.items()) + ")"
         if sizes:
             words += f", {min(sizes):.1f} to {max(sizes):.1f} px"
             words += f", median {np.median(sizes):.1f} px"
@@ -131,25 +129,13 @@ def generate(
     splits = []
     for number, count in enumerate((num_train, num_val)):
         split = SPLITS[number]
-        jobs = [
-            (
-                settings,
-                (seed, number, k),
-                root / split / f"{split}_{k + 1:05d}.{image_format}",
-            )
-            for k in range(count)
-        ]
+        paths = [root / split / f"{split}_{k:05d}.{image_format}" for k in range(count)]
+        jobs = [(settings, (seed, number, k), path) for k, path in enumerate(paths)]
         options = dict(total=count, unit="image", disable=not progress)
         scenes = tqdm(_draw_all(jobs, workers), f"drawing {split}", **options)
-        coco = dict(
-            info=dict(
-                description="synthetic tiny people on beaches",
-                split=split,
-                seed=seed,
-                settings=asdict(settings),
-            ),
-            **_to_coco(scenes, names),
-        )
+        coco = _to_coco(scenes, names)
+        words = "synthetic tiny people on beaches"
+        coco["info"] = dict(description=words, seed=seed, settings=asdict(settings))
         file = root / "annotations" / f"{split}.json"
         write_json(file, coco)
         splits.append(SplitSummary.of(coco, file, root / split))
@@ -174,10 +160,8 @@ def _draw_all(jobs: Sequence[_Job], workers: int) -> Iterator[_Drawn]:
     if workers == 0:
         yield from map(_draw, jobs)
         return
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     # OpenCV's thread pool does not survive a fork.
-    with context.Pool(workers, cv2.setNumThreads, (0,)) as pool:
+    with multiprocessing.Pool(workers, cv2.setNumThreads, (0,)) as pool:
         yield from pool.imap(_draw, jobs, chunksize=4)
 
 
