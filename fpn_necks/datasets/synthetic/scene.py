@@ -74,9 +74,8 @@ class SceneSettings:
         limit = min(self.image_size) / 3
         if not 2 <= least <= most - 1 <= limit - 1:
             raise ValueError(
-                "size_range must be (smallest, largest) in pixels with 2 <= smallest, "
-                f"smallest + 1 <= largest <= {limit:g} (a third of the image's shorter "
-                f"side), got {self.size_range}"
+                "size_range must be (smallest, largest) with 2 <= smallest <= largest "
+                f"- 1 <= {limit - 1:g}, see SceneSettings; got {self.size_range}"
             )
         for name in ("people_per_image", "distractors_per_image"):
             fewest, most = check_list(name, getattr(self, name), 2)
@@ -86,23 +85,20 @@ class SceneSettings:
             share = getattr(self, f"{name}_fraction")
             check_number(f"{name}_fraction", share, maximum=1)
         special = self.ignore_fraction + self.uncertain_fraction + self.logo_fraction
-        if special > 1 + 1e-9:  # 0.6 + 0.3 + 0.1 is a little above 1
-            raise ValueError(
-                "ignore_fraction + uncertain_fraction + logo_fraction must be at most "
-                f"1, got {special:g}"
-            )
+        # 0.6 + 0.3 + 0.1 is a little above 1.
+        check_number("the sum of the fractions of boxes", special, maximum=1 + 1e-9)
 
 
 @dataclass(frozen=True)
 class Person:
-    """One box of a scene.
+    """One box of a scene, see `SceneSettings`.
 
     Args:
         bbox: (x, y, width, height) in whole pixels, tight on the changed pixels.
         category: ``"sea_person"`` or ``"earth_person"``.
-        ignore: Whether the box is a region of people that nobody labelled singly.
-        uncertain: Whether the person is hardly to be recognised.
-        logo: Whether it is a printed person.
+        ignore: A group of people.
+        uncertain: A faded person.
+        logo: A printed person.
     """
 
     bbox: tuple[int, int, int, int]

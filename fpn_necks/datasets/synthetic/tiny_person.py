@@ -28,16 +28,7 @@ SPLITS = ("train", "val")
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Where a split lies and what it holds; as a string, in words.
-
-    Args:
-        annotation_file: COCO json of the split.
-        image_dir: Folder of the split's images.
-        images: Number of images.
-        dense_images: Number of dense images among them.
-        boxes: Number of all boxes.
-        words: Those numbers and more.
-    """
+    """Where a split lies and what it holds: numbers, and all of them in words."""
 
     annotation_file: Path
     image_dir: Path
@@ -122,13 +113,14 @@ def generate(
     root = Path(out_dir)
     if not overwrite:
         require_empty(root, "overwrite=True to write there all the same")
-    # An interrupted run must not leave old boxes beside new images.
-    for split in SPLITS:
-        (root / "annotations" / f"{split}.json").unlink(missing_ok=True)
+    files = [root / "annotations" / f"{split}.json" for split in SPLITS]
+    for file in files:
+        # An interrupted run must not leave old boxes beside new images.
+        file.unlink(missing_ok=True)
     names = (MERGED_CLASS,) if merge_classes else CATEGORIES
     splits = []
     for number, count in enumerate((num_train, num_val)):
-        split = SPLITS[number]
+        split, file = SPLITS[number], files[number]
         paths = [root / split / f"{split}_{k:05d}.{image_format}" for k in range(count)]
         jobs = [(settings, (seed, number, k), path) for k, path in enumerate(paths)]
         options = dict(total=count, unit="image", disable=not progress)
@@ -136,7 +128,6 @@ def generate(
         coco = _to_coco(scenes, names)
         words = "synthetic tiny people on beaches"
         coco["info"] = dict(description=words, seed=seed, settings=asdict(settings))
-        file = root / "annotations" / f"{split}.json"
         write_json(file, coco)
         splits.append(SplitSummary.of(coco, file, root / split))
     return SyntheticTinyPerson(root, *splits)

@@ -47,8 +47,8 @@ class Finding:
 class ExpectedFile:
     """An annotation file of the release: its place, and what it must hold.
 
-    `counts` are of ``images``, ``boxes`` and what `count_boxes` tells apart; where the
-    release's pages disagree there are several.
+    `counts` are of ``images``, ``boxes`` and `count_boxes`; several where the release's
+    pages disagree.
     """
 
     path: str
@@ -107,12 +107,8 @@ def check_tiny_person(
 
     Args:
         root: The folder of the release, ``data/tiny_set`` in our configs.
-        check_images: Whether to look for every image and read its size (not its
-            pixels).
+        check_images: Whether to look for every image and read its size.
         progress: Whether to show a progress bar.
-
-    Returns:
-        What was found, in the order of `EXPECTED_FILES`; see `Finding.is_error`.
     """
     root = Path(root)
     if not root.is_dir():
@@ -149,11 +145,11 @@ def _check_file(
         findings = [Finding("ok", path, f"{expected.use}: {message}")]
     if check_images:
         findings.append(_check_images(root / expected.image_dir, coco, path, progress))
-    if expected.required:
-        return findings
-    # The configs do not read it: what is wrong with it stops nobody.
+    # What no config reads stops nobody.
     return [
-        Finding("note", f.path, f"{f.kind}, {f.message}") if f.is_error else f
+        Finding("note", f.path, f"{f.kind}, {f.message}")
+        if f.is_error and not expected.required
+        else f
         for f in findings
     ]
 

@@ -161,13 +161,8 @@ def scale_images(
 ) -> tuple[int, int]:
     """Writes downsampled copies of the images of `coco`, which holds their own sizes.
 
-    Returns:
-        How many files were written and how many were there already.
-
-    Raises:
-        ValueError: An image has another size than annotated, or see
-            `write_changed_images`.
-        FileNotFoundError: An image is missing.
+    See `write_changed_images`; a ValueError names an image of another size than
+    annotated.
     """
     sizes = {i["file_name"]: (i["width"], i["height"]) for i in coco["images"]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,14 @@ def tile_coco(
     Raises:
         ValueError: `coco` already consists of tiles, or names a file twice.
     """
-    _check_whole_images(coco)
+    files = Counter(image["file_name"] for image in coco["images"])
+    for image in coco["images"]:
+        if "corner" in image:
+            raise ValueError(
+                f"image {image['id']} has a 'corner': the annotations are cut already"
+            )
+        if files[image["file_name"]] > 1:  # tiles find their image by its file
+            raise ValueError(f"file {image['file_name']!r} belongs to two images")
     annotations = annotations_by_image(coco)
     dense = dense_files(coco)
     counts = TileCounts()
@@ -144,19 +152,6 @@ def tile_coco(
         "old_images": coco["images"],
     }
     return tiled, counts
-
-
-def _check_whole_images(coco: Mapping[str, Any]) -> None:
-    files = set()
-    for image in coco["images"]:
-        if "corner" in image:
-            raise ValueError(
-                f"image {image['id']} has a 'corner': the annotations are cut already"
-            )
-        if image["file_name"] in files:
-            # Tiles find their image by its file.
-            raise ValueError(f"file {image['file_name']!r} belongs to two images")
-        files.add(image["file_name"])
 
 
 def _cut_image(

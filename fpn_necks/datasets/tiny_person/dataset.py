@@ -116,16 +116,12 @@ class TinyPersonDataset(CocoDataset):
         annotations = annotations_by_image(coco)
         drop_dense = not self.test_mode if self.drop_dense is None else self.drop_dense
         left_out = dense_files(coco) if drop_dense else set()
-        infos = [
-            self.parse_data_info(
-                {
-                    "raw_img_info": image | {"img_id": image["id"]},
-                    "raw_ann_info": annotations.get(image["id"], []),
-                }
-            )
-            for image in coco["images"]
-            if image["file_name"] not in left_out
-        ]
+        infos = []
+        for image in coco["images"]:
+            if image["file_name"] not in left_out:
+                raw = {"raw_img_info": image | {"img_id": image["id"]}}
+                raw["raw_ann_info"] = annotations.get(image["id"], [])
+                infos.append(self.parse_data_info(raw))
         flags = [i["ignore_flag"] for info in infos for i in info["instances"]]
         if any(flags) and not self.test_mode:
             print_log(
@@ -163,17 +159,15 @@ class TinyPersonDataset(CocoDataset):
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
         """Turn an image entry and its annotations into mmdet's format."""
         image = raw_data_info["raw_img_info"]
-        own = [
-            annotation
-            for annotation in raw_data_info["raw_ann_info"]
-            if annotation["category_id"] in self.cat2label
-        ]
         # CocoDataset's own parsing gives paths, sizes and texts.
         info = super().parse_data_info({"raw_img_info": image, "raw_ann_info": []})
         if "corner" in image:
             info["corner"] = image["corner"]
         info["instances"] = []
-        for instance in map(self._instance, own):
+        for annotation in raw_data_info["raw_ann_info"]:
+            if annotation["category_id"] not in self.cat2label:
+                continue
+            instance = self._instance(annotation)
             x1, y1, x2, y2 = instance["bbox"]
             width = min(x2, image["width"]) - max(x1, 0)
             height = min(y2, image["height"]) - max(y1, 0)
@@ -255,10 +249,6 @@ class TinyPersonDataset(CocoDataset):
         """Write the annotations of this set's tiles, with its image ids, as COCO json.
 
         For evaluations that merge tiles, and to look at what was cut.
-
-        Args:
-            path: File to write; its folder is made.
-            overwrite: Whether a file that is there may be replaced.
 
         Raises:
             ValueError: The set has no tiles.

@@ -95,9 +95,6 @@ def annotated_sizes(paths: str | os.PathLike[str] | Sequence[str]) -> np.ndarray
 
     A file is read once per process, and again if it has changed since.
 
-    Args:
-        paths: One COCO file or several.
-
     Returns:
         (n,) float64, sqrt(width * height) in pixels, positive.
 
