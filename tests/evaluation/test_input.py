@@ -92,7 +92,6 @@ def test_merged_categories() -> None:
     ("kind", "key", "value", "message"),
     [
         ("detection", "score", math.nan, "detection 1.* has a score that"),
-        ("detection", "score", math.inf, "detection 1.* has a score that"),
         ("detection", "score", "high", "detection 1.*score a number"),
         ("detection", "bbox", [1, 2, 3], "1.* a bbox that is"),
         ("detection", "bbox", "box", "detection 1.*bbox must be 4"),
@@ -104,12 +103,8 @@ def test_merged_categories() -> None:
         ("detection", "score", ..., "detection 1.* has no 'score'"),
         ("detection", "bbox", ..., "detection 1.* has no 'bbox'"),
         ("detection", "image_id", ..., "detection 1.* has no 'image"),
-        ("annotations", "id", 1, "annotation id 1 occurs more"),
-        ("annotations", "image_id", 77, "2 belongs to image 77"),
         ("annotations", "area", -1, "annotation 2 has the area -1"),
         ("annotations", "size", math.nan, "annotation 2 has the size nan"),
-        ("annotations", "id", ..., "annotation without 'id'"),
-        ("images", "id", 5, "image id 5 occurs more than"),
         ("images", "id", ..., "image without 'id'"),
     ],
 )  # fmt: skip
@@ -129,9 +124,7 @@ def test_wrong_records(kind: str, key: str, value: object, message: str) -> None
     [
         ([], [], "expected a dict, got a list"),
         (dict(images=[]), [], "no image to evaluate"),
-        (dict(images=[], annotations=[]), [], "the ground truth has no image"),
         (dict(images={}, annotations=[]), [], "no list 'images'"),
-        (dict(images=3, annotations=[]), [], "no list 'images'"),
         (dict(images=[3], annotations=[]), [], "image without 'id': 3"),
         (small_case()[0], {}, "the detections must be COCO results.* got a dict"),
         (small_case()[0], small_case()[0], "the detections must be COCO results"),

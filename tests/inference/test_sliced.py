@@ -184,20 +184,6 @@ class TestScenes:
             ]
             assert best[0] == best[1]
 
-    def test_a_cut_box_stays_where_the_other_tile_found_nothing(self) -> None:
-        class FindsInTheFirstTile(ColourDetector):
-            def find(self, view: torch.Tensor, sample: DetDataSample) -> InstanceData:
-                found = super().find(view, sample)
-                return found if len(self.batches) == 1 else found[:0]
-
-        image = draw_objects(100, 50, np.array([[50, 10, 70, 30]]))
-        for model, expected in (
-            (ColourDetector(), [[50, 10, 70, 30]]),
-            (FindsInTheFirstTile(), [[50, 10, 60, 30]]),
-        ):
-            result = detect_sliced(model, image, (60, 50), (20, 0), batch_size=1)
-            assert sorted_boxes(result) == expected
-
     def test_whole_image_finds_what_no_tile_holds(self) -> None:
         truth = np.array([[10, 20, 190, 140], [220, 10, 230, 20]])
         image = draw_objects(300, 240, truth)

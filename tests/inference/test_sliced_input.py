@@ -119,9 +119,7 @@ class TestInput:
         [
             (np.zeros((8, 8, 4), np.uint8), ValueError, r"shape \(8, 8, 4\)"),
             (np.zeros((0, 8, 3), np.uint8), ValueError, r"shape \(0, 8, 3\)"),
-            (np.zeros(8, np.uint8), ValueError, "shape"),
             (np.zeros((8, 8, 3), np.uint32), TypeError, "uint32"),
-            (np.zeros((8, 8, 3)), TypeError, "float64"),
             (torch.zeros(8, 8, 3), TypeError, "float32"),
             (None, TypeError, "NoneType"),
         ],
@@ -134,11 +132,6 @@ class TestInput:
         ("options", "error", "message"),
         [
             (dict(tile_wh=(50, 50)), ValueError, "overlap_wh must be smaller"),
-            (dict(overlap_wh=(50, 512)), ValueError, "overlap_wh must be smaller"),
-            (dict(overlap_wh=(-1, 0)), ValueError, "overlap_wh"),
-            (dict(tile_wh=(0, 50)), ValueError, "tile_wh"),
-            (dict(tile_wh=(64.5, 50)), TypeError, "tile_wh"),
-            (dict(tile_wh=640), TypeError, "tile_wh"),
             (dict(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
             (dict(nms_threshold=0), ValueError, "nms_threshold"),
             (dict(nms_threshold=1.1), ValueError, "nms_threshold"),
@@ -158,7 +151,6 @@ class TestInput:
         ("dataset", "message"),
         [
             (None, "no test pipeline"),
-            (dict(a=1), "no test pipeline"),
             (dict(pipeline=[]), "must start by loading"),
             (
                 dict(pipeline=[dict(type="mmdet.Resize")]),

@@ -169,10 +169,8 @@ def scale_images(
     def shrink(name: str, image: np.ndarray) -> np.ndarray:
         found = image.shape[1::-1]
         if found != sizes[name]:
-            (width, height), (*said,) = found, sizes[name]
-            raise ValueError(
-                f"{name} is {width}x{height}, annotated are {said[0]}x{said[1]}"
-            )
+            there, said = (f"{w}x{h}" for w, h in (found, sizes[name]))
+            raise ValueError(f"{name} is {there}, annotated are {said}")
         # Averages the pixels, as a camera farther away would.
         size = scaled_size(*found, factor)
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

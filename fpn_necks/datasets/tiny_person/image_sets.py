@@ -26,7 +26,7 @@ def write_changed_images(
     out_dir: str | os.PathLike[str],
     change: Callable[[str, np.ndarray], np.ndarray | None],
     *,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
     jpeg_quality: int = 95,
     progress: bool = False,
     label: str = "writing",

@@ -44,20 +44,6 @@ def test_equals_the_released_file() -> None:
     assert counts.tiles == 34 and counts.kept == 372 and counts.dropped > 0
 
 
-def test_ignoring_adds_boxes_to_the_released_ones() -> None:
-    whole = golden_json("tiles_merged_gt")
-    dropped, drops = tile_coco(whole, TileSettings(cut_boxes="drop"))
-    ignored, counts = tile_coco(whole, TileSettings())
-
-    def described(coco: dict) -> set:
-        return {(a["image_id"], *a["bbox"], a["ignore"]) for a in coco["annotations"]}
-
-    added = described(ignored) - described(dropped)
-    assert described(dropped) < described(ignored)
-    assert len(added) == counts.ignored == drops.dropped > 0
-    assert all(ignore for *_, ignore in added)
-
-
 class TestOneBox:
     """Tiles of 100x80 are [0, 60) and [40, 100) across."""
 

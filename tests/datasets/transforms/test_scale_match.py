@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -236,12 +235,6 @@ class TestPipeline:
         assert isinstance(found["gt_bboxes"], np.ndarray)
         assert len(found["gt_masks"]) == len(found["gt_bboxes"]) == 1
         assert found["gt_masks"].masks.shape[1:] == found["img"].shape[:2]
-
-    def test_pickles(self, target: str, source: str) -> None:
-        for transform in (ScaleMatch(target), MonotonicScaleMatch(source, target)):
-            copied = pickle.loads(pickle.dumps(transform))
-            assert repr(copied) == repr(transform)
-            assert "bins=100" in repr(copied)
 
 
 @pytest.mark.parametrize(
