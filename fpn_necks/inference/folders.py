@@ -16,6 +16,7 @@ from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
+from torchvision.ops import box_convert
 from tqdm import tqdm
 
 from fpn_necks.detectors import find_checkpoint, load_detector, read_image
@@ -245,9 +246,7 @@ class ResultFolder:
         """
         height, width = sample.ori_shape
         found = sample.pred_instances
-        boxes = torch.cat(
-            [found.bboxes[:, :2], found.bboxes[:, 2:] - found.bboxes[:, :2]], 1
-        )
+        boxes = box_convert(found.bboxes, "xyxy", "xywh")
         columns = boxes.tolist(), found.scores.tolist(), found.labels.tolist()
         record = dict(
             key=self._key(path),
@@ -299,8 +298,7 @@ def to_sample(record: Mapping[str, Any]) -> DetDataSample:
         torch.tensor([found[key] for found in record["detections"]])
         for key in ("bbox", "score", "label")
     )
-    boxes = boxes.reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+    boxes = box_convert(boxes.reshape(-1, 4), "xywh", "xyxy")
     found = InstanceData(bboxes=boxes, scores=scores, labels=labels.long())
     return DetDataSample(pred_instances=found)
 

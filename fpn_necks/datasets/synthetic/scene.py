@@ -1,8 +1,4 @@
-"""One scene: a beach, things on it, and people with their boxes.
-
-Beach, things and noise make the *background*; on it come the people, on whole pixels,
-so that a box is exactly tight on the pixels that its person changed.
-"""
+"""One scene: a beach, things on it, and on top people with tight boxes."""
 
 from __future__ import annotations
 
@@ -16,19 +12,8 @@ import numpy as np
 from fpn_necks.coco_files import PARTS_OF_MERGED_CLASS as CATEGORIES
 from fpn_necks.layers.arguments import check_int, check_list, check_number
 
-from .figures import (
-    BOARD,
-    EARTH_POSES,
-    SAND_THINGS,
-    SEA_POSES,
-    SEA_THINGS,
-    choose,
-    fade,
-    paint,
-    paint_crowd,
-    paste,
-    scale,
-)
+from . import figures
+from .figures import choose
 
 _SAND = ((125, 170, 200), (150, 190, 212), (165, 195, 215), (115, 155, 180))
 _TRIES = 40  # to place a person
@@ -116,7 +101,7 @@ class Scene:
         background: `(height, width, 3)` uint8 BGR image before people were drawn.
         image: The same with people; they differ inside the people's boxes only.
         people: Boxes in drawing order, far to near.
-        dense: Whether this is a dense image.
+        dense: Whether it was drawn with many people.
     """
 
     background: np.ndarray
@@ -130,10 +115,6 @@ def draw_scene(
 ) -> Scene:
     """Draws one scene; the same settings and seed give the same scene.
 
-    Args:
-        settings: What it looks like.
-        seed: Anything that `numpy.random.SeedSequence` takes, or one itself.
-
     Example:
         >>> settings = SceneSettings(image_size=(96, 64), size_range=(4, 12))
         >>> scene = draw_scene(settings, 7)
@@ -143,22 +124,20 @@ def draw_scene(
     rng = np.random.default_rng(seed)
     dense = bool(rng.random() < settings.dense_fraction)
     background, shore = _paint_beach(rng, *settings.image_size)
-    for _ in range(_count(settings.distractors_per_image, rng)):
+    for _ in range(rng.integers(*settings.distractors_per_image, endpoint=True)):
         y, x = rng.integers(0, shore.shape).tolist()
-        thing = choose(rng, SEA_THINGS if shore[y, x] < 0 else SAND_THINGS)
+        things = figures.SEA_THINGS if shore[y, x] < 0 else figures.SAND_THINGS
         size = max(1.0, settings.size_range[1] * 10 ** rng.uniform(-0.8, 0.2))
-        patch = scale(paint(thing, rng), size, size / 2, 2 * size)
-        paste(background, patch, x, y)
+        painted = figures.paint(choose(rng, things), rng)
+        patch = figures.scale(painted, size, size / 2, 2 * size)
+        figures.paste(background, patch, x, y)
     image, people = background.copy(), []
-    wished = _count(settings.people_per_image, rng) * (3 if dense else 1)
+    wished = rng.integers(*settings.people_per_image, endpoint=True)
+    wished *= 3 if dense else 1
     for person, patch in _place_people(shore, settings, wished, rng):
         people.append(person)
-        paste(image, patch, *person.bbox[:2])
+        figures.paste(image, patch, *person.bbox[:2])
     return Scene(background, image, tuple(people), dense)
-
-
-def _count(limits: tuple[int, int], rng: np.random.Generator) -> int:
-    return int(rng.integers(*limits, endpoint=True))
 
 
 def _noise(
@@ -234,7 +213,7 @@ def _draw_person(
     settings: SceneSettings, at_sea: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, bool]]:
     """Draws one patch of a random size and kind with its TinyPerson flags."""
-    poses = SEA_POSES if at_sea else EARTH_POSES
+    poses = figures.SEA_POSES if at_sea else figures.EARTH_POSES
     smallest, largest = settings.size_range
     size = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
     shares = settings.ignore_fraction, settings.uncertain_fraction
@@ -242,10 +221,10 @@ def _draw_person(
     kind = int(np.searchsorted(kinds, rng.random(), side="right"))
     if kind == 0:
         size = largest * rng.uniform(0.7, 1.4)
-        crowd = scale(paint_crowd(poses, rng), size, size / 2, 2 * size)
-        return fade(crowd), {"ignore": True}
-    figure = BOARD if kind == 2 else choose(rng, poses)
-    patch = scale(paint(figure, rng), size, smallest, largest)
+        crowd = figures.scale(figures.paint_crowd(poses, rng), size, size / 2, 2 * size)
+        return figures.fade(crowd), {"ignore": True}
+    figure = figures.BOARD if kind == 2 else choose(rng, poses)
+    patch = figures.scale(figures.paint(figure, rng), size, smallest, largest)
     if kind == 1:
-        return fade(patch), {"uncertain": True}
+        return figures.fade(patch), {"uncertain": True}
     return patch, {"logo": True} if kind == 2 else {}
