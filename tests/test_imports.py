@@ -22,7 +22,7 @@ ARROWS = {
     "auxiliary": "layers roi_extractors",
     "statistics": "io layers",
     "hooks": "layers necks roi_extractors statistics",
-    "datasets": "coco_files io",
+    "datasets": "coco_files io layers",
     "evaluation": "coco_files datasets io layers",
     "detectors": "checkpoints config_tools messages",
     "released": "checkpoints io layers necks roi_extractors",

@@ -8,16 +8,15 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
+from torchvision.ops import box_convert
 from tqdm import tqdm
 
 from fpn_necks.detectors import find_checkpoint, load_detector, read_image
@@ -30,8 +29,7 @@ from .sliced import check_settings, detect_sliced
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
-@dataclass
-class FolderResult:
+class FolderResult(NamedTuple):
     """What became of the images of a folder.
 
     Attributes:
@@ -40,9 +38,9 @@ class FolderResult:
         failures: name of an image, as it can be printed -> why it failed.
     """
 
-    images: int = 0
-    detections: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
+    images: int
+    detections: int
+    failures: dict[str, str]
 
 
 def detect_folder(
@@ -65,22 +63,22 @@ def detect_folder(
     detected on again. An image that fails does not end the run.
 
     Args:
-        config: of the detector.
-        checkpoint: its weights: a file, or a work dir, whose last one is taken.
+        config: see `load_detector`, like `checkpoint`, `device` and `config_options`.
+        checkpoint: the detector's weights.
         images: an image, or a folder with subfolders.
         output: folder to write to, see `ResultFolder`.
         draw: write pictures.
         force: detect anew, and take a folder with other files.
-        device: where the detector runs; ``None`` for ``cuda:0`` if there is one.
+        device: where the detector runs.
         batch_size: tiles at a time.
         progress: show bars on the standard error output.
-        config_options: overrides of config values by dotted key.
+        config_options: overrides of config values.
         **options: of `detect_sliced`, but for those above.
 
     Raises:
         OSError: a file is not there, or the output cannot be written.
-        ValueError: an option is out of range, safe loading refuses the checkpoint, the
-            config's detector cannot be built, or see `ResultFolder`.
+        ValueError: an option is out of range, or see `load_detector`, `find_images` and
+            `ResultFolder`.
     """
     check_settings(batch_size=batch_size, **options)
     root = Path(output).expanduser()
@@ -104,17 +102,18 @@ def detect_folder(
     for name, path in bar:
         try:
             record = None if force else results.load(name, path)
-            if record is None or (draw and not _picture_file(root, name).exists()):
-                image = read_image(path, model)
-                if record is None:
-                    sample = detect_sliced(
-                        model, image, progress=progress and is_terminal, **options
-                    )
-                    record = results.save(name, path, sample)
-                if draw:
-                    sample = to_sample(record)
-                    drawn = draw_detections(image, sample, model.dataset_meta)
-                    results.save_picture(name, drawn)
+            picture = _picture_file(root, name)
+            if record is not None and (picture.exists() or not draw):
+                continue
+            image = read_image(path, model)
+            if record is None:
+                sample = detect_sliced(
+                    model, image, progress=progress and is_terminal, **options
+                )
+                record = results.save(name, path, sample)
+            if draw:
+                sample = to_sample(record)
+                write_image(picture, draw_detections(image, sample, model.dataset_meta))
         except Exception as error:  # loaders and models raise what they like
             failures[_printable(name)] = _printable(one_line(error))
     counts = results.write_coco(found, model.dataset_meta["classes"])
@@ -179,20 +178,19 @@ def _files_in(folder: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
 def refuse_overwriting(images: Mapping[str, Path], root: Path) -> None:
     """Raise a ValueError if a result of an image would be written over it."""
     for name, path in images.items():
-        for written in (_record_file(root, name), _picture_file(root, name)):
-            if is_same_file(written, path):
-                raise ValueError(
-                    f"the results of {path} would overwrite it: give another output "
-                    f"folder than {root}"
-                )
+        results = _record_file(root, name), _picture_file(root, name)
+        if any(is_same_file(written, path) for written in results):
+            raise ValueError(
+                f"the results of {path} would overwrite it: give another output "
+                f"folder than {root}"
+            )
 
 
 class ResultFolder:
     """Detections of images, one file each, their pictures, and COCO files of all.
 
     ``detections/NAME.json`` and ``drawn/NAME`` belong to the image NAME,
-    ``images.json`` and ``detections.json`` to all. Files appear whole or not at all:
-    what is there after an interruption is done.
+    ``images.json`` and ``detections.json`` to all. What is there is whole, and done.
 
     Args:
         root: the folder; it is made if needed.
@@ -214,20 +212,19 @@ class ResultFolder:
         self.settings = json.loads(json.dumps(settings))
         file = root / "settings.json"
         others = {*root.iterdir()} - {file} if root.is_dir() and not force else ()
-        if others and not file.exists():
-            raise ValueError(
-                f"{root} holds files of something else; give a new folder, or --force "
-                "to write there all the same"
-            )
         known = _read_object(file)
         changed = [k for k, v in self.settings.items() if known.get(k) != v]
-        if changed and others:
-            key = changed[0]
-            values = f"{known.get(key)}, now {self.settings[key]}"
-            what = values if key not in ("config", "checkpoint") else "it has changed"
+        fault = None
+        if others and not file.exists():
+            fault = "files of something else"
+        elif others and changed:
+            key, what = changed[0], "it has changed"
+            if key not in ("config", "checkpoint"):
+                what = f"{known.get(key)}, now {self.settings[key]}"
+            fault = f"results of other settings ({key}: {what})"
+        if fault:
             raise ValueError(
-                f"{root} holds results of other settings ({key}: {what}); give another "
-                "folder, or --force to detect anew"
+                f"{root} holds {fault}; give a new folder, or --force to detect anew"
             )
         write_json(file, self.settings)
 
@@ -249,8 +246,7 @@ class ResultFolder:
         """
         height, width = sample.ori_shape
         found = sample.pred_instances
-        boxes = found.bboxes.clone()
-        boxes[:, 2:] -= boxes[:, :2]
+        boxes = box_convert(found.bboxes, "xyxy", "xywh")
         columns = boxes.tolist(), found.scores.tolist(), found.labels.tolist()
         record = dict(
             key=self._key(path),
@@ -258,22 +254,14 @@ class ResultFolder:
             width=width,
             height=height,
             detections=[
-                dict(bbox=box, score=score, label=label)
-                for box, score, label in zip(*columns, strict=True)
+                dict(zip(("bbox", "score", "label"), row, strict=True))
+                for row in zip(*columns, strict=True)
             ],
         )
         # One of other detections must not stay.
         _picture_file(self.root, name).unlink(missing_ok=True)
         write_json(_record_file(self.root, name), record)
         return record
-
-    def save_picture(self, name: str, picture: np.ndarray) -> None:
-        """Write a picture, `(height, width, 3)` uint8 in BGR, in its image's format.
-
-        Raises:
-            OSError: the format cannot hold it.
-        """
-        write_image(_picture_file(self.root, name), picture)
 
     def write_coco(
         self, paths: Mapping[str, Path], classes: Sequence[str]
@@ -287,8 +275,8 @@ class ResultFolder:
         images, results = [], []
         for image_id, (name, path) in enumerate(paths.items(), 1):
             if record := self.load(name, path):
-                size = dict(width=record["width"], height=record["height"])
-                images.append(dict(id=image_id, file_name=name, **size))
+                image = {k: record[k] for k in ("file_name", "width", "height")}
+                images.append(dict(id=image_id, **image))
                 for found in record["detections"]:
                     category = dict(category_id=found.pop("label") + 1)
                     results.append(dict(image_id=image_id, **category, **found))
@@ -306,16 +294,13 @@ class ResultFolder:
 
 def to_sample(record: Mapping[str, Any]) -> DetDataSample:
     """Turn what `ResultFolder` saved into a sample again."""
-    detections = record["detections"]
-    boxes = torch.tensor([found["bbox"] for found in detections]).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return DetDataSample(
-        pred_instances=InstanceData(
-            bboxes=boxes,
-            scores=torch.tensor([found["score"] for found in detections]),
-            labels=torch.tensor([found["label"] for found in detections]).long(),
-        ),
+    boxes, scores, labels = (
+        torch.tensor([found[key] for found in record["detections"]])
+        for key in ("bbox", "score", "label")
     )
+    boxes = box_convert(boxes.reshape(-1, 4), "xywh", "xyxy")
+    found = InstanceData(bboxes=boxes, scores=scores, labels=labels.long())
+    return DetDataSample(pred_instances=found)
 
 
 def _record_file(root: Path, name: str) -> Path:

@@ -12,7 +12,7 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from fpn_necks.datasets import tile_corners
@@ -105,38 +105,45 @@ def detect_sliced(
     pixels = as_loaded(pixels, model)
     height, width = pixels.shape[:2]
     tiles = tile_corners((width, height), tile_wh, overlap_wh)
-    whole = also_whole_image and len(tiles) > 1
+    views = [pixels[y1:y2, x1:x2] for x1, y1, x2, y2 in tiles]
+    pipeline = array_pipeline(model, resize_tiles)
+    jobs = [
+        (pipeline, views[first : first + batch_size])
+        for first in range(0, len(tiles), batch_size)
+    ]
+    if also_whole_image and len(tiles) > 1:
+        jobs.append((array_pipeline(model), [pixels]))
     parts: list[InstanceData] = []
     with tqdm(
-        total=len(tiles) + whole, unit="tile", leave=False, disable=not progress
+        total=sum(len(batch) for _, batch in jobs),
+        unit="tile",
+        leave=False,
+        disable=not progress,
     ) as bar:
-        pipeline = array_pipeline(model, resize_tiles)
-        for first in range(0, len(tiles), batch_size):
-            rows = tiles[first : first + batch_size]
-            views = [pixels[y1:y2, x1:x2] for x1, y1, x2, y2 in rows]
-            parts += _forward(model, pipeline, views, ignore_masks)
-            bar.update(len(rows))
-        if whole:
-            pipeline = array_pipeline(model)
-            parts += _forward(model, pipeline, [pixels], ignore_masks)
-            bar.update()
+        for pipeline, batch in jobs:
+            parts += _forward(model, pipeline, batch, ignore_masks)
+            bar.update(len(batch))
 
-    found, owners = _on_image(parts, tiles)
+    # Boxes in pixels of the image, and the row of the tile of each: -1 for the image.
+    for part, (x1, y1, _, _) in zip(parts, tiles.tolist(), strict=False):
+        part.bboxes = part.bboxes + part.bboxes.new_tensor([x1, y1, x1, y1])
+    found = InstanceData.cat(parts)
+    owners = torch.tensor([k if k < len(tiles) else -1 for k in range(len(parts))])
+    counts = torch.tensor([len(part) for part in parts])
+    owners = owners.repeat_interleave(counts).to(found.labels.device)
     kept = found.scores >= score_threshold
     found, owners = found[kept], owners[kept]
     if border_margin is not None:
         labels = found.labels if per_class else torch.zeros_like(found.labels)
+        tiles = torch.as_tensor(tiles)
         found = found[
-            ~find_cut_duplicates(
-                found.bboxes, labels, owners, torch.as_tensor(tiles), border_margin
-            )
+            ~find_cut_duplicates(found.bboxes, labels, owners, tiles, border_margin)
         ]
     threshold = nms_threshold if len(parts) > 1 else None
     kept = suppress(found.bboxes, found.scores, found.labels, threshold, per_class)
+    shape = height, width
     return DetDataSample(
-        metainfo=dict(
-            img_path=path, ori_shape=(height, width), img_shape=(height, width)
-        ),
+        metainfo=dict(img_path=path, ori_shape=shape, img_shape=shape),
         pred_instances=found[kept[:max_detections]],
     )
 
@@ -157,22 +164,6 @@ def check_settings(**options: Any) -> None:
         check_int("border_margin", x["border_margin"], minimum=0)
 
 
-def _on_image(
-    parts: list[InstanceData], tiles: np.ndarray
-) -> tuple[InstanceData, Tensor]:
-    """Return all boxes in pixels of the image, and the row of the tile of each.
-
-    A part more than there are tiles is of the whole image: its row is -1.
-    """
-    for part, (x1, y1, _, _) in zip(parts, tiles.tolist(), strict=False):
-        part.bboxes = part.bboxes + part.bboxes.new_tensor([x1, y1, x1, y1])
-    found = InstanceData.cat(parts)
-    rows = torch.arange(len(parts))
-    rows[len(tiles) :] = -1
-    counts = torch.tensor([len(part) for part in parts])
-    return found, rows.repeat_interleave(counts).to(found.labels.device)
-
-
 def _forward(
     model: nn.Module, pipeline: Compose, views: list[np.ndarray], ignore_masks: bool
 ) -> list[InstanceData]:
@@ -181,10 +172,8 @@ def _forward(
     packed = [pipeline(dict(img=view.copy(), img_id=0)) for view in views]
     batch = {key: [item[key] for item in packed] for key in packed[0]}
     samples = model.test_step(batch)
-    if (
-        any("masks" in x.get("pred_instances", ()) for x in samples)
-        and not ignore_masks
-    ):
+    has_masks = any("masks" in x.get("pred_instances", ()) for x in samples)
+    if has_masks and not ignore_masks:
         raise ValueError(
             "the model gives masks, which cannot be merged; ignore_masks=True merges "
             "its boxes alone"

@@ -64,7 +64,7 @@ def test_tiles(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
         (["{none}", "{out}"], "there is no file"),
         (["{source}", "{source}", "--force"], "OUT must not be SOURCE"),
         (["{source}", "{out}", "--overlap", "640", "0"], "overlap must be smaller"),
-        (["{source}", "{out}", "--keep", "2"], "keep must lie in"),
+        (["{source}", "{out}", "--keep", "2"], "keep must be finite and above 0"),
     ],
 )
 def test_tiles_refused(

@@ -146,67 +146,59 @@ def all_outcomes(one_image, truth, detections, category, *arguments):
     return sorted(ranked, key=lambda entry: -entry[0]), positives
 
 
-def slow_average_precision(truth, detections, threshold, low, high, options):
-    precisions = []
-    for category in truth["categories"]:
-        ranked, positives = all_outcomes(
-            outcomes_for_precision, truth, detections, category["id"], threshold, low,
-            high, options,
-        )  # fmt: skip
-        if positives == 0:
-            continue
-        num_true = num_false = 0
-        points = []
-        for _, outcome in ranked:
-            num_true += outcome == "true"
-            num_false += outcome == "false"
-            precision = num_true / (num_true + num_false) if num_true else 0.0
-            points.append((num_true / positives, precision))
-        for i in range(101):
-            reached = [p for recall, p in points if recall >= i * 0.01]
-            precisions.append(max(reached, default=0.0))
-    return sum(precisions) / len(precisions) if precisions else -1.0
+def slow_average_precision(ranked, positives, truth, options):
+    num_true = num_false = 0
+    points = []
+    for _, outcome in ranked:
+        num_true += outcome == "true"
+        num_false += outcome == "false"
+        precision = num_true / (num_true + num_false) if num_true else 0.0
+        points.append((num_true / positives, precision))
+    reached = [[p for recall, p in points if recall >= i * 0.01] for i in range(101)]
+    return sum(max(found, default=0.0) for found in reached) / 101
 
 
-def slow_miss_rate(truth, detections, threshold, low, high, options):
-    rates = []
-    for category in truth["categories"]:
-        logs = []
-        ranked, positives = all_outcomes(
-            outcomes_for_miss_rate, truth, detections, category["id"], threshold, low,
-            high, options,
-        )  # fmt: skip
-        if positives == 0:
-            continue
-        num_true = num_false = 0
-        curve = []
-        for _, outcome in ranked:
-            num_true += outcome == "true"
-            num_false += outcome == "false"
-            curve.append((num_false / len(truth["images"]), num_true / positives))
-        for i in range(9):
-            point = 10 ** (-2 + i / 4) * (1 + 1e-12)
-            within = [recall for rate, recall in curve if rate <= point]
-            recall = within[-1] if within else 0.0
-            if not within and curve and options["released"]:
-                recall = curve[-1][1]
-            logs.append(math.log(1 - recall) if recall < 1 else -math.inf)
-        rates.append(math.exp(sum(logs) / len(logs)))
-    return sum(rates) / len(rates) if rates else -1.0
+def slow_miss_rate(ranked, positives, truth, options):
+    num_true = num_false = 0
+    curve = []
+    for _, outcome in ranked:
+        num_true += outcome == "true"
+        num_false += outcome == "false"
+        curve.append((num_false / len(truth["images"]), num_true / positives))
+    logs = []
+    for i in range(9):
+        point = 10 ** (-2 + i / 4) * (1 + 1e-12)
+        within = [recall for rate, recall in curve if rate <= point]
+        recall = within[-1] if within else 0.0
+        if not within and curve and options["released"]:
+            recall = curve[-1][1]
+        logs.append(math.log(1 - recall) if recall < 1 else -math.inf)
+    return math.exp(sum(logs) / len(logs))
+
+
+METRICS = dict(
+    AP=(outcomes_for_precision, slow_average_precision),
+    MR=(outcomes_for_miss_rate, slow_miss_rate),
+)
 
 
 def slow_results(truth, detections, ap_ranges, mr_ranges, thresholds, **options):
     """Return the same dictionary as evaluate_tiny_person."""
-    ap_options = {**options, "max_detections": options["ap_max_detections"]}
-    mr_options = {**options, "max_detections": options["mr_max_detections"]}
     result = {}
-    for threshold in thresholds:
-        for name, (low, high) in ap_ranges.items():
-            result[f"AP{100 * threshold:g}_{name}"] = slow_average_precision(
-                truth, detections, threshold, low, high, ap_options
-            )
-        for name, (low, high) in mr_ranges.items():
-            result[f"MR{100 * threshold:g}_{name}"] = slow_miss_rate(
-                truth, detections, threshold, low, high, mr_options
-            )
+    for metric, ranges in (("AP", ap_ranges), ("MR", mr_ranges)):
+        one_image, score = METRICS[metric]
+        limit = options[f"{metric.lower()}_max_detections"]
+        settings = {**options, "max_detections": limit}
+        for threshold in thresholds:
+            for name, (low, high) in ranges.items():
+                values = []
+                for category in truth["categories"]:
+                    ranked, positives = all_outcomes(
+                        one_image, truth, detections, category["id"], threshold, low,
+                        high, settings,
+                    )  # fmt: skip
+                    if positives:
+                        values.append(score(ranked, positives, truth, settings))
+                mean = sum(values) / len(values) if values else -1.0
+                result[f"{metric}{100 * threshold:g}_{name}"] = mean
     return result

@@ -30,28 +30,24 @@ def test_small_case() -> None:
     assert len(found) == 3 * (7 + 6)
 
 
-def test_paths_and_objects_are_the_same(tmp_path: Path) -> None:
-    truth, detections = small_case()
+def test_what_makes_no_difference(tmp_path: Path) -> None:
+    """Paths or objects, fields that may be missing, image ids that are strings."""
+    truth, detections = case = small_case()
+    before = copy.deepcopy(case)
+    expected = evaluate_tiny_person(truth, detections)
+    assert case == before, "the input is not changed"
     (tmp_path / "gt.json").write_text(json.dumps(truth))
     (tmp_path / "dt.json").write_text(json.dumps(detections))
     from_files = evaluate_tiny_person(tmp_path / "gt.json", str(tmp_path / "dt.json"))
-    assert from_files == evaluate_tiny_person(truth, detections)
-
-
-def test_input_is_not_changed() -> None:
-    case = small_case()
-    before = copy.deepcopy(case)
-    evaluate_tiny_person(*case)
-    assert case == before
-
-
-def test_fields_may_be_missing() -> None:
-    truth, detections = small_case()
-    expected = evaluate_tiny_person(truth, detections)
+    assert from_files == expected
     for record in truth["annotations"]:
         del record["area"]
         record.pop("uncertain", None)
     del truth["categories"]
+    for record in truth["images"]:
+        record["id"] = f"image {record['id']}"
+    for record in truth["annotations"] + detections:
+        record["image_id"] = f"image {record['image_id']}"
     assert evaluate_tiny_person(truth, detections) == expected
 
 
@@ -64,16 +60,6 @@ def test_invisible_boxes_are_ignored_by_the_miss_rate() -> None:
     del truth["annotations"][2]["vis"]
     truth["annotations"][2]["vis_ratio"] = 0.5
     assert evaluate_tiny_person(truth, detections) == found
-
-
-def test_image_ids_may_be_strings() -> None:
-    truth, detections = small_case()
-    expected = evaluate_tiny_person(truth, detections)
-    for record in truth["images"]:
-        record["id"] = f"image {record['id']}"
-    for record in truth["annotations"] + detections:
-        record["image_id"] = f"image {record['image_id']}"
-    assert evaluate_tiny_person(truth, detections) == expected
 
 
 def test_dense_images_are_left_out() -> None:
@@ -106,7 +92,6 @@ def test_merged_categories() -> None:
     ("kind", "key", "value", "message"),
     [
         ("detection", "score", math.nan, "detection 1.* has a score that"),
-        ("detection", "score", math.inf, "detection 1.* has a score that"),
         ("detection", "score", "high", "detection 1.*score a number"),
         ("detection", "bbox", [1, 2, 3], "1.* a bbox that is"),
         ("detection", "bbox", "box", "detection 1.*bbox must be 4"),
@@ -118,12 +103,8 @@ def test_merged_categories() -> None:
         ("detection", "score", ..., "detection 1.* has no 'score'"),
         ("detection", "bbox", ..., "detection 1.* has no 'bbox'"),
         ("detection", "image_id", ..., "detection 1.* has no 'image"),
-        ("annotations", "id", 1, "annotation id 1 occurs more"),
-        ("annotations", "image_id", 77, "2 belongs to image 77"),
         ("annotations", "area", -1, "annotation 2 has the area -1"),
         ("annotations", "size", math.nan, "annotation 2 has the size nan"),
-        ("annotations", "id", ..., "annotation without 'id'"),
-        ("images", "id", 5, "image id 5 occurs more than"),
         ("images", "id", ..., "image without 'id'"),
     ],
 )  # fmt: skip
@@ -143,9 +124,7 @@ def test_wrong_records(kind: str, key: str, value: object, message: str) -> None
     [
         ([], [], "expected a dict, got a list"),
         (dict(images=[]), [], "no image to evaluate"),
-        (dict(images=[], annotations=[]), [], "the ground truth has no image"),
         (dict(images={}, annotations=[]), [], "no list 'images'"),
-        (dict(images=3, annotations=[]), [], "no list 'images'"),
         (dict(images=[3], annotations=[]), [], "image without 'id': 3"),
         (small_case()[0], {}, "the detections must be COCO results.* got a dict"),
         (small_case()[0], small_case()[0], "the detections must be COCO results"),
@@ -154,10 +133,6 @@ def test_wrong_records(kind: str, key: str, value: object, message: str) -> None
 def test_wrong_containers(truth: object, detections: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate_tiny_person(truth, detections)
-
-
-def on_tiles() -> list[dict]:
-    return [dict(record, image_id=1) for record in small_case()[1][:2]]
 
 
 @pytest.mark.parametrize(
@@ -176,16 +151,11 @@ def test_wrong_tiles(change, message: str) -> None:
     truth, _ = small_case()
     tiles = copy.deepcopy(TILES)
     change(tiles["images"])
+    detections = [dict(record, image_id=1) for record in small_case()[1][:2]]
     with pytest.raises(ValueError, match=message):
-        merge_tiles(on_tiles(), tiles, truth["images"])
-
-
-def test_whole_images_are_no_tiles() -> None:
-    truth, _ = small_case()
-    with pytest.raises(ValueError, match="tile 5 has no 'corner'"):
-        evaluate_tiny_person(truth, on_tiles(), truth)
+        merge_tiles(detections, tiles, truth["images"])
     with pytest.raises(ValueError, match="the tile file is no COCO detection file"):
-        evaluate_tiny_person(truth, on_tiles(), [1])
+        merge_tiles(detections, [1], truth["images"])
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,9 @@ def edge_case() -> tuple[dict, list]:
 
 
 def test_true_and_false_are_all_quirks_and_none() -> None:
-    assert evaluate_tiny_person(*edge_case(), released=RELEASED) == (
-        evaluate_tiny_person(*edge_case())
-    )
-    assert evaluate_tiny_person(*edge_case(), released=CORRECTED) == (
-        evaluate_tiny_person(*edge_case(), released=False)
-    )
+    for rules, switch in ((RELEASED, True), (CORRECTED, False)):
+        found = evaluate_tiny_person(*edge_case(), released=rules)
+        assert found == evaluate_tiny_person(*edge_case(), released=switch)
 
 
 def change_of(case: str, rules: Rules) -> dict[str, float]:

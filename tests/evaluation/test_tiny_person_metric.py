@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,32 +55,23 @@ def gt_file(tmp_path: Path) -> str:
     return write(tmp_path, "gt.json", small_case()[0])
 
 
-def test_whole_images(gt_file: str) -> None:
-    truth, detections = small_case()
-    metric = METRICS.build(dict(type="TinyPersonMetric", ann_file=gt_file))
-    found = evaluate(metric, samples_of(truth["images"], detections))
-    assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
-
-
-def test_options_reach_the_evaluation(gt_file: str) -> None:
-    truth, detections = small_case()
-    options = dict(released=False, metrics="ap", ap_ranges={"mine": (2, 50)})
-    metric = TinyPersonMetric(gt_file, prefix="mine", **options)
-    found = evaluate(metric, samples_of(truth["images"], detections))
-    assert set(found) == {"mine/AP25_mine", "mine/AP50_mine", "mine/AP75_mine"}
-
-
-def test_boxes_turned_inside_out_are_empty(gt_file: str) -> None:
+def test_whole_images_and_options(gt_file: str) -> None:
     truth, detections = small_case()
     samples = samples_of(truth["images"], detections)
-    expected = evaluate(TinyPersonMetric(gt_file), samples)
+    metric = METRICS.build(dict(type="TinyPersonMetric", ann_file=gt_file))
+    expected = prefixed(evaluate_tiny_person(truth, detections))
+    assert evaluate(metric, samples) == pytest.approx(expected)
+    options = dict(released=False, metrics="ap", ap_ranges={"mine": (2, 50)})
+    found = evaluate(TinyPersonMetric(gt_file, prefix="mine", **options), samples)
+    assert set(found) == {"mine/AP25_mine", "mine/AP50_mine", "mine/AP75_mine"}
+    # A box turned inside out is empty.
     predictions = samples[1]["pred_instances"]
-    predictions["bboxes"] = torch.cat(
-        [predictions["bboxes"], torch.tensor([[99.0, 9.0, 98.999, 9.0]])]
-    )
+    inside_out = torch.tensor([[99.0, 9.0, 98.999, 9.0]])
+    predictions["bboxes"] = torch.cat([predictions["bboxes"], inside_out])
     predictions["scores"] = torch.tensor([*predictions["scores"], 0.01])
     predictions["labels"] = torch.tensor([*predictions["labels"], 0])
-    assert evaluate(TinyPersonMetric(gt_file), samples) == expected
+    found = evaluate(TinyPersonMetric(gt_file), samples)
+    assert found == pytest.approx(expected)
 
 
 def tiled_case(folder: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -177,78 +169,66 @@ def test_other_tiles_are_refused(
         evaluate(metric, samples)
 
 
-def case_of_classes(names: list[str]) -> dict:
+def case_of_classes(names: Sequence[str]) -> dict:
     truth, _ = small_case()
     truth["categories"] = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
     return truth
 
 
-def test_classes_become_categories(tmp_path: Path) -> None:
-    _, detections = small_case()
-    truth = case_of_classes(["person", "buoy"])
-    path = write(tmp_path, "gt.json", truth)
+PERSON, BOTH = ("person",), ("sea_person", "earth_person")
+
+
+@pytest.mark.parametrize(
+    ("categories", "classes", "label", "merged"),
+    [
+        (("person", "buoy"), ("buoy", "person"), 1, False),
+        (("person", "buoy"), PERSON, 0, False),
+        (BOTH, PERSON, 0, False),  # sea and earth persons are persons
+        (PERSON, BOTH, 1, True),
+    ],
+)
+def test_classes_become_categories(
+    tmp_path: Path, categories, classes, label: int, merged: bool
+) -> None:
+    truth, detections = small_case()
+    of_classes = case_of_classes(categories)
+    if categories == BOTH:
+        of_classes["annotations"][0]["category_id"] = 2
+    path = write(tmp_path, "gt.json", of_classes)
     samples = samples_of(truth["images"], detections)
-    for label, classes in ((1, ("buoy", "person")), (0, ("person",))):
-        for sample in samples:
-            sample["pred_instances"]["labels"].fill_(label)
-        found = evaluate(TinyPersonMetric(path), samples, classes)
-        assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
+    for sample in samples:
+        sample["pred_instances"]["labels"].fill_(label)
+    found = evaluate(TinyPersonMetric(path, merge_categories=merged), samples, classes)
+    assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
 
 
-def two_classes(tmp_path: Path) -> tuple[str, list[dict[str, Any]]]:
+@pytest.mark.parametrize("merged", [False, True])
+def test_other_categories_and_labels_are_left_out(tmp_path: Path, merged: bool) -> None:
     """A person on each image, a buoy on the second, and a perfect person detector."""
     truth = case_of_classes(["person", "buoy"])
-    buoy = dict(truth["annotations"][0], id=4, image_id=9, category_id=2)
-    truth["annotations"].append(buoy)
     perfect = [
         dict(image_id=a["image_id"], category_id=1, bbox=a["bbox"], score=0.9)
         for a in truth["annotations"]
-        if a["category_id"] == 1 and not a.get("ignore")
+        if not a.get("ignore")
     ]
-    return write(tmp_path, "gt.json", truth), samples_of(truth["images"], perfect)
-
-
-@pytest.mark.parametrize("merged", [False, True])
-def test_other_categories_are_not_evaluated(tmp_path: Path, merged: bool) -> None:
-    path, samples = two_classes(tmp_path)
-    metric = TinyPersonMetric(path, merge_categories=merged)
+    buoy = dict(truth["annotations"][0], id=4, image_id=9, category_id=2)
+    truth["annotations"].append(buoy)
+    samples = samples_of(truth["images"], perfect)
+    predictions = samples[0]["pred_instances"]  # with a label beyond the classes
+    shift = torch.tensor([[0], [30]])
+    predictions["bboxes"] = predictions["bboxes"].repeat(2, 1) + shift
+    predictions["scores"] = torch.tensor([0.9, 0.99])
+    predictions["labels"] = torch.tensor([0, 7])
+    options = dict(merge_categories=merged, outfile_prefix=str(tmp_path / "found"))
+    metric = TinyPersonMetric(write(tmp_path, "gt.json", truth), **options)
     found = evaluate(metric, samples)
     assert found["tiny_person/AP50_tiny"] == pytest.approx(1)
     assert found["tiny_person/MR50_tiny"] == 0
-
-
-@pytest.mark.parametrize("merged", [False, True])
-def test_foreign_classes_stop_before_the_first_batch(
-    tmp_path: Path, merged: bool
-) -> None:
-    path, _ = two_classes(tmp_path)
-    metric = TinyPersonMetric(path, merge_categories=merged)
+    assert len(json.loads((tmp_path / "found.bbox.json").read_text())) == 2
     with pytest.raises(ValueError, match=r"\['cat'\] are not among"):
         metric.dataset_meta = dict(classes=("person", "cat"))
     with pytest.raises(ValueError, match="needs dataset_meta with 'classes'"):
         metric.dataset_meta = {}
-
-
-def test_two_classes_on_a_merged_file(gt_file: str) -> None:
-    truth, detections = small_case()
-    metric = TinyPersonMetric(gt_file, merge_categories=True)
-    samples = samples_of(truth["images"], detections)
-    samples[0]["pred_instances"]["labels"].fill_(1)
-    found = evaluate(metric, samples, ("sea_person", "earth_person"))
-    assert found == pytest.approx(prefixed(evaluate_tiny_person(truth, detections)))
-
-
-def test_labels_beyond_the_classes_are_left_out(tmp_path: Path) -> None:
-    path, samples = two_classes(tmp_path)
-    predictions = samples[0]["pred_instances"]
-    predictions["bboxes"] = predictions["bboxes"].repeat(2, 1) + torch.tensor(
-        [[0], [30]]
-    )
-    predictions["scores"] = torch.tensor([0.9, 0.99])
-    predictions["labels"] = torch.tensor([0, 7])
-    metric = TinyPersonMetric(path, outfile_prefix=str(tmp_path / "found"))
-    assert evaluate(metric, samples)["tiny_person/AP50_tiny"] == pytest.approx(1)
-    assert len(json.loads((tmp_path / "found.bbox.json").read_text())) == 2
 
 
 def test_detections_are_written_before_anything_fails(
@@ -263,30 +243,24 @@ def test_detections_are_written_before_anything_fails(
     assert len(json.loads((tmp_path / "found.bbox.json").read_text())) == 3
 
 
-def test_sea_and_earth_persons_are_persons(tmp_path: Path) -> None:
-    _, detections = small_case()
-    truth = case_of_classes(["sea_person", "earth_person"])
-    truth["annotations"][0]["category_id"] = 2
-    path = write(tmp_path, "gt.json", truth)
-    found = evaluate(TinyPersonMetric(path), samples_of(truth["images"], detections))
-    assert found == pytest.approx(prefixed(evaluate_tiny_person(*small_case())))
-
-
-def test_wrong_arguments_stop_before_the_run(tmp_path: Path, gt_file: str) -> None:
-    with pytest.raises(FileNotFoundError, match="no such file.*none.json"):
-        TinyPersonMetric(tmp_path / "none.json")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        TinyPersonMetric(gt_file, tiles=tmp_path / "none.json")
-    with pytest.raises(ValueError, match="tile 5 has no 'corner'"):
-        TinyPersonMetric(gt_file, tiles=gt_file)
-    with pytest.raises(TypeError, match=r"tiles has the unknown keys \['sizes'\]"):
-        TinyPersonMetric(gt_file, tiles=dict(sizes=(640, 512)))
-    with pytest.raises(ValueError, match="metrics must be some of"):
-        TinyPersonMetric(gt_file, metrics="bbox")
-    with pytest.raises(TypeError, match="iou_thrs"):
-        TinyPersonMetric(gt_file, iou_thrs=[0.5])
-    with pytest.raises(ValueError, match="needs an outfile_prefix"):
-        TinyPersonMetric(gt_file, format_only=True)
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (dict(ann_file="none.json"), FileNotFoundError, "no such file.*none.json"),
+        (dict(tiles="none.json"), FileNotFoundError, "no such file"),
+        (dict(tiles="gt.json"), ValueError, "tile 5 has no 'corner'"),
+        (dict(tiles=dict(sizes=1)), TypeError, r"the unknown keys \['sizes'\]"),
+        (dict(metrics="bbox"), ValueError, "metrics must be some of"),
+        (dict(iou_thrs=[0.5]), TypeError, "iou_thrs"),
+        (dict(format_only=True), ValueError, "needs an outfile_prefix"),
+    ],
+)
+def test_wrong_arguments_stop_before_the_run(
+    gt_file: str, monkeypatch: pytest.MonkeyPatch, options, error, message
+) -> None:
+    monkeypatch.chdir(Path(gt_file).parent)
+    with pytest.raises(error, match=message):
+        TinyPersonMetric(**(dict(ann_file="gt.json") | options))
 
 
 def test_two_processes_get_the_same_as_one(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -49,12 +48,18 @@ class TestFindImages:
         (tmp_path / "in" / "folder.png").mkdir()
         return tmp_path / "in"
 
-    def test_folder(self, source: Path) -> None:
+    def test_folder_and_one_file_of_any_suffix(
+        self, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         found = find_images(source, source / "out")
         assert list(found.items()) == [
             ("b.PNG", source / "b.PNG"),
             ("sub/a.jpeg", source / "sub/a.jpeg"),
         ]
+        monkeypatch.setenv("HOME", str(source.parent))
+        assert list(find_images("~/in/sub", "~/out")) == ["a.jpeg"]
+        path = source / "notes.txt"
+        assert find_images(path, source / "out") == {"notes.txt": path}
 
     def test_links_are_followed_and_hidden_files_named(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -77,14 +82,6 @@ class TestFindImages:
         ]
         # Who names it wants it.
         assert list(find_images(source / "._b.PNG", source / "out")) == ["._b.PNG"]
-
-    def test_one_file_of_any_suffix_and_home(
-        self, source: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HOME", str(source.parent))
-        assert list(find_images("~/in/sub", "~/out")) == ["a.jpeg"]
-        path = source / "notes.txt"
-        assert find_images(path, source / "out") == {"notes.txt": path}
 
     def test_refusals(self, source: Path, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="missing is no image and no fold"):
@@ -112,10 +109,16 @@ class TestResultFolder:
         assert empty.pred_instances.bboxes.shape == (0, 4)
         assert empty.pred_instances.labels.dtype == torch.long
 
-    def test_coco_files(self, tmp_path: Path, paths: dict[str, Path]) -> None:
+    def test_coco_files_and_old_pictures(
+        self, tmp_path: Path, paths: dict[str, Path]
+    ) -> None:
         folder = ResultFolder(tmp_path, SETTINGS)
+        picture = tmp_path / "drawn" / "sub" / "b.jpg"
+        picture.parent.mkdir(parents=True)
+        picture.touch()
         sample = sample_of((1, 2, 5.5, 8), (0, 0, 40, 30))
         folder.save("sub/b.jpg", paths["sub/b.jpg"], sample)
+        assert not picture.exists(), "one of other detections must not stay"
         assert folder.write_coco(paths, ("x", "y")) == (1, 2)
         images = json.loads((tmp_path / "images.json").read_text())
         assert images == dict(
@@ -128,16 +131,6 @@ class TestResultFolder:
             dict(image_id=2, category_id=1, bbox=[1, 2, 4.5, 6], score=0),
             dict(image_id=2, category_id=2, bbox=[0, 0, 40, 30], score=0.25),
         ]
-
-    def test_pictures(self, tmp_path: Path, paths: dict[str, Path]) -> None:
-        folder = ResultFolder(tmp_path, SETTINGS)
-        picture = np.zeros((4, 5, 3), np.uint8)
-        for name, file in (("a.png", "a.png"), ("b.strange", "b.strange.png")):
-            folder.save_picture(name, picture)
-            assert (tmp_path / "drawn" / file).read_bytes().startswith(b"\x89PNG")
-        # A picture of other detections must not stay.
-        folder.save("a.png", paths["a.png"], sample_of())
-        assert not (tmp_path / "drawn" / "a.png").exists()
 
     def test_what_decides_the_result_decides_what_is_done(
         self, tmp_path: Path, paths: dict[str, Path]

@@ -49,7 +49,7 @@ def assert_same(actual: InstanceData, expected: np.ndarray, score: float) -> Non
 
 
 class TestOneTile:
-    @pytest.mark.parametrize("tile", [(96, 64), (640, 512), (97, 64)])
+    @pytest.mark.parametrize("tile", [(96, 64), (640, 512)])
     def test_equals_mmdet(
         self, detector: nn.Module, tile: tuple[int, int], tmp_path: Path
     ) -> None:
@@ -115,12 +115,7 @@ CORNERS = [(x, y, x + 64, y + 48) for y in (0, 42, 53) for x in (0, 54, 86)]
 class TestSeveralTiles:
     @pytest.mark.parametrize(
         ("threshold", "per_class", "whole"),
-        [
-            (0.3, True, False),
-            (0.3, False, False),
-            (None, True, False),
-            (0.3, True, True),
-        ],
+        [(0.3, True, True), (0.3, False, False), (None, True, False)],
     )
     def test_equals_a_plain_loop(
         self, detector: nn.Module, threshold: float | None, per_class: bool, whole: bool
@@ -142,34 +137,17 @@ class TestSeveralTiles:
         scores = result.pred_instances.scores
         assert (scores[1:] <= scores[:-1]).all()
 
-    @pytest.mark.parametrize("batch_size", [2, 4, 100])
-    def test_batch_size_does_not_matter(
-        self, detector: nn.Module, batch_size: int
-    ) -> None:
+    def test_batch_size_does_not_matter(self, detector: nn.Module) -> None:
         one, several = (
-            detect_sliced(detector, IMAGE, **SIZE, batch_size=size)
-            for size in (1, batch_size)
+            detect_sliced(detector, IMAGE, **SIZE, batch_size=size) for size in (1, 4)
         )
         assert_same(several.pred_instances, rows(one.pred_instances), score=1e-5)
-
-    def test_image_is_left_as_it_was(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pack = PackDetInputs.transform
-
-        def transform(self: PackDetInputs, results: dict) -> dict:
-            results["img"][:] = 0  # as a step may
-            return pack(self, results)
-
-        monkeypatch.setattr(PackDetInputs, "transform", transform)
-        image = IMAGE.copy()
-        detect_sliced(ColourDetector(), image, **SIZE)
-        assert (image == IMAGE).all()
 
 
 class TestScenes:
     """An errorless detector finds all objects, once, wherever the borders lie."""
 
-    @pytest.mark.parametrize("best", ["large", "small"])
-    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize(("seed", "best"), [(0, "large"), (1, "small")])
     def test_all_objects_and_no_parts(self, seed: int, best: str) -> None:
         random = np.random.default_rng(seed)
         width, height = random.integers(90, 400, 2).tolist()
@@ -185,8 +163,7 @@ class TestScenes:
         for box, label in zip(found.bboxes.tolist(), found.labels, strict=True):
             assert numbers[tuple(map(int, box))] % 3 == label
 
-    @pytest.mark.parametrize("margin", [0, 3])
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize(("seed", "margin"), [(0, 0), (1, 3)])
     def test_larger_objects_are_not_lost(self, seed: int, margin: int) -> None:
         # Objects up to twice the overlap: of each, the largest part must stay.
         truth = place_objects(300, 240, (5, 40), 40, seed)
@@ -207,20 +184,6 @@ class TestScenes:
             ]
             assert best[0] == best[1]
 
-    def test_a_cut_box_stays_where_the_other_tile_found_nothing(self) -> None:
-        class FindsInTheFirstTile(ColourDetector):
-            def find(self, view: torch.Tensor, sample: DetDataSample) -> InstanceData:
-                found = super().find(view, sample)
-                return found if len(self.batches) == 1 else found[:0]
-
-        image = draw_objects(100, 50, np.array([[50, 10, 70, 30]]))
-        for model, expected in (
-            (ColourDetector(), [[50, 10, 70, 30]]),
-            (FindsInTheFirstTile(), [[50, 10, 60, 30]]),
-        ):
-            result = detect_sliced(model, image, (60, 50), (20, 0), batch_size=1)
-            assert sorted_boxes(result) == expected
-
     def test_whole_image_finds_what_no_tile_holds(self) -> None:
         truth = np.array([[10, 20, 190, 140], [220, 10, 230, 20]])
         image = draw_objects(300, 240, truth)
@@ -238,9 +201,7 @@ class TestTiles:
         ("size", "batches"),
         [
             ((64, 48), [[(48, 64)]]),
-            ((30, 20), [[(20, 30)]]),
             ((1, 1), [[(1, 1)]]),
-            ((65, 48), [[(48, 64)] * 2]),
             ((30, 49), [[(48, 30)] * 2]),
             ((65, 49), [[(48, 64)] * 3, [(48, 64)]]),
             ((200, 20), [[(20, 64)] * 3, [(20, 64)]]),
@@ -254,27 +215,28 @@ class TestTiles:
         assert model.batches == batches
         assert sorted_boxes(result) == truth.tolist()
 
-    def test_one_batch_is_prepared_at_a_time(
+    def test_one_batch_at_a_time_and_the_image_stays(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         events: list[str] = []
         model = ColourDetector()
-        step = model.test_step
+        step, pack = model.test_step, PackDetInputs.transform
 
         def test_step(data: dict[str, Any]) -> list[DetDataSample]:
             events.append("forward")
             return step(data)
 
-        pack = PackDetInputs.transform
-
         def transform(self: PackDetInputs, results: dict) -> dict:
             events.append("tile")
+            results["img"][:] = 0  # as a step may
             return pack(self, results)
 
         monkeypatch.setattr(PackDetInputs, "transform", transform)
         model.test_step = test_step
-        detect_sliced(model, noise(200, 100), (50, 50), (0, 0), batch_size=2)
+        image = noise(200, 100)
+        detect_sliced(model, image, (50, 50), (0, 0), batch_size=2)
         assert events == ["tile", "tile", "forward"] * 4
+        assert (image == noise(200, 100)).all()
 
     def test_resizing(self) -> None:
         """Of tiles if wanted, of the whole image always."""

@@ -89,40 +89,37 @@ class TestInput:
 
     def test_nothing_found(self) -> None:
         for tile in ((80, 64), (40, 32)):
-            found = detect_sliced(
-                ColourDetector(), np.zeros((64, 80, 3), np.uint8), tile, (8, 8),
-                border_margin=1, also_whole_image=True,
-            ).pred_instances  # fmt: skip
+            options = dict(border_margin=1, also_whole_image=True)
+            image = np.zeros((64, 80, 3), np.uint8)
+            result = detect_sliced(ColourDetector(), image, tile, (8, 8), **options)
+            found = result.pred_instances
             assert found.bboxes.shape == (0, 4)
             assert found.scores.shape == found.labels.shape == (0,)
 
     @pytest.mark.parametrize(
-        "content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"0" * 50]
-    )
-    @pytest.mark.parametrize("backend", ["cv2", "pillow"])
-    def test_damaged_file(self, content: bytes, backend: str, tmp_path: Path) -> None:
-        path = tmp_path / "damaged.png"
-        path.write_bytes(content)
-        loader = dict(type="LoadImageFromFile", imdecode_backend=backend)
+        ("backend", "reason"),
         # Pillow says what is wrong, OpenCV does not.
-        reason = (
-            "(identify|Truncated)" if backend == "pillow" else "damaged, too large or"
-        )
-        with pytest.raises(ValueError, match=f"the image .*damaged.png.*{reason}"):
-            detect_sliced(ColourDetector(loader=loader), path)
-
-    def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="missing.png"):
-            detect_sliced(ColourDetector(), tmp_path / "missing.png")
+        [("pillow", "(identify|Truncated)"), ("cv2", "damaged, too large or")],
+    )
+    def test_damaged_and_missing_files(
+        self, backend: str, reason: str, tmp_path: Path
+    ) -> None:
+        loader = dict(type="LoadImageFromFile", imdecode_backend=backend)
+        model, path = ColourDetector(loader=loader), tmp_path / "damaged.png"
+        for content in (b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"0" * 50):
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match=f"the image .*damaged.png.*{reason}"):
+                detect_sliced(model, path)
+        path.unlink()
+        with pytest.raises(FileNotFoundError, match="damaged.png"):
+            detect_sliced(model, path)
 
     @pytest.mark.parametrize(
         ("image", "error", "message"),
         [
             (np.zeros((8, 8, 4), np.uint8), ValueError, r"shape \(8, 8, 4\)"),
             (np.zeros((0, 8, 3), np.uint8), ValueError, r"shape \(0, 8, 3\)"),
-            (np.zeros(8, np.uint8), ValueError, "shape"),
             (np.zeros((8, 8, 3), np.uint32), TypeError, "uint32"),
-            (np.zeros((8, 8, 3)), TypeError, "float64"),
             (torch.zeros(8, 8, 3), TypeError, "float32"),
             (None, TypeError, "NoneType"),
         ],
@@ -135,11 +132,6 @@ class TestInput:
         ("options", "error", "message"),
         [
             (dict(tile_wh=(50, 50)), ValueError, "overlap_wh must be smaller"),
-            (dict(overlap_wh=(50, 512)), ValueError, "overlap_wh must be smaller"),
-            (dict(overlap_wh=(-1, 0)), ValueError, "overlap_wh"),
-            (dict(tile_wh=(0, 50)), ValueError, "tile_wh"),
-            (dict(tile_wh=(64.5, 50)), TypeError, "tile_wh"),
-            (dict(tile_wh=640), TypeError, "tile_wh"),
             (dict(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
             (dict(nms_threshold=0), ValueError, "nms_threshold"),
             (dict(nms_threshold=1.1), ValueError, "nms_threshold"),
@@ -159,7 +151,6 @@ class TestInput:
         ("dataset", "message"),
         [
             (None, "no test pipeline"),
-            (dict(a=1), "no test pipeline"),
             (dict(pipeline=[]), "must start by loading"),
             (
                 dict(pipeline=[dict(type="mmdet.Resize")]),
@@ -178,36 +169,33 @@ class TestInput:
             detect_sliced(ColourDetector().train(), self.image)
 
 
-class TestOtherResults:
-    image = draw_objects(80, 64, np.array([[10, 12, 20, 18]]))
+def answering(change: Callable[[DetDataSample], object]) -> ColourDetector:
+    model = ColourDetector()
+    step = model.test_step
 
-    def answering(self, change: Callable[[DetDataSample], object]) -> ColourDetector:
-        model = ColourDetector()
-        step = model.test_step
+    def test_step(data: dict[str, Any]) -> list[DetDataSample]:
+        samples = step(data)
+        for sample in samples:
+            change(sample)
+        return samples
 
-        def test_step(data: dict[str, Any]) -> list[DetDataSample]:
-            samples = step(data)
-            for sample in samples:
-                change(sample)
-            return samples
+    model.test_step = test_step
+    return model
 
-        model.test_step = test_step
-        return model
 
-    def test_masks(self) -> None:
-        masks = torch.zeros(1, 64, 80, dtype=torch.bool)
-        model = self.answering(lambda x: x.pred_instances.set_field(masks, "masks"))
-        with pytest.raises(ValueError, match="ignore_masks=True"):
-            detect_sliced(model, self.image)
-        result = detect_sliced(model, self.image, ignore_masks=True)
-        assert sorted_boxes(result) == [[10, 12, 20, 18]]
-        assert set(result.pred_instances.keys()) == {"bboxes", "scores", "labels"}
-
-    def test_no_boxes_or_rotated_ones(self) -> None:
-        rotated = torch.zeros(1, 5)
-        model = self.answering(lambda x: x.pred_instances.set_field(rotated, "bboxes"))
-        with pytest.raises(ValueError, match="4 numbers, got 5"):
-            detect_sliced(model, self.image)
-        model = self.answering(lambda sample: delattr(sample, "pred_instances"))
-        with pytest.raises(ValueError, match="the ColourDetector gives no boxes"):
-            detect_sliced(model, self.image)
+def test_other_results() -> None:
+    """Masks, rotated boxes, none at all."""
+    image = TestInput.image
+    masks, rotated = torch.zeros(1, 64, 80, dtype=torch.bool), torch.zeros(1, 5)
+    model = answering(lambda x: x.pred_instances.set_field(masks, "masks"))
+    with pytest.raises(ValueError, match="ignore_masks=True"):
+        detect_sliced(model, image)
+    result = detect_sliced(model, image, ignore_masks=True)
+    assert sorted_boxes(result) == [[10, 12, 20, 18]]
+    assert set(result.pred_instances.keys()) == {"bboxes", "scores", "labels"}
+    model = answering(lambda x: x.pred_instances.set_field(rotated, "bboxes"))
+    with pytest.raises(ValueError, match="4 numbers, got 5"):
+        detect_sliced(model, image)
+    model = answering(lambda sample: delattr(sample, "pred_instances"))
+    with pytest.raises(ValueError, match="the ColourDetector gives no boxes"):
+        detect_sliced(model, image)

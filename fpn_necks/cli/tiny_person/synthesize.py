@@ -18,12 +18,10 @@ NUMBERS = {
     "uncertain-fraction": (0.08, "share of faded people"),
     "logo-fraction": (0.01, "share of printed people"),
     "seed": (0, "the same seed makes the same bytes"),
-    "jpeg-quality": (95, "1 to 100"),
     "workers": (0, "drawing processes; 0: this one"),
 }
 SWITCHES = {
     "merge-classes": "one class 'person' instead of 'sea_person' and 'earth_person'",
-    "ignored-as-crowd": "write ignore regions as iscrowd=1, which COCO readers honour",
     "overwrite": "write into a folder that holds files",
     "no-progress": "show no progress bar",
 }

@@ -1,242 +1,186 @@
-"""People and things on a beach, each drawn on a large BGRA canvas."""
+"""People and things on a beach: painted large, scaled down to whole pixels.
+
+A figure is some strokes of a round brush: a row has the part that gives the colour, two
+points (x, y) and the brush's width, in fractions of a square canvas. The second point
+(a hand, a foot, a knee) moves a little from one figure to the next.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
-FIGURE_PIXELS = 192  # side of the canvas a figure is drawn on before scaling down
+Figure = tuple[tuple[str, float, float, float, float, float], ...]
 
-Colour = tuple[int, int, int]  # blue, green, red in 0..255, as OpenCV keeps them
-_SKIN = ((140, 180, 225), (110, 150, 205), (80, 115, 170), (55, 80, 125), (35, 50, 80))
-_HAIR = ((20, 20, 25), (30, 50, 80), (70, 130, 180), (90, 90, 95))
-_WHITE = (240, 240, 240)
-_PRINT = (245, 245, 245)
+_CANVAS = 192  # pixels along a side
+_MOVES = 0.06  # of the canvas, at most
+_FAINTEST = 0.15  # fainter edge pixels are cut away, so boxes are not inflated
+_LEAST_CHANGE = 6  # grey levels by which a covered pixel differs at the very least
+
+# Blue, green, red, as OpenCV keeps them. Things share the colours of people, so that
+# nobody is found by colour alone.
 _VIVID = (
     *((40, 40, 200), (200, 90, 30), (60, 180, 240), (50, 150, 60), (150, 60, 160)),
     *((235, 235, 235), (30, 30, 30), (60, 200, 220), (180, 110, 230), (140, 150, 30)),
 )
+_SKIN = ((140, 180, 225), (110, 150, 205), (80, 115, 170), (55, 80, 125), (35, 50, 80))
+_COLOURS = {
+    "skin": _SKIN,
+    "hair": ((20, 20, 25), (30, 50, 80), (70, 130, 180), (90, 90, 95)),
+    "shirt": _VIVID,
+    "trunks": _VIVID,
+    "thing": _VIVID,
+    "trim": (*_VIVID, *_SKIN),
+    "stone": (*_SKIN[2:], (70, 70, 75), (120, 120, 125)),
+    "feather": ((40, 40, 40), (225, 225, 225)),
+    "white": ((235, 235, 235),),
+}
 
-
-def choose(rng: np.random.Generator, colours: Sequence[Colour]) -> Colour:
-    """Draws one of the colours."""
-    return colours[int(rng.integers(len(colours)))]
-
-
-class Canvas:
-    """Shapes by fractions of the canvas, each in [0, 1], and colours of a generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.pixels = np.zeros((FIGURE_PIXELS, FIGURE_PIXELS, 4), np.uint8)
-
-    def varied(self, colour: Colour, spread: float = 18) -> Colour:
-        """The colour with up to `spread` grey levels of change in each channel."""
-        noise = self.rng.uniform(-spread, spread, 3)
-        return tuple(map(int, np.clip(np.asarray(colour) + noise, 0, 255)))
-
-    def vivid(self) -> Colour:
-        """A bright colour."""
-        return self.varied(choose(self.rng, _VIVID))
-
-    def line(self, start: tuple, end: tuple, colour: Colour, width: int) -> None:
-        """Paints a line of `width` pixels."""
-        cv2.line(self.pixels, _spot(*start), _spot(*end), (*colour, 255), width)
-
-    def disc(self, centre: tuple, radius: int, colour: Colour) -> None:
-        """Paints a disc; its radius is in pixels."""
-        cv2.circle(self.pixels, _spot(*centre), radius, (*colour, 255), -1)
-
-    def oval(
-        self,
-        centre: tuple,
-        axes: tuple,
-        colour: Colour,
-        arc: tuple[int, int] = (0, 360),
-        turned: int = 0,
-    ) -> None:
-        """Paints an ellipse or a part; whole numbers as axes are pixels."""
-        if isinstance(axes[0], float):
-            axes = _spot(*axes)
-        place = _spot(*centre)
-        cv2.ellipse(self.pixels, place, axes, turned, *arc, (*colour, 255), -1)
-
-    def polygon(self, points: Sequence[tuple], colour: Colour) -> None:
-        """Paints a polygon."""
-        corners = np.array([_spot(*point) for point in points])
-        cv2.fillPoly(self.pixels, [corners], (*colour, 255))
-
-
-def _spot(u: float, v: float) -> tuple[int, int]:
-    return round(u * FIGURE_PIXELS), round(v * FIGURE_PIXELS)
-
-
-Painter = Callable[[Canvas], None]
-
-
-def large_figure(paint: Painter, rng: np.random.Generator) -> np.ndarray:
-    """Paints a figure and cuts it tight: `(height, width, 4)` uint8 BGRA."""
-    canvas = Canvas(rng)
-    paint(canvas)
-    x, y, width, height = cv2.boundingRect(canvas.pixels[..., 3])
-    return canvas.pixels[y : y + height, x : x + width]
-
-
-def _dress(canvas: Canvas) -> tuple[Colour, Colour, Colour, Colour]:
-    """Draws the colours of skin, hair, upper and lower part."""
-    skin = canvas.varied(choose(canvas.rng, _SKIN), 10)
-    bare = bool(canvas.rng.random() < 0.4)
-    upper = skin if bare else canvas.vivid()
-    return skin, canvas.varied(choose(canvas.rng, _HAIR), 10), upper, canvas.vivid()
-
-
-def _standing(canvas: Canvas) -> None:
-    skin, hair, upper, lower = _dress(canvas)
-    uniform = canvas.rng.uniform
-    stride, reach, hand = uniform(0.02, 0.14), uniform(0.12, 0.2), uniform(0.3, 0.55)
-    for side in (-1, 1):
-        canvas.line((0.5, 0.52), (0.5 + side * stride, 0.96), skin, 20)
-        canvas.line((0.5 + side * 0.07, 0.25), (0.5 + side * reach, hand), skin, 13)
-    canvas.oval((0.5, 0.36), (0.1, 0.17), upper)
-    canvas.oval((0.5, 0.55), (0.1, 0.09), lower)
-    canvas.disc((0.5, 0.12), 17, skin)
-    canvas.oval((0.5, 0.12 - 0.02), (18, 14), hair, (180, 360))
-
-
-def _sitting(canvas: Canvas) -> None:
-    skin, hair, upper, lower = _dress(canvas)
-    knee = canvas.rng.uniform(0.6, 0.72)
-    canvas.line((0.4, 0.8), (knee, 0.55), skin, 24)
-    canvas.line((knee, 0.55), (0.85, 0.88), skin, 20)
-    canvas.line((0.38, 0.45), (knee, 0.58), skin, 14)
-    canvas.oval((0.36, 0.56), (0.12, 0.22), upper, turned=10)
-    canvas.oval((0.38, 0.82), (0.15, 0.09), lower)
-    canvas.disc((0.4, 0.24), 17, skin)
-    canvas.oval((0.4, 0.24 - 0.02), (18, 14), hair, (180, 360))
-
-
-def _lying(canvas: Canvas) -> None:
-    skin, hair, upper, lower = _dress(canvas)
-    for offset in (-0.04, 0.05):
-        canvas.line((0.55, 0.5), (0.96, 0.5 + offset), skin, 18)
-    canvas.line((0.24, 0.5), (0.36, 0.5 + canvas.rng.uniform(0.1, 0.2)), skin, 13)
-    canvas.oval((0.35, 0.5), (0.18, 0.1), upper)
-    canvas.oval((0.55, 0.5), (0.09, 0.1), lower)
-    canvas.disc((0.1, 0.5), 17, skin)
-    canvas.oval((0.08, 0.5), (14, 18), hair, (90, 270))
-    if canvas.rng.random() < 0.5:
-        canvas.pixels[:] = canvas.pixels[:, ::-1].copy()
-
-
-def _swimming(canvas: Canvas) -> None:
-    skin, hair, upper, _ = _dress(canvas)
-    left, right = canvas.rng.uniform(0.35, 0.62, 2)
-    canvas.line((0.42, 0.62), (0.1, left), skin, 16)
-    canvas.line((0.58, 0.62), (0.9, right), skin, 16)
-    canvas.oval((0.5, 0.66), (0.17, 0.1), upper, (180, 360))
-    canvas.disc((0.5, 0.46), 24, skin)
-    canvas.oval((0.5, 0.43), (25, 20), hair, (180, 360))
-
-
-def _bathing(canvas: Canvas) -> None:
-    skin, hair, upper, _ = _dress(canvas)
-    uniform = canvas.rng.uniform
-    for side in (-1, 1):
-        wrist = 0.5 + side * uniform(0.22, 0.34), uniform(0.2, 0.7)
-        canvas.line((0.5 + side * 0.1, 0.44), wrist, skin, 15)
-    canvas.oval((0.5, 0.78), (0.15, 0.4), upper, (180, 360))
-    canvas.disc((0.5, 0.26), 22, skin)
-    canvas.oval((0.5, 0.23), (23, 18), hair, (180, 360))
-
-
-EARTH_POSES: tuple[Painter, ...] = (_standing, _standing, _sitting, _lying)
-SEA_POSES: tuple[Painter, ...] = (_swimming, _bathing)
-
-
-def paint_board(canvas: Canvas) -> None:
-    """A board with a pictogram of a person: TinyPerson's `logo` boxes."""
-    (left, top), (right, bottom) = (0.2, 0.05), (0.8, 0.95)
-    corners = (left, top), (right, top), (right, bottom), (left, bottom)
-    canvas.polygon(corners, canvas.varied((200, 120, 40)))
-    canvas.disc((0.5, 0.24), 17, _PRINT)
-    canvas.line((0.5, 0.36), (0.5, 0.6), _PRINT, 26)
-    for foot in (0.38, 0.62):
-        canvas.line((0.5, 0.6), (foot, 0.86), _PRINT, 14)
-
-
-def _umbrella(canvas: Canvas) -> None:
-    colours = canvas.vivid(), canvas.varied((230, 230, 230))
-    for wedge in range(8):
-        arc = wedge * 45, wedge * 45 + 46
-        canvas.oval((0.5, 0.5), (0.45, 0.45), colours[1 - wedge % 2], arc)
-
-
-def _boat(canvas: Canvas) -> None:
-    hull = (0.02, 0.7), (0.98, 0.7), (0.82, 0.9), (0.16, 0.9)
-    canvas.polygon(hull, canvas.vivid())
-    canvas.polygon(((0.45, 0.05), (0.45, 0.65), (0.88, 0.65)), canvas.varied(_WHITE))
-
-
-def _bird(canvas: Canvas) -> None:
-    colour = canvas.varied(choose(canvas.rng, ((40, 40, 40), (225, 225, 225))))
-    lift = canvas.rng.uniform(0.2, 0.4)
-    for tip in (0.03, 0.97):
-        canvas.line((0.5, 0.55), (tip, lift), colour, 18)
-
-
-def _rock(canvas: Canvas) -> None:
-    angles = np.linspace(0, 2 * math.pi, 9)[:-1]
-    outline = [
-        (0.5 + r * math.cos(a), 0.5 + 0.8 * r * math.sin(a))
-        for r, a in zip(canvas.rng.uniform(0.28, 0.47, 8), angles, strict=True)
-    ]
-    grey = int(canvas.rng.integers(60, 130))
-    canvas.polygon(outline, (grey, grey, grey + 8))
-    lit = (0.35, 0.35), (0.6, 0.3), (0.5, 0.5)
-    canvas.polygon(lit, (grey + 45, grey + 45, grey + 50))
-
-
-def _towel(canvas: Canvas) -> None:
-    corners = (0.1, 0.3), (0.85, 0.2), (0.95, 0.65), (0.2, 0.78)
-    canvas.polygon(corners, canvas.vivid())
-    canvas.line((0.18, 0.5), (0.88, 0.42), canvas.vivid(), 22)
-
-
-def _buoy(canvas: Canvas) -> None:
-    colour = choose(canvas.rng, ((20, 110, 250), (20, 220, 250), (30, 30, 220)))
-    canvas.disc((0.5, 0.5), 80, canvas.varied(colour))
-
-
-def _foam(canvas: Canvas) -> None:
-    uniform = canvas.rng.uniform
-    for _ in range(6):
-        canvas.oval((uniform(0.2, 0.8), uniform(0.4, 0.6)), (40, 10), _WHITE)
-
-
-@dataclass(frozen=True)
-class Distractor:
-    """A painter and its least and largest size as a share of the largest person."""
-
-    paint: Painter
-    least: float
-    largest: float
-
-
-SEA_DISTRACTORS = (
-    Distractor(_boat, 0.5, 1.8),
-    Distractor(_bird, 0.15, 0.4),
-    Distractor(_rock, 0.3, 1.3),
-    Distractor(_buoy, 0.1, 0.3),
-    Distractor(_foam, 0.3, 1.2),
+_STANDING = (
+    ("skin", 0.48, 0.52, 0.42, 0.92, 0.10),
+    ("skin", 0.52, 0.52, 0.58, 0.92, 0.10),
+    ("skin", 0.43, 0.25, 0.33, 0.45, 0.07),
+    ("skin", 0.57, 0.25, 0.67, 0.45, 0.07),
+    ("shirt", 0.50, 0.28, 0.50, 0.45, 0.19),
+    ("trunks", 0.50, 0.54, 0.50, 0.56, 0.19),
+    ("skin", 0.50, 0.12, 0.50, 0.12, 0.17),
+    ("hair", 0.46, 0.05, 0.54, 0.05, 0.08),
 )
-SKY_DISTRACTORS = (Distractor(_bird, 0.1, 0.4),)
-SAND_DISTRACTORS = (
-    Distractor(_umbrella, 0.7, 1.5),
-    Distractor(_bird, 0.15, 0.4),
-    Distractor(_rock, 0.2, 1.0),
-    Distractor(_towel, 0.5, 1.2),
+_LYING = tuple((part, y1, x1, y2, x2, w) for part, x1, y1, x2, y2, w in _STANDING)
+_SWIMMING = (
+    ("skin", 0.42, 0.62, 0.12, 0.50, 0.08),
+    ("skin", 0.58, 0.62, 0.88, 0.50, 0.08),
+    ("shirt", 0.40, 0.62, 0.60, 0.62, 0.12),
+    ("skin", 0.50, 0.46, 0.50, 0.46, 0.24),
+    ("hair", 0.44, 0.37, 0.56, 0.37, 0.12),
 )
+_BATHING = (*_STANDING[2:5], *_STANDING[6:])  # what is above the water
+EARTH_POSES: Sequence[Figure] = (_STANDING, _STANDING, _LYING)
+SEA_POSES: Sequence[Figure] = (_SWIMMING, _BATHING)
+# A board with a pictogram of a person: TinyPerson's `logo` boxes.
+BOARD: Figure = (
+    ("thing", 0.50, 0.35, 0.50, 0.65, 0.60),
+    ("white", 0.50, 0.24, 0.50, 0.24, 0.18),
+    ("white", 0.50, 0.42, 0.50, 0.58, 0.16),
+    ("white", 0.50, 0.60, 0.50, 0.84, 0.10),
+)
+_BOAT = (
+    ("thing", 0.15, 0.80, 0.85, 0.80, 0.20),
+    ("white", 0.50, 0.65, 0.50, 0.10, 0.12),
+    ("white", 0.60, 0.60, 0.58, 0.40, 0.20),
+)
+_BIRD = (
+    ("feather", 0.50, 0.55, 0.05, 0.30, 0.10),
+    ("feather", 0.50, 0.55, 0.95, 0.30, 0.10),
+)
+_ROCK = (
+    ("stone", 0.30, 0.55, 0.65, 0.50, 0.50),
+    ("stone", 0.50, 0.65, 0.75, 0.60, 0.40),
+)
+_BUOY = (("thing", 0.50, 0.50, 0.50, 0.50, 0.80), ("trim", 0.35, 0.50, 0.65, 0.50, 0.2))
+_UMBRELLA = (
+    ("thing", 0.50, 0.50, 0.50, 0.50, 0.90),
+    ("trim", 0.20, 0.20, 0.80, 0.80, 0.20),
+    ("trim", 0.80, 0.20, 0.20, 0.80, 0.20),
+)
+_TOWEL = (
+    ("thing", 0.20, 0.55, 0.85, 0.45, 0.40),
+    ("trim", 0.18, 0.55, 0.88, 0.45, 0.12),
+)
+SEA_THINGS: Sequence[Figure] = (_BOAT, _BIRD, _ROCK, _BUOY)
+SAND_THINGS: Sequence[Figure] = (_UMBRELLA, _BIRD, _ROCK, _TOWEL)
+
+
+def choose(rng: np.random.Generator, items: Sequence) -> Any:
+    """Draws one of the items."""
+    return items[int(rng.integers(len(items)))]
+
+
+def paint(figure: Figure, rng: np.random.Generator) -> np.ndarray:
+    """Paints a figure in colours of its own: `(height, width, 4)` uint8 BGRA, tight."""
+    colours = {
+        part: np.clip(choose(rng, _COLOURS[part]) + rng.uniform(-15, 15, 3), 0, 255)
+        for part in dict.fromkeys(stroke[0] for stroke in figure)
+    }
+    if "shirt" in colours and rng.random() < 0.4:
+        colours["shirt"] = colours["skin"]
+    canvas = np.zeros((_CANVAS, _CANVAS, 4), np.uint8)
+    for part, x1, y1, x2, y2, width in figure:
+        end = np.array((x2, y2)) + rng.uniform(-_MOVES, _MOVES, 2)
+        points = np.rint(np.array([(x1, y1), end]) * _CANVAS).astype(int).tolist()
+        colour = (*colours[part].tolist(), 255)
+        cv2.line(canvas, *points, colour, round(width * _CANVAS))
+    return _tight(canvas[:, ::-1] if rng.random() < 0.5 else canvas)
+
+
+def paint_crowd(poses: Sequence[Figure], rng: np.random.Generator) -> np.ndarray:
+    """Paints a heap of three to seven people, like `paint`."""
+    heap = np.zeros((2 * _CANVAS, 2 * _CANVAS, 4), np.uint8)
+    for _ in range(int(rng.integers(3, 8))):
+        member = paint(choose(rng, poses), rng)
+        height, width = member.shape[:2]
+        x, y = rng.integers(0, 2 * _CANVAS - np.array([width, height]) + 1)
+        place = heap[y : y + height, x : x + width]
+        np.copyto(place, member, where=member[..., 3:] > 0)
+    return _tight(heap)
+
+
+def _tight(canvas: np.ndarray) -> np.ndarray:
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(canvas[..., 3]))
+    return canvas[y : y + height, x : x + width]
+
+
+def scale(
+    painted: np.ndarray, size: float, smallest: float, largest: float
+) -> np.ndarray:
+    """Scales a painted figure to whole pixels; all four edges stay covered.
+
+    Returns:
+        `(height, width, 4)` float32: BGR, and alpha in [0, 1]. Its sqrt(height * width)
+        is about `size`, and in a range whose ends must be at least 1 apart.
+    """
+    aspect = painted.shape[1] / painted.shape[0]
+    short = max(1, round(size * math.sqrt(min(aspect, 1 / aspect))))
+    # Between these bounds there is a whole number, as `short` is at most `largest`.
+    least, most = math.ceil(smallest**2 / short), math.floor(largest**2 / short)
+    long = min(max(round(size**2 / short), least), most)
+    width, height = (short, long) if aspect < 1 else (long, short)
+    # Colours count by how much they cover, so that the canvas's black stays out.
+    cover = painted[..., 3:].astype(np.float32) / 255
+    weighted = np.concatenate([painted[..., :3] * cover, cover], -1)
+    patch = cv2.resize(weighted, (width, height), interpolation=cv2.INTER_AREA)
+    patch = patch.reshape(height, width, 4)
+    alpha = patch[..., 3]
+    patch[..., :3] /= np.maximum(alpha, 1e-6)[..., None]
+    # Limbs are a fraction of a pixel wide; without the gain small people fade away.
+    alpha[:] = np.clip(1.4 * alpha, 0, 1)
+    for edge in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]):
+        strongest = int(edge.argmax())
+        edge[strongest] = max(edge[strongest], 2 * _FAINTEST)
+    alpha[alpha < _FAINTEST] = 0
+    return patch
+
+
+def fade(patch: np.ndarray) -> np.ndarray:
+    """Blurs a patch and makes it half transparent; its covered pixels stay the same."""
+    blurred = cv2.blur(patch, (3, 3)).reshape(patch.shape)
+    alpha = patch[..., 3]
+    blurred[..., 3] = np.maximum(0.5 * alpha, _FAINTEST) * (alpha > 0)
+    return blurred
+
+
+def paste(image: np.ndarray, patch: np.ndarray, x: int, y: int) -> None:
+    """Blends a patch into a uint8 BGR image in place; covered pixels really change."""
+    area = image[y : y + patch.shape[0], x : x + patch.shape[1]]
+    patch = patch[: area.shape[0], : area.shape[1]]
+    before, alpha = area.astype(np.float32), patch[..., 3:]
+    after = np.rint(before * (1 - alpha) + patch[..., :3] * alpha)
+    # A person of the sand's colour would otherwise leave parts of its box unchanged.
+    alike = (abs(after - before).max(-1) < _LEAST_CHANGE) & (alpha[..., 0] > 0)
+    step = np.where(before >= 128, -_LEAST_CHANGE, _LEAST_CHANGE)
+    after[alike] = (before + step)[alike]
+    area[:] = after.clip(0, 255)

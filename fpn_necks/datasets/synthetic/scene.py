@@ -1,10 +1,4 @@
-"""One scene: a beach, its distractors and the people on it, with their boxes.
-
-A scene is painted in two steps: the beach with its distractors, shadows and sensor
-noise (the *background*) and the people's patches. Every patch is drawn large and
-scaled down, so it is anti-aliased, and then placed on whole pixels: the boxes are
-exactly tight on the pixels that the person changed.
-"""
+"""One scene: a beach, things on it, and on top people with tight boxes."""
 
 from __future__ import annotations
 
@@ -15,34 +9,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .beach import paint_beach
-from .figures import (
-    EARTH_POSES,
-    SAND_DISTRACTORS,
-    SEA_DISTRACTORS,
-    SEA_POSES,
-    SKY_DISTRACTORS,
-    large_figure,
-    paint_board,
-)
-from .patches import (
-    Patch,
-    crowd_patch,
-    faded,
-    paste,
-    person_patch,
-    scaled_patch,
-    whole_pixels,
-)
+from fpn_necks.coco_files import PARTS_OF_MERGED_CLASS as CATEGORIES
+from fpn_necks.layers.arguments import check_int, check_list, check_number
 
-SEA_PERSON = "sea_person"
-EARTH_PERSON = "earth_person"
+from . import figures
+from .figures import choose
 
-_PLACEMENT_TRIES = 40
-_DENSE_FACTOR = 3  # a dense image holds so many times the people of a usual one
-_DENSE_OVERLAP = 0.35  # largest covered share of a box in a dense image
-
-Box = tuple[int, int, int, int]  # x, y, width, height in whole pixels
+_SAND = ((125, 170, 200), (150, 190, 212), (165, 195, 215), (115, 155, 180))
+_TRIES = 40  # to place a person
 
 
 @dataclass(frozen=True)
@@ -56,14 +30,14 @@ class SceneSettings:
             (boxes are whole pixels); at most a third of the image's shorter side.
         people_per_image: Fewest and most people of an image that is not dense. A
             scene without free place holds fewer.
-        dense_fraction: Share of images that are dense: three times the people, with
-            slight overlaps, ``in_dense_image`` set on the image and on its boxes.
+        dense_fraction: Share of images that are dense: three times the people, and
+            ``in_dense_image`` set on the image and on its boxes.
         ignore_fraction: Share of the boxes that are ignore regions: blurred groups
             that nobody could label one by one.
         uncertain_fraction: Share of the boxes whose person is faded and blurred.
         logo_fraction: Share of the boxes that are printed people on a board.
-        distractors_per_image: Fewest and most umbrellas, boats, birds, rocks, towels,
-            buoys and patches of foam.
+        distractors_per_image: Fewest and most umbrellas, boats, birds, rocks, towels
+            and buoys.
 
     Raises:
         ValueError: With the argument's name, its value and what was expected.
@@ -79,60 +53,44 @@ class SceneSettings:
     distractors_per_image: tuple[int, int] = (4, 14)
 
     def __post_init__(self) -> None:
-        size, sizes = self.image_size, self.size_range
-        if len(size) != 2 or min(size) < 64:
+        for side in check_list("image_size", self.image_size, 2):
+            check_int("image_size", side, minimum=64)
+        least, most = check_list("size_range", self.size_range, 2)
+        limit = min(self.image_size) / 3
+        if not 2 <= least <= most - 1 <= limit - 1:
             raise ValueError(
-                "image_size must be (width, height) of at least 64 pixels each, got "
-                f"{size}"
-            )
-        limit = min(size) / 3
-        if len(sizes) != 2 or not 2 <= sizes[0] <= sizes[1] - 1 <= limit - 1:
-            raise ValueError(
-                "size_range must be (smallest, largest) in pixels with 2 <= smallest, "
-                f"smallest + 1 <= largest <= {limit:g} (a third of the image's shorter "
-                f"side), got {sizes}"
+                "size_range must be (smallest, largest) with 2 <= smallest <= largest "
+                f"- 1 <= {limit - 1:g}, see SceneSettings; got {self.size_range}"
             )
         for name in ("people_per_image", "distractors_per_image"):
-            counts = getattr(self, name)
-            if len(counts) != 2 or not 0 <= counts[0] <= counts[1]:
-                raise ValueError(
-                    f"{name} must be (fewest, most) with 0 <= fewest <= most, got "
-                    f"{counts}"
-                )
+            fewest, most = check_list(name, getattr(self, name), 2)
+            check_int(name, fewest, minimum=0)
+            check_int(name, most, minimum=fewest)
         for name in ("ignore", "uncertain", "logo", "dense"):
             share = getattr(self, f"{name}_fraction")
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name}_fraction must lie in [0, 1], got {share}")
+            check_number(f"{name}_fraction", share, maximum=1)
         special = self.ignore_fraction + self.uncertain_fraction + self.logo_fraction
-        if special > 1 + 1e-9:  # 0.6 + 0.3 + 0.1 is a little above 1
-            raise ValueError(
-                "ignore_fraction + uncertain_fraction + logo_fraction must be at most "
-                f"1, got {special:g}"
-            )
+        # 0.6 + 0.3 + 0.1 is a little above 1.
+        check_number("the sum of the fractions of boxes", special, maximum=1 + 1e-9)
 
 
 @dataclass(frozen=True)
 class Person:
-    """One box of a scene.
+    """One box of a scene, see `SceneSettings`.
 
     Args:
         bbox: (x, y, width, height) in whole pixels, tight on the changed pixels.
         category: ``"sea_person"`` or ``"earth_person"``.
-        ignore: Whether the box is a region of people that nobody labelled singly.
-        uncertain: Whether the person is hardly to be recognised.
-        logo: Whether it is a printed person.
+        ignore: A group of people.
+        uncertain: A faded person.
+        logo: A printed person.
     """
 
-    bbox: Box
+    bbox: tuple[int, int, int, int]
     category: str
     ignore: bool = False
     uncertain: bool = False
     logo: bool = False
-
-    @property
-    def size(self) -> float:
-        """Square root of the box's area in pixels."""
-        return math.sqrt(self.bbox[2] * self.bbox[3])
 
 
 @dataclass(frozen=True)
@@ -143,7 +101,7 @@ class Scene:
         background: `(height, width, 3)` uint8 BGR image before people were drawn.
         image: The same with people; they differ inside the people's boxes only.
         people: Boxes in drawing order, far to near.
-        dense: Whether this is a dense image.
+        dense: Whether it was drawn with many people.
     """
 
     background: np.ndarray
@@ -152,156 +110,10 @@ class Scene:
     dense: bool
 
 
-@dataclass
-class _Placed:
-    patch: Patch
-    x: int
-    y: int
-    person: Person
-    covered: float = 0.0  # pixels of the box that other boxes lie on
-
-    @property
-    def area(self) -> int:
-        return self.patch.width * self.patch.height
-
-
-def _intersection(first: Box, second: Box, margin: int) -> int:
-    """Common area of two boxes in pixels, the first one grown by `margin` pixels."""
-    width = min(first[0] + first[2] + margin, second[0] + second[2]) - max(
-        first[0] - margin, second[0]
-    )
-    height = min(first[1] + first[3] + margin, second[1] + second[3]) - max(
-        first[1] - margin, second[1]
-    )
-    return max(0, width) * max(0, height)
-
-
-def _claim_place(placed: list[_Placed], new: _Placed, dense: bool) -> bool:
-    """Adds `new` unless it covers others too much; says whether it was added.
-
-    Boxes of usual images keep one pixel apart, those of dense images may lose up to
-    about a third of their area to their neighbours together.
-    """
-    overlaps = [
-        _intersection(new.person.bbox, other.person.bbox, 0 if dense else 1)
-        for other in placed
-    ]
-    if not dense and any(overlaps):
-        return False
-    if sum(overlaps) > _DENSE_OVERLAP * new.area or any(
-        other.covered + overlap > _DENSE_OVERLAP * other.area
-        for other, overlap in zip(placed, overlaps, strict=True)
-    ):
-        return False
-    for other, overlap in zip(placed, overlaps, strict=True):
-        other.covered += overlap
-    new.covered = sum(overlaps)
-    placed.append(new)
-    return True
-
-
-def _new_patch(
-    settings: SceneSettings, at_sea: bool, rng: np.random.Generator
-) -> tuple[Patch, dict[str, bool]]:
-    """Draws one patch of a random size and kind with its TinyPerson flags."""
-    poses = SEA_POSES if at_sea else EARTH_POSES
-    smallest, largest = settings.size_range
-    size = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
-    kind = rng.random()
-    if kind < settings.ignore_fraction:
-        return crowd_patch(poses, settings.size_range, rng), {"ignore": True}
-    kind -= settings.ignore_fraction
-    if kind < settings.uncertain_fraction:
-        patch = person_patch(poses, size, settings.size_range, rng)
-        return faded(patch), {"uncertain": True}
-    kind -= settings.uncertain_fraction
-    if kind < settings.logo_fraction:
-        patch = person_patch((paint_board,), size, settings.size_range, rng)
-        return patch, {"logo": True}
-    return person_patch(poses, size, settings.size_range, rng), {}
-
-
-def _place_people(
-    settings: SceneSettings,
-    shore: np.ndarray,
-    horizon: int,
-    dense: bool,
-    rng: np.random.Generator,
-) -> list[_Placed]:
-    fewest, most = settings.people_per_image
-    wished = int(rng.integers(fewest, most + 1)) * (_DENSE_FACTOR if dense else 1)
-    sea_share = float(np.mean(shore[horizon:] < 0))
-    width, height = settings.image_size
-    placed: list[_Placed] = []
-    for _ in range(wished):
-        at_sea = bool(rng.random() < sea_share)
-        patch, flags = _new_patch(settings, at_sea, rng)
-        if horizon + patch.height > height or patch.width > width:
-            continue
-        category = SEA_PERSON if at_sea else EARTH_PERSON
-        for _ in range(_PLACEMENT_TRIES):
-            x = int(rng.integers(0, width - patch.width + 1))
-            y = int(rng.integers(horizon, height - patch.height + 1))
-            foot = shore[y + patch.height - 1, x + patch.width // 2]
-            if (foot < 0) != at_sea:
-                continue
-            person = Person((x, y, patch.width, patch.height), category, **flags)
-            if _claim_place(placed, _Placed(patch, x, y, person), dense):
-                break
-    # Far to near: what stands lower in the image is in front.
-    return sorted(placed, key=lambda p: p.y + p.patch.height)
-
-
-def _add_distractors(
-    image: np.ndarray,
-    shore: np.ndarray,
-    horizon: int,
-    settings: SceneSettings,
-    rng: np.random.Generator,
-) -> None:
-    """Paints umbrellas, boats, birds, rocks and more into the background in place."""
-    height, width = shore.shape
-    fewest, most = settings.distractors_per_image
-    for _ in range(int(rng.integers(fewest, most + 1))):
-        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
-        if y < horizon:
-            kinds = SKY_DISTRACTORS
-        else:
-            kinds = SEA_DISTRACTORS if shore[y, x] < 0 else SAND_DISTRACTORS
-        kind = kinds[int(rng.integers(len(kinds)))]
-        figure = large_figure(kind.paint, rng)
-        size = settings.size_range[1] * rng.uniform(kind.least, kind.largest)
-        aspect = figure.shape[1] / figure.shape[0]
-        patch = scaled_patch(figure, *whole_pixels(size, aspect, (1.0, math.inf)))
-        if x + patch.width <= width and y + patch.height <= height:
-            paste(image, patch, x, y)
-
-
-def _add_shadows(image: np.ndarray, placed: Sequence[_Placed]) -> None:
-    """Darkens the ground beside people on land, in place; part of the background."""
-    shade = np.zeros(image.shape[:2], np.float32)
-    for item in placed:
-        clear = not (item.person.uncertain or item.person.ignore)
-        if item.person.category == EARTH_PERSON and clear:
-            patch = item.patch
-            foot = (item.x + patch.width, item.y + patch.height - 1)
-            axes = (max(1, patch.width // 2), max(1, patch.height // 8))
-            cv2.ellipse(shade, foot, axes, 0, 0, 360, 0.35, -1)
-    darker = image * (1 - cv2.blur(shade, (3, 3))[..., None])
-    image[:] = np.rint(darker).astype(np.uint8)
-
-
 def draw_scene(
     settings: SceneSettings, seed: int | Sequence[int] | np.random.SeedSequence
 ) -> Scene:
     """Draws one scene; the same settings and seed give the same scene.
-
-    Args:
-        settings: What the scene looks like.
-        seed: Anything that `numpy.random.SeedSequence` takes, or one itself.
-
-    Returns:
-        The scene with background, image and boxes.
 
     Example:
         >>> settings = SceneSettings(image_size=(96, 64), size_range=(4, 12))
@@ -310,15 +122,109 @@ def draw_scene(
         (64, 96, 3)
     """
     rng = np.random.default_rng(seed)
-    width, height = settings.image_size
     dense = bool(rng.random() < settings.dense_fraction)
-    beach, shore, horizon = paint_beach(rng, height, width)
-    noise = rng.normal(0, 3, beach.shape).astype(np.float32)
-    background = np.clip(np.rint(beach + noise), 0, 255).astype(np.uint8)
-    _add_distractors(background, shore, horizon, settings, rng)
-    placed = _place_people(settings, shore, horizon, dense, rng)
-    _add_shadows(background, placed)
-    image = background.copy()
-    for item in placed:
-        paste(image, item.patch, item.x, item.y)
-    return Scene(background, image, tuple(item.person for item in placed), dense)
+    background, shore = _paint_beach(rng, *settings.image_size)
+    for _ in range(rng.integers(*settings.distractors_per_image, endpoint=True)):
+        y, x = rng.integers(0, shore.shape).tolist()
+        things = figures.SEA_THINGS if shore[y, x] < 0 else figures.SAND_THINGS
+        size = max(1.0, settings.size_range[1] * 10 ** rng.uniform(-0.8, 0.2))
+        painted = figures.paint(choose(rng, things), rng)
+        patch = figures.scale(painted, size, size / 2, 2 * size)
+        figures.paste(background, patch, x, y)
+    image, people = background.copy(), []
+    wished = rng.integers(*settings.people_per_image, endpoint=True)
+    wished *= 3 if dense else 1
+    for person, patch in _place_people(shore, settings, wished, rng):
+        people.append(person)
+        figures.paste(image, patch, *person.bbox[:2])
+    return Scene(background, image, tuple(people), dense)
+
+
+def _noise(
+    rng: np.random.Generator, shape: tuple[int, int], grain: tuple[float, float]
+) -> np.ndarray:
+    """Smooth noise in about [-1, 1], with a `grain` of (height, width) pixels."""
+    cells = [
+        math.ceil(side / cell) + 2 for side, cell in zip(shape, grain, strict=True)
+    ]
+    coarse = rng.uniform(-1, 1, cells).astype(np.float32)
+    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _paint_beach(
+    rng: np.random.Generator, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paints sea and sand; returns them and the distance to the shore (< 0 at sea)."""
+    shape = height, width
+    angle = rng.uniform(0, 2 * math.pi)
+    rows, columns = np.indices(shape, np.float32)
+    shore = (columns - width * rng.uniform(0.4, 0.6)) * math.cos(angle)
+    shore += (rows - height * rng.uniform(0.4, 0.6)) * math.sin(angle)
+    shore += 0.05 * min(shape) * _noise(rng, shape, (height / 2, width / 3))
+
+    waves = 10 * _noise(rng, shape, (40, 120)) + 9 * _noise(rng, shape, (4, 22))
+    waves += 6 * _noise(rng, shape, (2, 6))
+    foam = _noise(rng, shape, (5, 34)) > rng.uniform(0.62, 0.8)
+    # Shallow water lets the sand shine through.
+    shallow = np.exp(np.minimum(shore, 0) / (0.08 * height))[..., None]
+    sea = rng.uniform((120, 80, 10), (190, 140, 60)) + shallow * (15, 45, 45)
+    sea = np.where(foam[..., None], 0.5 * sea + 120, sea + waves[..., None])
+
+    dunes = 10 * _noise(rng, shape, (50, 70)) + 7 * _noise(rng, shape, (6, 8))
+    dunes += rng.normal(0, 6, shape) - 35 * np.exp(-shore.clip(0) / (0.04 * height))
+    sand = np.array(choose(rng, _SAND)) + rng.uniform(-14, 14) + dunes[..., None]
+
+    surf = np.exp(-(((shore + 2) / rng.uniform(1.5, 4)) ** 2))
+    surf = (surf * (0.6 + 0.4 * _noise(rng, shape, (3, 12)))).clip(0, 1)[..., None]
+    beach = np.where(shore[..., None] < 0, sea, sand) * (1 - surf) + 240 * surf
+    beach += rng.normal(0, 3, beach.shape)
+    return np.rint(beach).clip(0, 255).astype(np.uint8), shore
+
+
+def _place_people(
+    shore: np.ndarray, settings: SceneSettings, wished: int, rng: np.random.Generator
+) -> list[tuple[Person, np.ndarray]]:
+    """Finds places for people where their boxes do not overlap."""
+    sea_share = float(np.mean(shore < 0))
+    taken = np.zeros(shore.shape, bool)
+    placed = []
+    for _ in range(wished):
+        at_sea = bool(rng.random() < sea_share)
+        patch, flags = _draw_person(settings, at_sea, rng)
+        height, width = patch.shape[:2]
+        free = np.subtract(shore.shape, (height, width))
+        if free.min() < 0:
+            continue
+        for _ in range(_TRIES):
+            y, x = rng.integers(0, free + 1).tolist()
+            foot = shore[y + height - 1, x + width // 2]
+            place = taken[y : y + height, x : x + width]
+            if (foot < 0) == at_sea and not place.any():
+                place[:] = True
+                category = CATEGORIES[0 if at_sea else 1]
+                person = Person((x, y, width, height), category, **flags)
+                placed.append((person, patch))
+                break
+    # Far to near: what stands lower in the image is in front.
+    return sorted(placed, key=lambda entry: entry[0].bbox[1] + entry[0].bbox[3])
+
+
+def _draw_person(
+    settings: SceneSettings, at_sea: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, bool]]:
+    """Draws one patch of a random size and kind with its TinyPerson flags."""
+    poses = figures.SEA_POSES if at_sea else figures.EARTH_POSES
+    smallest, largest = settings.size_range
+    size = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
+    shares = settings.ignore_fraction, settings.uncertain_fraction
+    kinds = np.cumsum([*shares, settings.logo_fraction])
+    kind = int(np.searchsorted(kinds, rng.random(), side="right"))
+    if kind == 0:
+        size = largest * rng.uniform(0.7, 1.4)
+        crowd = figures.scale(figures.paint_crowd(poses, rng), size, size / 2, 2 * size)
+        return figures.fade(crowd), {"ignore": True}
+    figure = figures.BOARD if kind == 2 else choose(rng, poses)
+    patch = figures.scale(figures.paint(figure, rng), size, smallest, largest)
+    if kind == 1:
+        return figures.fade(patch), {"uncertain": True}
+    return patch, {"logo": True} if kind == 2 else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,9 +12,10 @@ import cv2
 import numpy as np
 
 from fpn_necks.coco_files import check_coco, read_coco
+from fpn_necks.layers.arguments import check_number
 
 from .image_sets import write_changed_images
-from .masks import LEFT_OUT, box_polygon, has_mask, scale_mask
+from .masks import scale_mask, with_box
 
 # Every image of Cityscapes, which CityPersons annotates.
 IMAGE_SIZE = (2048, 1024)
@@ -82,36 +84,30 @@ def _read_mat(path: Path, positive_labels: Collection[int]) -> dict[str, Any]:
 def _coco_of_cells(
     cells: np.ndarray, positive_labels: Collection[int]
 ) -> dict[str, Any]:
+    width, height = IMAGE_SIZE
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for cell in cells.ravel():
+    for number, cell in enumerate(cells.ravel(), 1):
         record = cell.ravel()[0]
         name = str(np.ravel(record["im_name"])[0])
-        images.append(
-            {
-                "id": len(images) + 1,
-                # Cityscapes' folders are the first part of its file names.
-                "file_name": f"{name.split('_')[0]}/{name}",
-                "width": IMAGE_SIZE[0],
-                "height": IMAGE_SIZE[1],
-            }
-        )
+        # Cityscapes' folders are the first part of its file names.
+        file = f"{name.split('_')[0]}/{name}"
+        images.append(dict(id=number, file_name=file, width=width, height=height))
         # Rows of label, x, y, width, height, instance and the visible part.
         for row in np.asarray(record["bbs"], dtype=np.float64).reshape(-1, 10):
             label = int(row[0])
-            x, y, width, height = row[1:5].tolist()
             annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": images[-1]["id"],
-                    "category_id": 1,
-                    "bbox": [x, y, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                    "ignore": label not in positive_labels,
-                    "uncertain": False,
-                    "city_persons_label": label,
-                }
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number,
+                    category_id=1,
+                    bbox=row[1:5].tolist(),
+                    area=float(row[3] * row[4]),
+                    iscrowd=0,
+                    ignore=label not in positive_labels,
+                    uncertain=False,
+                    city_persons_label=label,
+                )
             )
     return {
         "images": images,
@@ -138,8 +134,7 @@ def scale_coco(coco: Mapping[str, Any], factor: float) -> dict[str, Any]:
     Raises:
         ValueError: `factor` is not positive.
     """
-    if not factor > 0:
-        raise ValueError(f"factor must be positive, got {factor}")
+    check_number("factor", factor, above=0)
     scalings, images = {}, []
     for image in coco["images"]:
         before = image["width"], image["height"]
@@ -148,19 +143,11 @@ def scale_coco(coco: Mapping[str, Any], factor: float) -> dict[str, Any]:
         images.append(image | {"width": width, "height": height})
     annotations = []
     for annotation in coco["annotations"]:
-        across, down, _ = scaling = scalings[annotation["image_id"]]
+        across, down, size = scalings[annotation["image_id"]]
+        scale = functools.partial(scale_mask, across=across, down=down, size=size)
         x, y, width, height = annotation["bbox"]
         box = [x * across, y * down, width * across, height * down]
-        segmentation, area = box_polygon(box), box[2] * box[3]
-        if has_mask(annotation):
-            segmentation, area = scale_mask(annotation["segmentation"], *scaling)
-        scaled = {k: v for k, v in annotation.items() if k not in LEFT_OUT} | {
-            "bbox": box,
-            "area": area,
-            "size": float(np.sqrt(max(0.0, area))),
-            "segmentation": segmentation,
-        }
-        annotations.append(scaled)
+        annotations.append(with_box(annotation, box, scale))
     return dict(coco) | {"images": images, "annotations": annotations}
 
 
@@ -170,30 +157,22 @@ def scale_images(
     out_dir: str | os.PathLike[str],
     factor: float,
     *,
-    jpeg_quality: int = 95,
     progress: bool = False,
 ) -> tuple[int, int]:
     """Writes downsampled copies of the images of `coco`, which holds their own sizes.
 
-    Returns:
-        How many files were written and how many were there already.
-
-    Raises:
-        ValueError: An image has another size than annotated, or see
-            `write_changed_images`.
-        FileNotFoundError: An image is missing.
+    See `write_changed_images`; a ValueError names an image of another size than
+    annotated.
     """
     sizes = {i["file_name"]: (i["width"], i["height"]) for i in coco["images"]}
 
     def shrink(name: str, image: np.ndarray) -> np.ndarray:
-        found = image.shape[1], image.shape[0]
+        found = image.shape[1::-1]
         if found != sizes[name]:
-            raise ValueError(
-                f"{name} is {found[0]}x{found[1]}, annotated are "
-                f"{sizes[name][0]}x{sizes[name][1]}"
-            )
-        size = scaled_size(*found, factor)
+            there, said = (f"{w}x{h}" for w, h in (found, sizes[name]))
+            raise ValueError(f"{name} is {there}, annotated are {said}")
         # Averages the pixels, as a camera farther away would.
+        size = scaled_size(*found, factor)
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
     return write_changed_images(
@@ -202,7 +181,6 @@ def scale_images(
         out_dir,
         shrink,
         settings={"factor": factor, "annotations": sorted(sizes.items())},
-        jpeg_quality=jpeg_quality,
         progress=progress,
         label="scaling",
     )

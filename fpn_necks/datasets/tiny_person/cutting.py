@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ from tqdm import tqdm
 
 from fpn_necks.coco_files import annotations_by_image, dense_files
 
-from .masks import LEFT_OUT, box_polygon, cut_mask, has_mask
+from .masks import cut_mask, with_box
 from .tiles import TileSettings
 
 
@@ -56,28 +58,19 @@ class TileCounts:
         )
 
 
-@dataclass(frozen=True)
-class CutBoxes:
-    """The boxes of one image in its tiles; arrays of shape (tiles, boxes[, 4]).
-
-    Attributes:
-        boxes: Visible part (x, y, width, height) in the tile's pixels, float32.
-        share: sqrt(visible area) / sqrt(area), in [0, 1]; 0 where nothing is visible
-            and for boxes without extent.
-        clipped: Whether a part is missing.
-    """
-
-    boxes: np.ndarray
-    share: np.ndarray
-    clipped: np.ndarray
-
-
-def cut_boxes(boxes: np.ndarray, corners: np.ndarray) -> CutBoxes:
+def cut_boxes(
+    boxes: np.ndarray, corners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Clips boxes to tiles and shifts them.
 
     Args:
         boxes: (n, 4) of (x, y, width, height) in the image's pixels.
         corners: (tiles, 4) of (x1, y1, x2, y2), see `tile_corners`.
+
+    Returns:
+        The visible parts (x, y, width, height) in the tiles' pixels, float32; their
+        sqrt(area) relative to that of the whole box, 0 for boxes without extent; and
+        whether a part is missing. Of shapes (tiles, n[, 4]).
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     low, sides = boxes[:, :2], boxes[:, 2:]
@@ -88,11 +81,9 @@ def cut_boxes(boxes: np.ndarray, corners: np.ndarray) -> CutBoxes:
     has_extent = (sides > 0).all(-1)
     area = np.where(has_extent, sides.prod(-1), 1.0)
     share = np.where(has_extent, np.sqrt(visible.prod(-1)) / np.sqrt(area), 0.0)
-    return CutBoxes(
-        boxes=np.concatenate([clipped_low - tile_low, visible], -1).astype(np.float32),
-        share=share,
-        clipped=(clipped_low > low).any(-1) | (clipped_high < low + sides).any(-1),
-    )
+    parts = np.concatenate([clipped_low - tile_low, visible], -1).astype(np.float32)
+    is_clipped = (clipped_low > low).any(-1) | (clipped_high < low + sides).any(-1)
+    return parts, share, is_clipped
 
 
 def tile_coco(
@@ -121,15 +112,20 @@ def tile_coco(
     Raises:
         ValueError: `coco` already consists of tiles, or names a file twice.
     """
-    _check_whole_images(coco)
+    files = Counter(image["file_name"] for image in coco["images"])
+    for image in coco["images"]:
+        if "corner" in image:
+            raise ValueError(
+                f"image {image['id']} has a 'corner': the annotations are cut already"
+            )
+        if files[image["file_name"]] > 1:  # tiles find their image by its file
+            raise ValueError(f"file {image['file_name']!r} belongs to two images")
     annotations = annotations_by_image(coco)
     dense = dense_files(coco)
     counts = TileCounts()
     images: list[dict[str, Any]] = []
     cut_annotations: list[dict[str, Any]] = []
-    for image in tqdm(
-        coco["images"], desc="cutting", unit="image", disable=not progress
-    ):
+    for image in tqdm(coco["images"], "cutting", unit="image", disable=not progress):
         own = annotations.get(image["id"], [])
         corners = settings.corners((image["width"], image["height"]))
         counts.images += 1
@@ -158,19 +154,6 @@ def tile_coco(
     return tiled, counts
 
 
-def _check_whole_images(coco: Mapping[str, Any]) -> None:
-    files = set()
-    for image in coco["images"]:
-        if "corner" in image:
-            raise ValueError(
-                f"image {image['id']} has a 'corner': the annotations are cut already"
-            )
-        if image["file_name"] in files:
-            # Tiles find their image by its file.
-            raise ValueError(f"file {image['file_name']!r} belongs to two images")
-        files.add(image["file_name"])
-
-
 def _cut_image(
     annotations: list[dict[str, Any]],
     corners: np.ndarray,
@@ -178,42 +161,21 @@ def _cut_image(
     counts: TileCounts,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yields the annotations of each tile, without ids."""
-    cut = cut_boxes(np.array([a["bbox"] for a in annotations]), corners)
-    kept = cut.share >= settings.keep
-    partly = (cut.share > 0) & ~kept
+    parts, share, is_clipped = cut_boxes([a["bbox"] for a in annotations], corners)
+    kept = share >= settings.keep
+    partly = (share > 0) & ~kept
     ignored = partly & (settings.cut_boxes == "ignore")
     counts.boxes += len(annotations)
     counts.kept += int(kept.sum())
-    counts.clipped += int((kept & cut.clipped).sum())
+    counts.clipped += int((kept & is_clipped).sum())
     counts.ignored += int(ignored.sum())
     counts.dropped += int((partly & ~ignored).sum())
-    counts.empty += int((cut.share == 0).all(0).sum())
-    counts.lost += int((~kept.any(0) & (cut.share > 0).any(0)).sum())
-    for tile in range(len(corners)):
+    counts.empty += int((share == 0).all(0).sum())
+    counts.lost += int((~kept.any(0) & (share > 0).any(0)).sum())
+    for tile, corner in enumerate(corners.tolist()):
+        cut = functools.partial(cut_mask, corner=corner)
         yield [
-            _cut_annotation(
-                annotations[k], cut.boxes[tile, k], corners[tile], ignored[tile, k]
-            )
+            with_box(annotations[k], parts[tile, k].tolist(), cut)
+            | (dict(ignore=True) if ignored[tile, k] else {})
             for k in np.flatnonzero(kept[tile] | ignored[tile])
         ]
-
-
-def _cut_annotation(
-    annotation: Mapping[str, Any],
-    box: np.ndarray,
-    corner: np.ndarray,
-    ignored: np.bool_,
-) -> dict[str, Any]:
-    x, y, width, height = box.tolist()
-    segmentation, area = box_polygon((x, y, width, height)), width * height
-    if has_mask(annotation):
-        segmentation, area = cut_mask(annotation["segmentation"], corner.tolist())
-    result = {k: v for k, v in annotation.items() if k not in LEFT_OUT} | {
-        "bbox": [x, y, width, height],
-        "area": area,
-        "segmentation": segmentation,
-        "size": float(np.sqrt(area)),
-    }
-    if ignored:
-        result["ignore"] = True
-    return result

@@ -22,6 +22,7 @@ from fpn_necks.coco_files import (
     read_coco,
     write_coco,
 )
+from fpn_necks.layers.arguments import check_list, check_number
 
 from .cutting import tile_coco
 from .loading import tile_address, use_tile_loaders
@@ -81,15 +82,10 @@ class TinyPersonDataset(CocoDataset):
         min_box_size: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        if isinstance(ignored_fields, str):
-            raise TypeError(
-                f"ignored_fields must be a sequence of names, got {ignored_fields!r}"
-            )
-        if not min_box_size >= 0:
-            raise ValueError(f"min_box_size must be at least 0, got {min_box_size}")
+        check_number("min_box_size", min_box_size)
         self.tiles = None if tiles is None else TileSettings.from_config(tiles)
         self.drop_dense = drop_dense
-        self.ignored_fields = tuple(ignored_fields)
+        self.ignored_fields = check_list("ignored_fields", ignored_fields)
         self.min_box_size = min_box_size
         super().__init__(*args, **kwargs)
 
@@ -120,16 +116,12 @@ class TinyPersonDataset(CocoDataset):
         annotations = annotations_by_image(coco)
         drop_dense = not self.test_mode if self.drop_dense is None else self.drop_dense
         left_out = dense_files(coco) if drop_dense else set()
-        infos = [
-            self.parse_data_info(
-                {
-                    "raw_img_info": image | {"img_id": image["id"]},
-                    "raw_ann_info": annotations.get(image["id"], []),
-                }
-            )
-            for image in coco["images"]
-            if image["file_name"] not in left_out
-        ]
+        infos = []
+        for image in coco["images"]:
+            if image["file_name"] not in left_out:
+                raw = {"raw_img_info": image | {"img_id": image["id"]}}
+                raw["raw_ann_info"] = annotations.get(image["id"], [])
+                infos.append(self.parse_data_info(raw))
         flags = [i["ignore_flag"] for info in infos for i in info["instances"]]
         if any(flags) and not self.test_mode:
             print_log(
@@ -167,21 +159,20 @@ class TinyPersonDataset(CocoDataset):
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
         """Turn an image entry and its annotations into mmdet's format."""
         image = raw_data_info["raw_img_info"]
-        own = [
-            annotation
-            for annotation in raw_data_info["raw_ann_info"]
-            if annotation["category_id"] in self.cat2label
-        ]
         # CocoDataset's own parsing gives paths, sizes and texts.
         info = super().parse_data_info({"raw_img_info": image, "raw_ann_info": []})
         if "corner" in image:
             info["corner"] = image["corner"]
-        instances = map(self._instance, own)
-        info["instances"] = [
-            instance
-            for instance in instances
-            if _is_visible(instance["bbox"], image["width"], image["height"])
-        ]
+        info["instances"] = []
+        for annotation in raw_data_info["raw_ann_info"]:
+            if annotation["category_id"] not in self.cat2label:
+                continue
+            instance = self._instance(annotation)
+            x1, y1, x2, y2 = instance["bbox"]
+            width = min(x2, image["width"]) - max(x1, 0)
+            height = min(y2, image["height"]) - max(y1, 0)
+            if width > 0 and height > 0:
+                info["instances"].append(instance)
         return info
 
     def _instance(self, annotation: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,17 +224,20 @@ class TinyPersonDataset(CocoDataset):
         data = self.pipeline(info)
         if corner is None or data is None:
             return data
-        samples = data.get("data_samples")
-        if samples is None:
-            _check_size(data.get("ori_shape"), size, path, corner)
-            return data
-        if isinstance(samples, dict):  # of the branches of MultiBranch
-            samples = samples.values()
-        elif not isinstance(samples, list):
-            samples = [samples]
-        for sample in samples:
-            if sample is not None:
-                _check_size(sample.get("ori_shape"), size, path, corner)
+        samples = data.get("data_samples", data)
+        if samples is not data and isinstance(samples, dict):  # those of MultiBranch
+            samples = list(samples.values())
+        for sample in samples if isinstance(samples, list) else [samples]:
+            if sample is None:
+                continue
+            found = sample.get("ori_shape", size)
+            if tuple(found[:2]) != size:
+                raise ValueError(
+                    f"the pipeline gave {found[1]}x{found[0]} pixels for the tile "
+                    f"{corner} of {path}: its loader does not cut tiles. Load images "
+                    "with LoadImageFromFile, a subclass of it, or LoadImageTile"
+                )
+            if sample is not data:
                 sample.set_metainfo({"corner": corner})
                 if "img_path" in sample:
                     sample.set_metainfo({"img_path": tile_address(path, corner)})
@@ -256,10 +250,6 @@ class TinyPersonDataset(CocoDataset):
 
         For evaluations that merge tiles, and to look at what was cut.
 
-        Args:
-            path: File to write; its folder is made.
-            overwrite: Whether a file that is there may be replaced.
-
         Raises:
             ValueError: The set has no tiles.
             FileExistsError: The file is there and `overwrite` is false.
@@ -271,19 +261,3 @@ class TinyPersonDataset(CocoDataset):
             raise ValueError(f"{self.ann_file} holds whole images and tiles is None")
         coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
         write_coco(path, coco, overwrite=overwrite)
-
-
-def _is_visible(box: Sequence[float], width: int, height: int) -> bool:
-    x1, y1, x2, y2 = box
-    return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
-
-
-def _check_size(
-    found: Sequence[int] | None, size: tuple[int, int], path: str, corner: list[int]
-) -> None:
-    if found is not None and tuple(found[:2]) != size:
-        raise ValueError(
-            f"the pipeline gave {found[1]}x{found[0]} pixels for the tile {corner} of "
-            f"{path}: its loader does not cut tiles. Load images with "
-            "LoadImageFromFile, a subclass of it, or LoadImageTile"
-        )

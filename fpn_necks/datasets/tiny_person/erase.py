@@ -44,7 +44,6 @@ def erase_images(
     image_dir: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
     *,
-    fields: Sequence[str] = IGNORED_FIELDS,
     jpeg_quality: int = 95,
     progress: bool = False,
 ) -> tuple[dict[str, Any], int, int]:
@@ -57,7 +56,6 @@ def erase_images(
         coco: A dict that `check_coco` has seen, of whole images.
         image_dir: Folder of the originals.
         out_dir: Folder of the copies; files that are there are kept.
-        fields: Fields of an annotation that mark a region.
         jpeg_quality: 1 to 100, of the changed images.
         progress: Whether to show a progress bar.
 
@@ -76,7 +74,7 @@ def erase_images(
         image["file_name"]: [
             annotation["bbox"]
             for annotation in groups.get(image["id"], [])
-            if _is_marked(annotation, fields)
+            if _is_marked(annotation)
         ]
         for image in coco["images"]
     }
@@ -84,17 +82,16 @@ def erase_images(
         regions,
         image_dir,
         out_dir,
-        lambda name, image: erase_regions(image, regions[name]),
+        lambda name, i: erase_regions(i, regions[name]) if regions[name] else None,
         settings={"erased": sorted(regions.items())},
-        unchanged=lambda name: not regions[name],
         jpeg_quality=jpeg_quality,
         progress=progress,
         label="erasing",
     )
-    kept = [a for a in coco["annotations"] if not _is_marked(a, fields)]
+    kept = [a for a in coco["annotations"] if not _is_marked(a)]
     return dict(coco) | {"annotations": kept}, written, present
 
 
-def _is_marked(annotation: Mapping[str, Any], fields: Sequence[str]) -> bool:
+def _is_marked(annotation: Mapping[str, Any]) -> bool:
     # Crowds alone are not erased: the benchmark marks its regions by the fields.
-    return any(annotation.get(field) for field in fields)
+    return any(annotation.get(field) for field in IGNORED_FIELDS)

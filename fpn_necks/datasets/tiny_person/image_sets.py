@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fpn_necks.io import image_path_without_leaving, write_bytes, write_image
+from fpn_necks.layers.arguments import check_int
 
 RECORD = ".settings.sha256"
 """File beside the copies that tells with which settings they were made."""
@@ -23,10 +24,9 @@ def write_changed_images(
     file_names: Iterable[str],
     image_dir: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
-    change: Callable[[str, np.ndarray], np.ndarray] | None,
+    change: Callable[[str, np.ndarray], np.ndarray | None],
     *,
     settings: Mapping[str, Any] | None = None,
-    unchanged: Callable[[str], bool] = lambda name: False,
     jpeg_quality: int = 95,
     progress: bool = False,
     label: str = "writing",
@@ -42,9 +42,9 @@ def write_changed_images(
         file_names: Names relative to `image_dir`, and to `out_dir`.
         image_dir: Folder of the originals.
         out_dir: Folder of the copies; made if missing.
-        change: Takes name and image (gray, BGR or BGRA), returns the new image.
+        change: Takes name and image (gray, BGR or BGRA), returns the new image, or None
+            for a copy of the file.
         settings: What the copies depend on; what ``json`` can write.
-        unchanged: Says of which names the file is copied as it is.
         jpeg_quality: 1 to 100.
         progress: Whether to show a progress bar.
         label: What the progress bar says.
@@ -58,8 +58,7 @@ def write_changed_images(
         FileNotFoundError: An original is missing.
         OSError: An original cannot be decoded.
     """
-    if not 1 <= jpeg_quality <= 100:
-        raise ValueError(f"jpeg_quality must lie in [1, 100], got {jpeg_quality}")
+    check_int("jpeg_quality", jpeg_quality, 1, 100)
     source, target = Path(image_dir).resolve(), Path(out_dir).resolve()
     if source == target:
         raise ValueError(
@@ -74,18 +73,18 @@ def write_changed_images(
         raise ValueError(f"a copy in out_dir {out_dir} would be the original {covered}")
     _check_settings(target / RECORD, copies, [settings, jpeg_quality, str(source)])
     written = 0
-    triples = zip(names, originals, copies, strict=True)
+    triples = list(zip(names, originals, copies, strict=True))
     for name, original, copy in tqdm(
-        triples, total=len(names), desc=label, unit="image", disable=not progress
+        triples, label, unit="image", disable=not progress
     ):
         if copy.exists():
             continue
         content = original.read_bytes()
-        if unchanged(name):
+        changed = change(name, _decode(content, original))
+        if changed is None:
             write_bytes(copy, content)
         else:
-            image = change(name, _decode(content, original))
-            write_image(copy, image, jpeg_quality)
+            write_image(copy, changed, jpeg_quality)
         written += 1
     return written, len(names) - written
 

@@ -14,6 +14,8 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from fpn_necks.layers.arguments import check_int
+
 
 @TRANSFORMS.register_module()
 class LoadImageTile(LoadImageFromFile):
@@ -47,9 +49,7 @@ class LoadImageTile(LoadImageFromFile):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if cache_size < 0:
-            raise ValueError(f"cache_size must be at least 0, got {cache_size}")
-        self.cache_size = cache_size
+        self.cache_size = check_int("cache_size", cache_size, minimum=0)
         self.loader = loader or LoadImageFromFile(*args, **kwargs)
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
 

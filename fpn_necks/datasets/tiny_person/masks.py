@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
 # These hold coordinates that are not moved, and no detector of boxes reads them.
-LEFT_OUT = ("keypoints", "num_keypoints", "vis_bbox")
+_LEFT_OUT = ("keypoints", "num_keypoints", "vis_bbox")
 # Pixels by which the corners of a box-shaped polygon may miss those of its box.
 _TOLERANCE = 0.5
 
@@ -21,7 +21,27 @@ def box_polygon(box: Sequence[float]) -> list[list[float]]:
     return [[x, y, x, bottom, right, bottom, right, y]]
 
 
-def has_mask(annotation: Mapping[str, Any]) -> bool:
+def with_box(
+    annotation: Mapping[str, Any],
+    box: Sequence[float],
+    change: Callable[[Any], tuple[Any, float]],
+) -> dict[str, Any]:
+    """Returns an annotation with another box; area, size and segmentation follow.
+
+    Args:
+        annotation: It is not changed.
+        box: (x, y, width, height).
+        change: Turns a mask that says more than the box into another and its area.
+    """
+    segmentation, area = box_polygon(box), box[2] * box[3]
+    if _has_mask(annotation):
+        segmentation, area = change(annotation["segmentation"])
+    kept = {k: v for k, v in annotation.items() if k not in _LEFT_OUT}
+    size = float(np.sqrt(max(0.0, area)))
+    return kept | dict(bbox=box, area=area, size=size, segmentation=segmentation)
+
+
+def _has_mask(annotation: Mapping[str, Any]) -> bool:
     """Returns whether there is a segmentation that says more than the box."""
     segmentation = annotation.get("segmentation")
     if not isinstance(segmentation, list) or len(segmentation) != 1:

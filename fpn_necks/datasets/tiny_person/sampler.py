@@ -12,6 +12,8 @@ from mmdet.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from fpn_necks.layers.arguments import check_int
+
 
 @DATA_SAMPLERS.register_module()
 class TileSampler(Sampler):
@@ -49,11 +51,9 @@ class TileSampler(Sampler):
         seed: int | None = None,
         round_up: bool = True,
     ) -> None:
-        if open_images < 1:
-            raise ValueError(f"open_images must be at least 1, got {open_images}")
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
-        self.open_images = open_images
+        self.open_images = check_int("open_images", open_images)
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch = 0

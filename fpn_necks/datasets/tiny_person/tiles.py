@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-CUT_BOXES = ("ignore", "drop")
+from fpn_necks.layers.arguments import check_choice, check_int, check_list, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,26 +44,16 @@ class TileSettings:
     use_least_pieces_size: bool = False
 
     def __post_init__(self) -> None:
-        size, overlap = _check_tile(
-            self.size, self.overlap, self.use_least_pieces_size, "size", "overlap"
-        )
-        object.__setattr__(self, "size", size)
-        object.__setattr__(self, "overlap", overlap)
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"keep must lie in (0, 1], got {self.keep}")
-        if self.cut_boxes not in CUT_BOXES:
-            raise ValueError(
-                f"cut_boxes must be one of {CUT_BOXES}, got {self.cut_boxes!r}"
-            )
+        names = "size", "overlap"
+        pairs = _check_tile(names, self.size, self.overlap, self.use_least_pieces_size)
+        for name, pair in zip(names, pairs, strict=True):
+            object.__setattr__(self, name, pair)
+        check_number("keep", self.keep, above=0, maximum=1)
+        check_choice("cut_boxes", self.cut_boxes, ("ignore", "drop"))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> TileSettings:
-        """Makes settings from a config's dict.
-
-        Raises:
-            TypeError: `config` is no mapping or has an unknown key.
-            ValueError: A value is out of range.
-        """
+        """Makes settings from a config's dict; a TypeError names unknown keys."""
         known = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(config, Mapping):
             raise TypeError(
@@ -87,12 +77,11 @@ class TileSettings:
 
 def tile_corners(
     image_wh: Sequence[int],
-    tile_wh: Sequence[int] | None,
+    tile_wh: Sequence[int],
     overlap_wh: Sequence[int],
     *,
     fixed_size: bool = True,
     use_least_pieces_size: bool = False,
-    pieces_wh: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Returns the tiles that cover an image.
 
@@ -103,104 +92,65 @@ def tile_corners(
 
     Args:
         image_wh: (width, height) of the image in pixels.
-        tile_wh: (width, height) of a tile in pixels; None with `pieces_wh`.
+        tile_wh: (width, height) of a tile in pixels.
         overlap_wh: (width, height) that neighbours share at least.
         fixed_size: See `TileSettings`, as the next one.
         use_least_pieces_size: See `TileSettings`.
-        pieces_wh: (columns, rows) of tiles, from which the size of a tile follows.
 
     Returns:
         Int64 array of shape (tiles, 4), rows of (x1, y1, x2, y2), x2 and y2 exclusive,
         in row-major order.
 
     Raises:
-        ValueError: A size is not positive, the overlap not in [0, tile), or not
-            exactly one of `tile_wh` and `pieces_wh` given.
+        ValueError: A size is not positive, or the overlap not in [0, tile).
         TypeError: A size is no whole number.
     """
-    image = _whole_numbers("image_wh", image_wh, least=1)
-    if (tile_wh is None) == (pieces_wh is None):
-        raise ValueError(
-            "exactly one of tile_wh and pieces_wh must be given, got "
-            f"{tile_wh} and {pieces_wh}"
-        )
-    if pieces_wh is not None:
-        tile_wh = _tile_of_pieces(image, pieces_wh, overlap_wh)
-    tile, overlap = _check_tile(
-        tile_wh, overlap_wh, use_least_pieces_size, "tile_wh", "overlap_wh"
-    )
+    image = _pair("image_wh", image_wh, minimum=1)
+    names = "tile_wh", "overlap_wh"
+    tile, overlap = _check_tile(names, tile_wh, overlap_wh, use_least_pieces_size)
     if use_least_pieces_size:
-        swapped = tile[::-1]
-        if _count_without_overlap(image, swapped) < _count_without_overlap(image, tile):
-            tile = swapped
-    columns, rows = (
-        _along_side(*side, fixed_size)
-        for side in zip(image, tile, overlap, strict=True)
-    )
+        tile = min(tile, tile[::-1], key=lambda t: math.prod(_pieces(image, t, (0, 0))))
+    spans = []
+    for side, length, shared, count in zip(
+        image, tile, overlap, _pieces(image, tile, overlap), strict=True
+    ):
+        low = np.arange(count) * (length - shared)
+        high = np.minimum(low + length, side)
+        if fixed_size:
+            low = (high - length).clip(0)
+        spans.append(np.stack([low, high], 1).tolist())
+    columns, rows = spans
     return np.array(
         [(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in columns], dtype=np.int64
     )
 
 
-def _pieces(image: int, tile: int, overlap: int) -> int:
-    return max(1, -((overlap - image) // (tile - overlap)))
-
-
-def _count_without_overlap(image: tuple[int, int], tile: tuple[int, int]) -> int:
-    columns, rows = map(_pieces, image, tile, (0, 0))
-    return columns * rows
-
-
-def _tile_of_pieces(
-    image: tuple[int, int], pieces_wh: Sequence[int], overlap_wh: Sequence[int]
-) -> tuple[int, int]:
-    pieces = _whole_numbers("pieces_wh", pieces_wh, least=1)
-    overlap = _whole_numbers("overlap_wh", overlap_wh, least=0)
-    width, height = (
-        -(-(side + (count - 1) * shared) // count)
-        for side, count, shared in zip(image, pieces, overlap, strict=True)
-    )
-    return width, height
-
-
-def _along_side(
-    image: int, tile: int, overlap: int, fixed_size: bool
-) -> list[tuple[int, int]]:
-    spans = []
-    for piece in range(_pieces(image, tile, overlap)):
-        start = piece * (tile - overlap)
-        end = min(start + tile, image)
-        if fixed_size:
-            start = max(0, end - tile)
-        spans.append((start, end))
-    return spans
-
-
-def _whole_numbers(name: str, pair: Sequence[int], least: int) -> tuple[int, int]:
-    try:
-        first, second = map(operator.index, pair)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{name} must be (width, height) in whole pixels, got {pair!r}"
-        ) from error
-    if min(first, second) < least:
-        raise ValueError(f"{name} must be at least {least}, got {(first, second)}")
-    return first, second
+def _pieces(
+    image: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
+) -> list[int]:
+    sides = zip(image, tile, overlap, strict=True)
+    return [
+        max(1, -((shared - side) // (length - shared)))
+        for side, length, shared in sides
+    ]
 
 
 def _check_tile(
-    tile_wh: Sequence[int],
-    overlap_wh: Sequence[int],
-    may_swap: bool,
-    tile_name: str,
-    overlap_name: str,
+    names: tuple[str, str], tile: Sequence[int], overlap: Sequence[int], may_swap: bool
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    tile = _whole_numbers(tile_name, tile_wh, least=1)
-    overlap = _whole_numbers(overlap_name, overlap_wh, least=0)
-    limit = (min(tile), min(tile)) if may_swap else tile
-    if overlap[0] >= limit[0] or overlap[1] >= limit[1]:
+    sides, shared = (
+        _pair(names[0], tile, minimum=1),
+        _pair(names[1], overlap, minimum=0),
+    )
+    limit = (min(sides), min(sides)) if may_swap else sides
+    if shared[0] >= limit[0] or shared[1] >= limit[1]:
         raise ValueError(
-            f"{overlap_name} must be smaller than {tile_name} {tile}"
-            f"{', also with its sides swapped' if may_swap else ''}, got {overlap}"
+            f"{names[1]} must be smaller than {names[0]} {sides}"
+            f"{', also with its sides swapped' if may_swap else ''}, got {shared}"
         )
-    return tile, overlap
+    return sides, shared
+
+
+def _pair(name: str, value: Sequence[int], minimum: int) -> tuple[int, int]:
+    width, height = (check_int(name, v, minimum) for v in check_list(name, value, 2))
+    return width, height

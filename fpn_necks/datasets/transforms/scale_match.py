@@ -12,9 +12,10 @@ from mmdet.datasets.transforms import Resize
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import autocast_box_type
 
+from fpn_necks.layers.arguments import check_choice, check_int, check_number
+
 from .size_histogram import SizeHistogram, annotated_sizes, matching_edges
 
-OUT_OF_RANGE = ("clip", "default_scale")
 _PER_BOX = ("gt_bboxes", "gt_bboxes_labels", "gt_masks", "gt_ignore_flags")
 
 
@@ -25,7 +26,6 @@ class _MatchSizes(BaseTransform):
         self,
         target_ann_file: str | Sequence[str],
         bins: int = 100,
-        outliers: float | None = None,
         scale_range: tuple[float, float] = (0.0, 2.0),
         default_scale: float = 1.0,
         out_of_range: str = "clip",
@@ -38,24 +38,15 @@ class _MatchSizes(BaseTransform):
                 "scale_range must be (low, high) with 0 <= low < high, got "
                 f"{tuple(scale_range)}"
             )
-        if not 0 < default_scale < float("inf"):
-            raise ValueError(f"default_scale must be positive, got {default_scale}")
-        if out_of_range not in OUT_OF_RANGE:
-            raise ValueError(
-                f"out_of_range must be one of {OUT_OF_RANGE}, got {out_of_range!r}"
-            )
-        if not min_box_size >= 0:
-            raise ValueError(f"min_box_size must be at least 0, got {min_box_size}")
+        check_number("default_scale", default_scale, above=0)
+        check_choice("out_of_range", out_of_range, ("clip", "default_scale"))
+        check_number("min_box_size", min_box_size)
         self.scale_range = (float(low), float(high))
         self.default_scale = default_scale
         self.out_of_range = out_of_range
         self.min_box_size = min_box_size
         self.resize = Resize(scale=0, **resize_kwargs)
-        self.target = SizeHistogram.of(
-            annotated_sizes(target_ann_file),
-            bins,
-            2 / bins if outliers is None else outliers,
-        )
+        self.target = SizeHistogram.of(annotated_sizes(target_ann_file), bins)
 
     @abstractmethod
     def choose_scale(self, size: float) -> float:
@@ -100,15 +91,11 @@ class _MatchSizes(BaseTransform):
                     results[key] = results[key][kept]
         return results
 
-    def _is_in_range(self, scale: float) -> bool:
-        return self.scale_range[0] < scale < self.scale_range[1]
-
     def _into_range(self, scale: float) -> float:
-        if self._is_in_range(scale):
-            return scale
-        if self.out_of_range == "default_scale":
+        low, high = self.scale_range
+        if self.out_of_range == "default_scale" and not low < scale < high:
             return self.default_scale
-        return min(max(scale, self.scale_range[0]), self.scale_range[1])
+        return min(max(scale, low), high)
 
     @staticmethod
     def _scaled_size(results: dict[str, Any], scale: float) -> tuple[int, int]:
@@ -139,8 +126,8 @@ class ScaleMatch(_MatchSizes):
     Args:
         target_ann_file: COCO file, or several, whose sizes are matched. Relative to
             the working directory. Ignored boxes are left out.
-        bins: Bins of the histogram, at least 3.
-        outliers: Share of the boxes in the two end bins together; None is 2 / bins.
+        bins: Bins of the histogram, at least 3; the two at the ends hold 1 / bins of
+            the boxes each.
         scale_range: Scales are drawn anew until one lies inside, at most
             `max_draws` times.
         default_scale: Scale of images without matched boxes.
@@ -162,16 +149,14 @@ class ScaleMatch(_MatchSizes):
         max_draws: int = 5,
         **kwargs: Any,
     ) -> None:
-        if max_draws < 1:
-            raise ValueError(f"max_draws must be at least 1, got {max_draws}")
-        self.max_draws = max_draws
+        self.max_draws = check_int("max_draws", max_draws)
         super().__init__(target_ann_file, **kwargs)
 
     def choose_scale(self, size: float) -> float:
         """Draw scales until one is in range."""
         for _ in range(self.max_draws):
             scale = self.target.draw() / size
-            if self._is_in_range(scale):
+            if self.scale_range[0] < scale < self.scale_range[1]:
                 break
         return self._into_range(scale)
 
@@ -189,7 +174,7 @@ class MonotonicScaleMatch(_MatchSizes):
     Args:
         source_ann_file: COCO file, or several, of the set that is trained on.
         target_ann_file: See `ScaleMatch`, as the rest.
-        **kwargs: `bins`, `outliers`, `scale_range`, `default_scale`, `out_of_range`,
+        **kwargs: `bins`, `scale_range`, `default_scale`, `out_of_range`,
             `min_box_size` and the arguments of mmdet's ``Resize``.
 
     Raises:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpn_necks.coco_files import is_ignored, read_coco
+from fpn_necks.layers.arguments import check_int
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class SizeHistogram:
 
     @classmethod
     def of(
-        cls, sizes: np.ndarray, bins: int = 100, outliers: float = 0.02
+        cls, sizes: np.ndarray, bins: int = 100, outliers: float | None = None
     ) -> SizeHistogram:
         """Counts sizes.
 
@@ -36,13 +37,14 @@ class SizeHistogram:
         Args:
             sizes: (n,) in pixels, positive.
             bins: Number of bins with the two ends, at least 3.
-            outliers: Share of the sizes in the two end bins together, in [0, 1).
+            outliers: Share of the sizes in the two end bins together, in [0, 1); None
+                for 2 / bins.
 
         Raises:
             ValueError: An argument is out of range, or too few sizes are between.
         """
-        if bins < 3:
-            raise ValueError(f"bins must be at least 3, got {bins}")
+        check_int("bins", bins, minimum=3)
+        outliers = 2 / bins if outliers is None else outliers
         if not 0 <= outliers < 1:
             raise ValueError(f"outliers must lie in [0, 1), got {outliers}")
         ordered = np.sort(np.asarray(sizes, dtype=np.float64))
@@ -92,9 +94,6 @@ def annotated_sizes(paths: str | os.PathLike[str] | Sequence[str]) -> np.ndarray
     """Returns the sizes of all boxes of annotation files that are not ignored.
 
     A file is read once per process, and again if it has changed since.
-
-    Args:
-        paths: One COCO file or several.
 
     Returns:
         (n,) float64, sqrt(width * height) in pixels, positive.

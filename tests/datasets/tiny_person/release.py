@@ -14,16 +14,14 @@ from fpn_necks.datasets.tiny_person.checker import EXPECTED_FILES, ExpectedFile
 
 def annotations(expected: ExpectedFile) -> dict:
     """Return annotations with the expected counts, all boxes in the first images."""
-    kinds = (
-        [{}] * (expected.positives or 0)
-        + [dict(ignore=True)] * (expected.ignored or 0)
-        + [dict(uncertain=True)] * (expected.uncertain or (0,))[0]
-    )
-    kinds += [{}] * ((expected.boxes or len(kinds)) - len(kinds))
+    counts = {k: min(np.ravel(count)) for k, count in expected.counts.items()}
+    kinds = [{}] * counts.get("positives", counts.get("boxes", 0))
+    kinds += [dict(ignore=True)] * counts.get("ignored", 0)
+    kinds += [dict(uncertain=True)] * counts.get("uncertain", 0)
     return dict(
         images=[
             dict(id=k, file_name=f"labeled_images/{k}.png", width=8, height=6)
-            for k in range(expected.images)
+            for k in range(counts["images"])
         ],
         annotations=[
             dict(id=k, image_id=k % 50, category_id=1, bbox=[1, 1, 4, 4], **kind)
@@ -43,7 +41,7 @@ def make_release(root: Path) -> Path:
         path.write_text(json.dumps(annotations(expected)))
         folder = root / expected.image_dir / "labeled_images"
         folder.mkdir(parents=True, exist_ok=True)
-        for k in range(expected.images):
+        for k in range(expected.counts["images"]):
             if not (folder / f"{k}.png").exists():
                 os.link(root / "one.png", folder / f"{k}.png")
     return root

@@ -44,29 +44,22 @@ def test_equals_the_released_file() -> None:
     assert counts.tiles == 34 and counts.kept == 372 and counts.dropped > 0
 
 
-def test_ignoring_adds_boxes_to_the_released_ones() -> None:
-    whole = golden_json("tiles_merged_gt")
-    dropped, drops = tile_coco(whole, TileSettings(cut_boxes="drop"))
-    ignored, counts = tile_coco(whole, TileSettings())
-
-    def described(coco: dict) -> set:
-        return {(a["image_id"], *a["bbox"], a["ignore"]) for a in coco["annotations"]}
-
-    added = described(ignored) - described(dropped)
-    assert described(dropped) < described(ignored)
-    assert len(added) == counts.ignored == drops.dropped > 0
-    assert all(ignore for *_, ignore in added)
-
-
 class TestOneBox:
     """Tiles of 100x80 are [0, 60) and [40, 100) across."""
 
     def test_whole_in_both_tiles(self) -> None:
-        images, boxes, counts = cut(one_box([45, 10, 8, 20]))
+        fields = dict(uncertain=True, mine="x", keypoints=[1, 2, 2])
+        coco = one_box([45, 10, 8, 20], in_dense_image=True, **fields)
+        coco["images"][0]["camera"] = 3
+        images, boxes, counts = cut(coco)
         assert [i["corner"] for i in images] == [[0, 0, 60, 80], [40, 0, 100, 80]]
         assert [i["id"] for i in images] == [0, 1]
+        for image in images:  # dense images stay dense in every tile
+            assert image["camera"] == 3 and image["in_dense_image"] is True
         assert boxes[0][0]["bbox"] == [45, 10, 8, 20]
         assert boxes[1][0]["bbox"] == [5, 10, 8, 20]
+        assert boxes[1][0]["uncertain"] is True and boxes[1][0]["mine"] == "x"
+        assert "keypoints" not in boxes[1][0]
         assert (counts.kept, counts.clipped, counts.lost) == (2, 0, 0)
 
     def test_clipped(self) -> None:
@@ -80,20 +73,22 @@ class TestOneBox:
         assert not found.get("ignore")
         assert counts.clipped == 1
 
-    @pytest.mark.parametrize("visible", [4.9, 4.91])
-    def test_the_share_is_of_the_root_of_the_area(self, visible: float) -> None:
-        # 0.7 of sqrt(area) is 0.49 of the area.
-        _, boxes, _ = cut(one_box([60 - visible, 10, 10, 20]), cut_boxes="drop")
-        assert len(boxes[0]) == (visible > 4.9)
+    @pytest.mark.parametrize(
+        ("box", "keep", "is_kept"),
+        [
+            # 0.7 of sqrt(area) is 0.49 of the area.
+            ([60 - 4.9, 10, 10, 20], 0.7, False),
+            ([60 - 4.91, 10, 10, 20], 0.7, True),
+            ([56, 10, 16, 4], 0.5, True),  # the exact share
+        ],
+    )
+    def test_the_share_is_of_the_root_of_the_area(self, box, keep, is_kept) -> None:
+        _, boxes, _ = cut(one_box(box), keep=keep, cut_boxes="drop")
+        assert len(boxes[0]) == is_kept
         assert len(boxes[1]) == 1
 
-    def test_exact_share_is_kept(self) -> None:
-        _, boxes, _ = cut(one_box([56, 10, 16, 4]), keep=0.5, cut_boxes="drop")
-        assert len(boxes[0]) == 1
-
-    @pytest.mark.parametrize("missing", [True, False])
-    def test_cut_too_far(self, missing: bool) -> None:
-        fields = {} if missing else dict(ignore=False, uncertain=False)
+    @pytest.mark.parametrize("fields", [{}, dict(ignore=False, uncertain=False)])
+    def test_cut_too_far(self, fields: dict) -> None:
         coco = one_box([57, 10, 10, 20], **fields)
         _, boxes, counts = cut(coco)
         assert boxes[0][0]["bbox"] == [57, 10, 3, 20]
@@ -105,8 +100,7 @@ class TestOneBox:
         assert (counts.ignored, counts.dropped, counts.lost) == (0, 1, 0)
 
     def test_larger_than_any_tile(self) -> None:
-        coco = one_box([0, 0, 300, 80], width=300)
-        _, boxes, counts = cut(coco)
+        _, boxes, counts = cut(one_box([0, 0, 300, 80], width=300))
         assert counts.lost == 1 and counts.kept == 0
         assert all(b["ignore"] for tile in boxes.values() for b in tile)
         assert sum(map(len, boxes.values())) == counts.tiles
@@ -118,18 +112,6 @@ class TestOneBox:
         _, boxes, counts = cut(one_box(box))
         assert not any(boxes.values())
         assert (counts.empty, counts.lost, counts.tiles_without_boxes) == (1, 0, 2)
-
-    def test_other_fields(self) -> None:
-        coco = one_box([45, 10, 8, 20], uncertain=True, mine="x", keypoints=[1, 2, 2])
-        coco["images"][0]["camera"] = 3
-        images, boxes, _ = cut(coco)
-        assert images[1]["camera"] == 3
-        assert boxes[1][0]["uncertain"] is True and boxes[1][0]["mine"] == "x"
-        assert "keypoints" not in boxes[1][0]
-
-    def test_dense_images_stay_dense_in_every_tile(self) -> None:
-        images, _, _ = cut(one_box([5, 10, 8, 20], in_dense_image=True))
-        assert [i["in_dense_image"] for i in images] == [True, True]
 
 
 def test_masks_are_clipped() -> None:
@@ -163,13 +145,6 @@ def test_masks_are_clipped() -> None:
     assert boxes[1][0]["segmentation"] == [[10, 10, 24, 10, 10, 30]]
 
 
-def test_an_image_smaller_than_a_tile() -> None:
-    images, boxes, _ = cut(small_coco(), size=(640, 512))
-    assert [i["corner"] for i in images] == [[0, 0, 100, 80]]
-    assert (images[0]["width"], images[0]["height"]) == (100, 80)
-    assert len(boxes[0]) == 8  # all but the box without extent and the one outside
-
-
 def test_ids_are_new_and_start_at_one() -> None:
     coco = small_coco()
     coco["images"].append(coco["images"][0] | dict(id=77, file_name="b.png"))
@@ -181,9 +156,12 @@ def test_ids_are_new_and_start_at_one() -> None:
     assert tiled["old_images"] == coco["images"]
 
 
-def test_no_boxes_at_all() -> None:
-    coco = dict(images=small_coco()["images"], categories=[])
-    images, boxes, counts = cut(coco)
+def test_a_large_tile_and_no_boxes() -> None:
+    images, boxes, _ = cut(small_coco(), size=(640, 512))
+    assert [i["corner"] for i in images] == [[0, 0, 100, 80]]
+    assert (images[0]["width"], images[0]["height"]) == (100, 80)
+    assert len(boxes[0]) == 8  # all but the box without extent and the one outside
+    images, boxes, counts = cut(dict(images=small_coco()["images"], categories=[]))
     assert len(images) == 2 and not any(boxes.values())
     assert "1 images became 2 tiles, 2 of them without boxes" in str(counts)
 
@@ -204,7 +182,7 @@ def test_shares_of_random_boxes() -> None:
     low = random.integers(-5, 30, (40, 2))
     boxes = np.concatenate([low, random.integers(1, 12, (40, 2))], 1)
     corners = np.array([[0, 0, 16, 12], [10, 4, 26, 20]])
-    found = cut_boxes(boxes, corners)
+    parts, share, is_clipped = cut_boxes(boxes, corners)
     for t, (x1, y1, x2, y2) in enumerate(corners):
         for k, (x, y, width, height) in enumerate(boxes):
             pixels = sum(
@@ -212,7 +190,7 @@ def test_shares_of_random_boxes() -> None:
                 for px in range(x, x + width)
                 for py in range(y, y + height)
             )
-            assert found.share[t, k] ** 2 == pytest.approx(pixels / (width * height))
-            assert found.clipped[t, k] == (pixels < width * height)
+            assert share[t, k] ** 2 == pytest.approx(pixels / (width * height))
+            assert is_clipped[t, k] == (pixels < width * height)
             if pixels:
-                assert found.boxes[t, k, 2:].prod() == pixels
+                assert parts[t, k, 2:].prod() == pixels

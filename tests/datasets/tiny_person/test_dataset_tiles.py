@@ -20,8 +20,8 @@ from mmengine.structures import InstanceData
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import TileSettings, read_coco, tile_coco
 
-from .conftest import small_coco, write
-from .test_dataset import TESTING, TILES, TRAINING, build, of
+from .conftest import write
+from .test_dataset import TESTING, TILES, TRAINING, build
 
 
 class RenamedLoader(LoadImageFromFile):
@@ -75,22 +75,7 @@ class TestTiles:
         assert sample.scale_factor == (2.0, 2.0)
         assert sample.ori_shape == (128, 160)
         assert sample.corner == [140, 0, 300, 128]
-
-    def test_test_time_augmentation(self, drawn: SyntheticTinyPerson) -> None:
-        flips = [[dict(type="RandomFlip", prob=p) for p in (0.0, 1.0)]]
-        pack = [dict(type="LoadAnnotations", with_bbox=True), TESTING[-1]]
-        augmented = dict(type="TestTimeAug", transforms=[*flips, pack[:1], pack[1:]])
-        pipeline = [TESTING[0], augmented]
-        data = build(drawn, "val", tiles=TILES, pipeline=pipeline)[2]
-        assert [s.corner for s in data["data_samples"]] == [[160, 0, 320, 128]] * 2
-
-    def test_whole_images_have_no_corner(self, drawn: SyntheticTinyPerson) -> None:
-        assert "corner" not in build(drawn)[0]["data_samples"]
-
-    def test_exchanged_pipelines_know_tiles(self, drawn: SyntheticTinyPerson) -> None:
-        dataset = build(drawn, tiles=TILES)
-        dataset.pipeline = Compose(TRAINING)  # as PipelineSwitchHook does
-        assert dataset[0]["inputs"].shape == (3, 128, 160)
+        assert "corner" not in build(drawn)[0]["data_samples"]  # a whole image
 
     def test_a_loader_of_the_users_stays(self, drawn: SyntheticTinyPerson) -> None:
         own = dict(type="LoadImageTile", cache_size=7, to_float32=True)
@@ -98,18 +83,35 @@ class TestTiles:
         assert dataset.pipeline.transforms[0].cache_size == 7
         assert dataset[0]["inputs"].is_floating_point()
 
-    @pytest.mark.parametrize("kind", ["subclass", "nested", "branches"])
+    @pytest.mark.parametrize(
+        "kind", ["subclass", "nested", "branches", "augmented", "exchanged"]
+    )
     def test_every_loader_cuts(self, drawn: SyntheticTinyPerson, kind: str) -> None:
-        own = [dict(type=RenamedLoader), *TRAINING[1:]]
-        weak = [dict(type="MultiBranch", branch_field=["a", "b"], a=TRAINING)]
+        flips = [dict(type="RandomFlip", prob=p) for p in (0.0, 1.0)]
         nested = [dict(type="RandomChoice", transforms=[TRAINING[:1]]), *TRAINING[1:]]
-        pipeline = dict(subclass=own, nested=nested, branches=weak)[kind]
+        pipeline = dict(
+            subclass=[dict(type=RenamedLoader), *TRAINING[1:]],
+            nested=nested,
+            branches=[dict(type="MultiBranch", branch_field=["a", "b"], a=TRAINING)],
+            augmented=[
+                TRAINING[0],
+                dict(
+                    type="TestTimeAug", transforms=[flips, TRAINING[1:2], TESTING[-1:]]
+                ),
+            ],
+            exchanged=TRAINING,
+        )[kind]
         dataset = build(drawn, tiles=TILES, pipeline=pipeline)
+        if kind == "exchanged":
+            dataset.pipeline = Compose(TRAINING)  # as PipelineSwitchHook does
         data, info = dataset[1], dataset.get_data_info(1)
         inputs, sample = data["inputs"], data["data_samples"]
         if kind == "branches":
             assert inputs["b"] is None and sample["b"] is None
             inputs, sample = inputs["a"], sample["a"]
+        if kind == "augmented":
+            assert len(sample) == 2 and sample[0].corner == info["corner"]
+            inputs, sample = inputs[1], sample[1]
         assert inputs.shape == (3, 128, 160) == (3, *sample.ori_shape)
         assert sample.corner == info["corner"]
 
@@ -148,22 +150,6 @@ class TestTiles:
         assert set(drawn_files) == names and len(names) == 12
         assert cv2.imread(str(drawn_files[names.pop()])).shape[1] < 640
 
-    @pytest.mark.parametrize(
-        "corner",
-        [[0, 0, 50], [0, 0, 99, 80], [-1, 0, 99, 80], [0.5, 0, 100.5, 80], "all", None],
-    )
-    def test_bad_corner(self, tmp_path: Path, corner) -> None:
-        coco = small_coco()
-        coco["images"][0]["corner"] = corner
-        with pytest.raises(ValueError, match="image 5 is 100x80 and has the corner"):
-            of(coco, tmp_path)
-
-    def test_tiles_of_tiles(self, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
-        path = tmp_path / "tiles.json"
-        build(drawn, "val", tiles=TILES).save_tiles(path)
-        with pytest.raises(ValueError, match="tiles.json with tiles=.*cut already"):
-            build(drawn, "val", ann_file=str(path), tiles=TILES)
-
 
 class TestSaveTiles:
     def test_has_the_ids_of_the_set(
@@ -186,7 +172,7 @@ class TestSaveTiles:
         with pytest.raises(FileExistsError):
             dataset.save_tiles(path)
         dataset.save_tiles(path, overwrite=True)
-
-    def test_needs_tiles(self, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="tiles.json with tiles=.*cut already"):
+            build(drawn, ann_file=str(path), tiles=TILES)
         with pytest.raises(ValueError, match="holds whole images"):
             build(drawn).save_tiles(tmp_path / "a.json")

@@ -52,29 +52,17 @@ def test_pixels(images: list[str]) -> None:
         assert results["img"].flags.c_contiguous
 
 
-def test_each_image_is_decoded_once(images: list[str], decoded: list[None]) -> None:
-    loader = LoadImageTile(cache_size=1)
-    for path in images:
-        for corner in tile_corners((70, 50), (32, 24), (4, 4)).tolist():
-            load(loader, path, corner)
-    assert len(decoded) == len(images)
-
-
+@pytest.mark.parametrize(
+    ("size", "counts"), [(0, (1, 2, 3, 4, 5, 6, 7)), (2, (1, 1, 2, 2, 3, 3, 4))]
+)
 def test_the_least_recent_image_is_forgotten(
-    images: list[str], decoded: list[None]
+    images: list[str], decoded: list[None], size: int, counts: tuple[int, ...]
 ) -> None:
-    loader = LoadImageTile(cache_size=2)
-    for number, expected in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
+    loader = LoadImageTile(cache_size=size)
+    for number, expected in zip((0, 0, 1, 0, 2, 0, 1), counts, strict=True):
         load(loader, images[number], [0, 0, 5, 5])
         assert len(decoded) == expected
-    assert len(loader._cache) == 2
-
-
-def test_no_memory(images: list[str], decoded: list[None]) -> None:
-    loader = LoadImageTile(cache_size=0)
-    for _ in range(3):
-        load(loader, images[0], [0, 0, 5, 5])
-    assert len(decoded) == 3 and not loader._cache
+    assert len(loader._cache) == size
 
 
 def test_the_memory_stays_clean(images: list[str]) -> None:
@@ -126,18 +114,16 @@ def test_copies_start_with_an_empty_memory(images: list[str]) -> None:
     assert len(loader._cache) == 1
 
 
-class TestRefusals:
-    @pytest.mark.parametrize("corner", [[0, 0, 71, 5], [0, 0, 5, 51], [5, 5, 5, 9]])
-    def test_tile_outside(self, images: list[str], corner: list[int]) -> None:
-        with pytest.raises(ValueError, match=r"0.png is 70x50 and does not contain"):
-            load(LoadImageTile(), images[0], corner)
+@pytest.mark.parametrize("corner", [[0, 0, 71, 5], [0, 0, 5, 51], [5, 5, 5, 9]])
+def test_tile_outside(images: list[str], corner: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"0.png is 70x50 and does not contain"):
+        load(LoadImageTile(), images[0], corner)
 
-    def test_missing_image(self, tmp_path: Path) -> None:
-        path = str(tmp_path / "none.png")
-        with pytest.raises(FileNotFoundError, match="none.png"):
-            load(LoadImageTile(), path, [0, 0, 5, 5])
-        assert load(LoadImageTile(ignore_empty=True), path, [0, 0, 5, 5]) is None
 
-    def test_cache_size(self) -> None:
-        with pytest.raises(ValueError, match="cache_size .*-1"):
-            LoadImageTile(cache_size=-1)
+def test_missing_image(tmp_path: Path) -> None:
+    path = str(tmp_path / "none.png")
+    with pytest.raises(FileNotFoundError, match="none.png"):
+        load(LoadImageTile(), path, [0, 0, 5, 5])
+    assert load(LoadImageTile(ignore_empty=True), path, [0, 0, 5, 5]) is None
+    with pytest.raises(ValueError, match="cache_size .*-1"):
+        LoadImageTile(cache_size=-1)
