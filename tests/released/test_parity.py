@@ -8,18 +8,18 @@ from fpn_necks import released
 from fpn_necks.layers import CompressedLevelScores, softmax_over_levels, weighted_sum
 from tests.golden import OUTPUT_TOLERANCE, Golden, every_file, golden
 
-AUGFPN = {
+NECKS = {
     "augfpn_highfpn_frcnn": "highfpn",
     "augfpn_highfpn_bn_train": "highfpn",
     "augfpn_highfpn_bn_eval": "highfpn",
     "augfpn_highfpn_retinanet": "highfpn-retinanet",
     "augfpn_highfpn_fcos": "highfpn-retinanet",
+    **{
+        f"drfpn_{detector}_{mode}": "drfpn"
+        for detector in ("frcnn", "retinanet", "fcos")
+        for mode in ("train", "eval")
+    },
 }
-DRFPN = [
-    f"drfpn_{detector}_{mode}"
-    for detector in ("frcnn", "retinanet", "fcos")
-    for mode in ("train", "eval")
-]
 ASFF = [f"asff_level{i}_{mode}" for i in range(3) for mode in ("train", "eval")]
 SOFT_ROI = [f"augfpn_softroi_{op}_sr{n}" for op in ("mmcv", "legacy") for n in (2, 0)]
 
@@ -52,32 +52,23 @@ def check_backward(
         torch.testing.assert_close(ours, expected, **OUTPUT_TOLERANCE)
 
 
-@every_file(*AUGFPN)
-def test_augfpn(name: str) -> None:
-    case = golden(name)
-    method = AUGFPN[name]
+@every_file(*NECKS)
+def test_neck(name: str) -> None:
+    case, method = golden(name), NECKS[name]
     neck = load(case, method)
     seen: list[Tensor] = []
     neck.lateral_convs.register_forward_hook(lambda *call: seen.extend(call[2]))
     maps = neck(tuple(case.inputs[str(i)] for i in range(len(case.inputs))))
-    outputs = {f"outs.{i}": x for i, x in enumerate(maps)}
-    outputs |= {f"raw_laterals.{i}": x for i, x in enumerate(seen)}
+    assert isinstance(maps, tuple)
+    if method == "drfpn":
+        outputs = {str(i): x for i, x in enumerate(maps)}
+        assert bool(case.after) == name.endswith("_train")
+    else:
+        outputs = {f"outs.{i}": x for i, x in enumerate(maps)}
+        outputs |= {f"raw_laterals.{i}": x for i, x in enumerate(seen)}
     assert set(outputs) == set(case.outputs)
     case.check_outputs(outputs)
     check_backward(case, neck, released.METHODS[method].names(case.state), outputs)
-
-
-@every_file(*DRFPN)
-def test_drfpn(name: str) -> None:
-    case = golden(name)
-    neck = load(case, "drfpn")
-    maps = neck(tuple(case.inputs.values()))
-    assert isinstance(maps, tuple)
-    outputs = {str(i): output for i, output in enumerate(maps)}
-    assert set(outputs) == set(case.outputs)
-    case.check_outputs(outputs)
-    assert bool(case.after) == name.endswith("_train")
-    check_backward(case, neck, released.METHODS["drfpn"].names(case.state), outputs)
 
 
 @every_file(*SOFT_ROI)

@@ -238,42 +238,35 @@ def asff_widths(value: Any, fused: int) -> list[int]:
     return list(value) if isinstance(value, list) else [value] * fused
 
 
-@fuzz(200, config=pyramid_necks(), data=st.data())
-def test_allowed_pyramid_necks(config: Config, data: st.DataObject) -> None:
+def channels_of(config: Config) -> list[int]:
+    if config["type"] == "ASFF":
+        return asff_widths(config["in_channels"], config["num_fused"])
+    return config["in_channels"]
+
+
+@fuzz(200, config=pyramid_necks() | asff_necks(), data=st.data())
+def test_allowed_necks(config: Config, data: st.DataObject) -> None:
     batch = data.draw(st.integers(1, 3), "batch")
-    map_sizes = data.draw(sizes(len(config["in_channels"])), "sizes")
     training = data.draw(st.booleans(), "training")
+    channels = channels_of(config)
+    # Levels that ASFF passes on as they are.
+    others = data.draw(st.integers(0, 2), "others") if config["type"] == "ASFF" else 0
+    map_sizes = data.draw(sizes(len(channels) + others), "sizes")
+    if config["type"] == "ASFF":
+        results = asff_widths(config["out_channels"], config["num_fused"])
+        if config["order"] == "coarse_to_fine":
+            map_sizes = map_sizes[::-1]
+            channels, results = [5] * others + channels, [5] * others + results
+        else:
+            channels, results = channels + [5] * others, results + [5] * others
+        expected = [(batch, c, *x) for c, x in zip(results, map_sizes, strict=True)]
+    else:
+        expected = pyramid_shapes(config, batch, map_sizes)
     neck = build(config).train(training)
-    maps = random_maps(batch, config["in_channels"], map_sizes)
-    expected = pyramid_shapes(config, batch, map_sizes)
     try:
-        check_result(neck, maps, expected)
+        check_result(neck, random_maps(batch, channels, map_sizes), expected)
     except ValueError as error:
         # The one thing that allowed arguments cannot do.
-        assert batch == 1 and training and normalises_single_values(neck)
-        check_refusal(error, ["norm_cfg", "value per channel"], "one image with BN")
-
-
-@fuzz(80, config=asff_necks(), data=st.data())
-def test_allowed_asff(config: Config, data: st.DataObject) -> None:
-    fused = config["num_fused"]
-    others = data.draw(st.integers(0, 2), "others")
-    batch = data.draw(st.integers(1, 3), "batch")
-    map_sizes = data.draw(sizes(fused + others), "sizes")
-    training = data.draw(st.booleans(), "training")
-    channels = asff_widths(config["in_channels"], fused)
-    results = asff_widths(config["out_channels"], fused)
-    if config["order"] == "coarse_to_fine":
-        map_sizes = map_sizes[::-1]
-        channels, results = [5] * others + channels, [5] * others + results
-    else:
-        channels, results = channels + [5] * others, results + [5] * others
-    neck = build(config).train(training)
-    maps = random_maps(batch, channels, map_sizes)
-    expected = [(batch, c, *size) for c, size in zip(results, map_sizes, strict=True)]
-    try:
-        check_result(neck, maps, expected)
-    except ValueError as error:
         assert batch == 1 and training and normalises_single_values(neck)
         check_refusal(error, ["norm_cfg", "value per channel"], "one image with BN")
 
@@ -293,41 +286,26 @@ COUPLED = {
 }
 
 
-def try_with(config: Config, name: str, what: str, channels: list[int]) -> None:
-    """Build and run a neck whose argument ``name`` may be anything."""
-    size = 16
-    map_sizes = [(max(1, size >> i), max(1, size >> i)) for i in range(len(channels))]
-    also = COUPLED.get(name, [])
+@fuzz(200, config=pyramid_necks() | asff_necks(), data=st.data())
+def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
+    hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
+    fixed = {"type", "order"} if config["type"] == "ASFF" else {"type"}
+    name = data.draw(st.sampled_from(sorted(set(config) - fixed)), "name")
+    value = data.draw(st.sampled_from(JUNK), "value")
+    channels, what = channels_of(config), f"{config['type']}.{name}"
+    map_sizes = [(max(1, 16 >> i), max(1, 16 >> i)) for i in range(len(channels))]
+    if config["type"] == "ASFF":
+        config["order"] = "fine_to_coarse"
     try:
-        neck = build(config)
+        neck = build(config | {name: value})
         outputs = neck(random_maps(2, channels, map_sizes))
     except Exception as error:
-        check_refusal(error, [name, *also], what)
+        check_refusal(error, [name, *COUPLED.get(name, [])], what)
         return
     assert all(output.isfinite().all() for output in outputs), what
     sum(output.sum() for output in outputs).backward()
     for key, parameter in neck.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all(), (what, key)
-
-
-@fuzz(200, config=pyramid_necks(), data=st.data())
-def test_one_argument_of_pyramid_necks_is_anything(
-    config: Config, data: st.DataObject
-) -> None:
-    name = data.draw(st.sampled_from(sorted(set(config) - {"type"})), "name")
-    value = data.draw(st.sampled_from(JUNK), "value")
-    channels = config["in_channels"]
-    hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
-    try_with(config | {name: value}, name, f"{config['type']}.{name}", channels)
-
-
-@fuzz(50, config=asff_necks(), data=st.data())
-def test_one_argument_of_asff_is_anything(config: Config, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(set(config) - {"type", "order"})), "name")
-    value = data.draw(st.sampled_from(JUNK), "value")
-    config = config | dict(order="fine_to_coarse")
-    channels = asff_widths(config["in_channels"], config["num_fused"])
-    try_with(config | {name: value}, name, f"ASFF.{name}", channels)
 
 
 # Maps that do not fit the neck.
@@ -337,58 +315,37 @@ def test_one_argument_of_asff_is_anything(config: Config, data: st.DataObject) -
 def wrong_maps(draw: st.DrawFn, channels: list[int]) -> Any:
     """Change a right list of maps in one way."""
     map_sizes = [(max(1, 16 >> i), max(1, 16 >> i)) for i in range(len(channels))]
-    maps: Any = [x.detach() for x in random_maps(2, channels, map_sizes)]
+    maps = [x.detach() for x in random_maps(2, channels, map_sizes)]
     which = draw(st.integers(0, len(maps) - 1))
-    fault = draw(
-        st.sampled_from(
-            [
-                "none",
-                "one less",
-                "one more",
-                "no list",
-                "other width",
-                "no batch",
-                "five dimensions",
-                "other batch",
-                "no image",
-                "no rows",
-                "no tensor",
-                "nothing",
-                "integers",
-            ]
-        )
-    )
     x = maps[which]
-    changed = {
-        "other width": lambda: torch.cat([x, x], 1),
-        "no batch": lambda: x[0],
-        "five dimensions": lambda: x[None],
-        "other batch": lambda: x[:1],
-        "no rows": lambda: x[:, :, :0],
-        "no tensor": lambda: draw(st.sampled_from(JUNK)),
-        "integers": lambda: x.long(),
+
+    def instead(*changed: Any) -> list[Any]:
+        return [*maps[:which], *changed, *maps[which + 1 :]]
+
+    faults = {
+        "none": lambda: maps,
+        "one less": instead,
+        "one more": lambda: [*maps, x],
+        "no list": lambda: x,
+        "other width": lambda: instead(torch.cat([x, x], 1)),
+        "no batch": lambda: instead(x[0]),
+        "five dimensions": lambda: instead(x[None]),
+        "other batch": lambda: instead(x[:1]),
+        "no image": lambda: [x[:0] for x in maps],
+        "no rows": lambda: instead(x[:, :, :0]),
+        "no tensor": lambda: instead(draw(st.sampled_from(JUNK))),
+        "nothing": lambda: draw(st.sampled_from([None, [], (), 3, "maps"])),
+        "integers": lambda: instead(x.long()),
     }
-    if fault in changed:
-        maps[which] = changed[fault]()
-    elif fault == "one less":
-        del maps[which]
-    elif fault == "one more":
-        maps.append(x)
-    elif fault == "no list":
-        maps = x
-    elif fault == "no image":
-        maps = [x[:0] for x in maps]
-    elif fault == "nothing":
-        maps = draw(st.sampled_from([None, [], (), 3, "maps"]))
-    return fault, which, maps
+    fault = draw(st.sampled_from(list(faults)))
+    return fault, which, faults[fault]()
 
 
 @fuzz(150, config=pyramid_necks() | asff_necks(), data=st.data())
 def test_maps_that_do_not_fit(config: Config, data: st.DataObject) -> None:
-    channels = config["in_channels"]
+    channels = channels_of(config)
     if config["type"] == "ASFF":
-        config = config | dict(order="fine_to_coarse")
-        channels = asff_widths(channels, config["num_fused"])
+        config["order"] = "fine_to_coarse"
     hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
     fault, which, maps = data.draw(wrong_maps(channels), "maps")
     neck = build(config).eval()
