@@ -172,20 +172,6 @@ def checkpoints_of(work_dir: Path) -> list[Path]:
     return [path for _, path in sorted(numbered)]
 
 
-def require_safe_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Refuse a file before mmengine or mmdet loads it by torch's default.
-
-    Args:
-        path: a file; addresses that mmengine downloads are not looked at.
-
-    Raises:
-        ValueError: see `read_checkpoint`.
-        OSError: the file cannot be opened.
-    """
-    if Path(path).expanduser().exists():
-        read_checkpoint(path)
-
-
 def write_checkpoint(
     content: Mapping[str, Any], path: Path, overwrite: bool = False
 ) -> None:

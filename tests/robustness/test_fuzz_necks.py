@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import fpn_necks.necks  # noqa: F401
 from fpn_necks.layers import StatisticFusionFactor
-from tests.robustness.fuzzing import SMALL_JUNK as JUNK
-from tests.robustness.fuzzing import check_refusal, fuzz
+from tests.robustness.fuzzing import JUNK, check_refusal, fuzz
 
 Config = dict[str, Any]
 GN = dict(type="GN", num_groups=2)

@@ -11,8 +11,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import fpn_necks.roi_extractors  # noqa: F401
-from tests.robustness.fuzzing import SMALL_JUNK as JUNK
-from tests.robustness.fuzzing import check_refusal, fuzz
+from tests.robustness.fuzzing import JUNK, check_refusal, fuzz
 
 Config = dict[str, Any]
 pytest.importorskip("mmcv.ops")

@@ -12,7 +12,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from fpn_necks.coco_files import dense_files, is_ignored, read_coco
-from fpn_necks.io import image_path
 
 DOCUMENTATION = "docs/tiny_person.md"
 
@@ -223,7 +222,7 @@ def _check_images(
     )
     for image in images:
         try:
-            with Image.open(image_path(folder, image["file_name"])) as file:
+            with Image.open(folder / image["file_name"]) as file:
                 if file.size != (image["width"], image["height"]):
                     others.append(image["file_name"])
         except FileNotFoundError:
