@@ -42,132 +42,108 @@ def sizes(draw: st.DrawFn, levels: int) -> list[tuple[int, int]]:
     return result
 
 
-@st.composite
-def pyramids(draw: st.DrawFn) -> Config:
-    """Arguments of PyramidNeck that are allowed together."""
-    count = draw(st.integers(1, 5))
-    start = draw(st.integers(0, count - 1))
-    end = draw(st.sampled_from([-1, *range(start, count)]))
-    last = count - 1 if end == -1 else end
-    extra = draw(st.integers(0, 3)) if last == count - 1 else 0
-    config = dict(
-        in_channels=draw(st.lists(WIDTHS, min_size=count, max_size=count)),
-        out_channels=draw(WIDTHS),
-        num_outs=last - start + 1 + extra,
-        start_level=start,
-        end_level=end,
-        add_extra_convs=draw(
-            st.sampled_from([False, True, "on_input", "on_lateral", "on_output"])
-        ),
-        relu_before_extra_convs=draw(st.booleans()),
-        no_norm_on_lateral=draw(st.booleans()),
-        norm_cfg=draw(NORMS),
-        act_cfg=draw(ACTIVATIONS),
-        conv_cfg=draw(st.sampled_from([None, dict(type="Conv2d")])),
-        upsample_cfg=draw(
-            st.sampled_from(
-                [
-                    None,
-                    dict(mode="nearest"),
-                    dict(mode="nearest", scale_factor=2),
-                    dict(mode="nearest-exact"),
-                    dict(mode="bilinear"),
-                    dict(mode="bilinear", align_corners=True),
-                    dict(mode="bicubic", align_corners=False),
-                    dict(mode="area"),
-                ]
-            )
-        ),
-    )
-    return config
-
-
+UPSAMPLINGS = [
+    None,
+    dict(mode="nearest"),
+    dict(mode="nearest", scale_factor=2),
+    dict(mode="nearest-exact"),
+    dict(mode="bilinear"),
+    dict(mode="bilinear", align_corners=True),
+    dict(mode="bicubic", align_corners=False),
+    dict(mode="area"),
+]
+CONVS = [None, dict(type="Conv2d")]
 FACTORS = st.floats(0, 3)
 
 
-@st.composite
-def factor_configs(draw: st.DrawFn, connections: int) -> Any:
-    each = st.lists(FACTORS, min_size=connections, max_size=connections)
-    return draw(
-        st.one_of(
-            FACTORS,
-            each,
-            st.sampled_from(
-                ["learnable", "learnable-shared", "attention", "statistic"]
-            ),
-            st.builds(
-                lambda init: dict(type="LearnableFusionFactor", init=init), FACTORS
-            ),
-            st.integers(1, 9).map(
-                lambda r: dict(type="AttentionFusionFactor", reduction=r)
-            ),
-        )
+def factor_configs(connections: int) -> st.SearchStrategy:
+    return st.one_of(
+        FACTORS,
+        st.lists(FACTORS, min_size=connections, max_size=connections),
+        st.sampled_from(["learnable", "learnable-shared", "attention", "statistic"]),
+        FACTORS.map(lambda x: dict(type="LearnableFusionFactor", init=x)),
+        st.integers(1, 9).map(
+            lambda x: dict(type="AttentionFusionFactor", reduction=x)
+        ),
     )
 
 
 @st.composite
 def pyramid_necks(draw: st.DrawFn) -> Config:
-    config = draw(pyramids())
-    count, start = len(config["in_channels"]), config["start_level"]
-    last = count - 1 if config["end_level"] == -1 else config["end_level"]
+    """Arguments that are allowed together."""
+
+    def pick(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    count = draw(st.integers(1, 5))
+    start = draw(st.integers(0, count - 1))
+    end = pick(-1, *range(start, count))
+    last = count - 1 if end == -1 else end
     used = last - start + 1
-    kind = draw(st.sampled_from(NECKS))
-    own: Config = {}
+    extra = draw(st.integers(0, 3)) if last == count - 1 else 0
+    kind = pick(*NECKS)
+    config = dict(
+        type=kind,
+        in_channels=draw(st.lists(WIDTHS, min_size=count, max_size=count)),
+        out_channels=draw(WIDTHS),
+        num_outs=used + extra,
+        start_level=start,
+        end_level=end,
+        add_extra_convs=pick(False, True, "on_input", "on_lateral", "on_output"),
+        relu_before_extra_convs=draw(st.booleans()),
+        no_norm_on_lateral=draw(st.booleans()),
+        norm_cfg=draw(NORMS),
+        act_cfg=draw(ACTIVATIONS),
+        conv_cfg=pick(*CONVS),
+        upsample_cfg=pick(*UPSAMPLINGS),
+    )
     if kind in ("SAlphaFPN", "AugFPN"):
-        own["fusion_factor"] = draw(factor_configs(used - 1))
+        config["fusion_factor"] = draw(factor_configs(used - 1))
     if kind == "SAlphaFPN":
-        own["power_init"] = draw(st.sampled_from([None, 0.5, 0.1, 2]))
+        config["power_init"] = pick(None, 0.5, 0.1, 2)
     if kind == "CFGFPN":
         width = -(-config["out_channels"] // used) * used
-        own["rank"] = draw(st.none() | st.integers(1, width))
-        own["cascade_times"] = draw(st.integers(1, 3))
-        own["noise"] = draw(st.floats(1e-4, 1))
-        own["weight_channels"] = draw(st.integers(2, 9))
+        config["rank"] = draw(st.none() | st.integers(1, width))
+        config["cascade_times"] = draw(st.integers(1, 3))
+        config["noise"] = draw(st.floats(1e-4, 1))
+        config["weight_channels"] = draw(st.integers(2, 9))
         if width % 2:
             config["norm_cfg"] = None
     if kind == "AugFPN":
-        pooling = draw(st.sampled_from(["ratio-invariant", "gap", "gmp", "psp"]))
+        pooling = pick("ratio-invariant", "gap", "gmp", "psp")
         fusions = [None, "sum"] if pooling in ("gap", "gmp") else [None, "asf", "psp"]
-        own["pooling"] = pooling
-        own["fusion"] = draw(st.sampled_from(fusions))
-        own["ratios"] = draw(st.lists(st.floats(0.01, 1), min_size=1, max_size=3))
-        own["residual_to_extra_level"] = config["num_outs"] > used and draw(
-            st.booleans()
-        )
+        config["pooling"] = pooling
+        config["fusion"] = pick(*fusions)
+        config["ratios"] = draw(st.lists(st.floats(0.01, 1), min_size=1, max_size=3))
+        config["residual_to_extra_level"] = bool(extra) and draw(st.booleans())
     if kind == "DRFPN":
-        contexts = ["ppm", "dense-aspp", "none"]
-        if config["in_channels"][last] >= 8:
-            contexts.append("non-local")
-        own["context"] = draw(st.sampled_from(contexts))
-        own["top_down"] = draw(st.sampled_from(["srb", "crb", "srb+crb", "plain"]))
-        own["bottom_up"] = draw(st.sampled_from(["crb", "srb", "plain", "none"]))
-        learnt = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-        own["srb"] = dict(
-            inputs=draw(st.sampled_from(["cat", "low", "high", "add"])),
-            sampling_offset=learnt[0],
-            sampling_weight=learnt[1],
-            offset_scale=draw(st.sampled_from(["size", "mean-side"])),
-            base_grid=draw(st.sampled_from(["released", "identity"])),
+        wide = config["in_channels"][last] >= 8
+        contexts = ["ppm", "dense-aspp", "none", *["non-local"] * wide]
+        offset, weight = pick((True, True), (True, False), (False, True))
+        config["context"] = pick(*contexts)
+        config["top_down"] = pick("srb", "crb", "srb+crb", "plain")
+        config["bottom_up"] = pick("crb", "srb", "plain", "none")
+        config["srb"] = dict(
+            inputs=pick("cat", "low", "high", "add"),
+            sampling_offset=offset,
+            sampling_weight=weight,
+            offset_scale=pick("size", "mean-side"),
+            base_grid=pick("released", "identity"),
         )
-        own["crb"] = dict(
-            guide=draw(st.sampled_from(["low", "high", "add", "cat"])),
-            norm_cfg=draw(st.sampled_from([None, GN, dict(type="BN")])),
-        )
-    return dict(type=kind, **config, **own)
+        norm = pick(None, GN, dict(type="BN"))
+        config["crb"] = dict(guide=pick("low", "high", "add", "cat"), norm_cfg=norm)
+    return config
 
 
 @st.composite
 def asff_necks(draw: st.DrawFn) -> Config:
     fused = draw(st.integers(2, 4))
-
-    def widths() -> st.SearchStrategy:
-        return WIDTHS | st.lists(WIDTHS, min_size=fused, max_size=fused)
-
+    each = WIDTHS | st.lists(WIDTHS, min_size=fused, max_size=fused)
     leads = st.lists(st.none() | WIDTHS, min_size=fused, max_size=fused)
     return dict(
         type="ASFF",
-        in_channels=draw(widths()),
-        out_channels=draw(widths()),
+        in_channels=draw(each),
+        out_channels=draw(each),
         num_fused=fused,
         order=draw(st.sampled_from(["fine_to_coarse", "coarse_to_fine"])),
         weights=draw(st.sampled_from(["compressed", "direct"])),
@@ -176,7 +152,7 @@ def asff_necks(draw: st.DrawFn) -> Config:
         lead_channels=draw(st.none() | leads),
         norm_cfg=draw(NORMS),
         act_cfg=draw(ACTIVATIONS),
-        conv_cfg=draw(st.sampled_from([None, dict(type="Conv2d")])),
+        conv_cfg=draw(st.sampled_from(CONVS)),
     )
 
 
