@@ -8,14 +8,11 @@ which is not safe before torch 2.6: our tools read files by `read_checkpoint`.
 
 from __future__ import annotations
 
-import codecs
 import os
 import pickle
 import re
-import types
 import warnings
 import zipfile
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from torch import Tensor, _weights_only_unpickler
+from torch import Tensor
 
 from .io import atomic_write
 
@@ -82,7 +79,7 @@ The log history, the arrays of float64 and int64 numbers in it, the numpy number
 
 def allow_checkpoint_types() -> None:
     """Allow `CHECKPOINT_TYPES` for ``torch.load``; safe loading stays on."""
-    # Before 2.4 torch has no such list, and does not load safely unless asked to.
+    # Before 2.4 torch has no such list.
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals(list(CHECKPOINT_TYPES))
 
@@ -98,12 +95,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     with Path(path).expanduser().open("rb") as file:
         try:
             _refuse_torchscript(file)
-            if hasattr(torch.serialization, "add_safe_globals"):
-                return torch.load(file, map_location="cpu", weights_only=True)
-            return load_restricted(file)
+            return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged files fail in many ways
             refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
-            if refused:
+            if refused and refused[1].endswith(".HistoryBuffer"):
+                what = (
+                    "it holds mmengine's training log, which torch before 2.4 cannot "
+                    "load safely: use torch 2.4 or newer, or keep the weights alone "
+                    "with mmdet's tools/model_converters/publish_model.py"
+                )
+            elif refused:
                 what = f"for safety, files that import {refused[1]} are refused"
             elif "TorchScript" in str(error):
                 what = "for safety, TorchScript archives are refused"
@@ -171,20 +172,6 @@ def checkpoints_of(work_dir: Path) -> list[Path]:
     return [path for _, path in sorted(numbered)]
 
 
-def require_safe_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Refuse a file before mmengine or mmdet loads it by torch's default.
-
-    Args:
-        path: a file; addresses that mmengine downloads are not looked at.
-
-    Raises:
-        ValueError: see `read_checkpoint`.
-        OSError: the file cannot be opened.
-    """
-    if Path(path).expanduser().exists():
-        read_checkpoint(path)
-
-
 def write_checkpoint(
     content: Mapping[str, Any], path: Path, overwrite: bool = False
 ) -> None:
@@ -200,59 +187,6 @@ def write_checkpoint(
     except RuntimeError as error:  # what torch makes of a full disk
         reason = error.__context__ if isinstance(error.__context__, OSError) else error
         raise OSError(f"{path} cannot be written: {reason}") from error
-
-
-# In Python, since what the one in C does on BUILD cannot be changed.
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
-    """What torch before 2.4 lacks: safe loading with further types."""
-
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined] # noqa: RUF012
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        """Look up what is allowed, and nothing else."""
-        # torch writes the names that Python 2 had.
-        module = {"__builtin__": "builtins"}.get(module_name, module_name)
-        allowed = {
-            **_weights_only_unpickler._get_allowed_globals(),
-            **{f"{x.__module__}.{x.__qualname__}": x for x in CHECKPOINT_TYPES},
-            "_codecs.encode": codecs.encode,  # numpy's bytes, in old protocols
-            "collections.Counter": Counter,  # schedules
-        }
-        if f"{module}.{global_name}" not in allowed:
-            raise pickle.UnpicklingError(f"Unsupported class {module}.{global_name}")
-        return allowed[f"{module}.{global_name}"]
-
-    def get_extension(self, code: int) -> Any:
-        """Refuse numbers in the place of names: torch writes none."""
-        raise pickle.UnpicklingError(f"Unsupported class of the extension {code}")
-
-    def load_build(self) -> None:
-        """Set the state of an object, unless it is a class or a function."""
-        owner = self.stack[-2]  # type: ignore[attr-defined]
-        stateful = (HistoryBuffer, OrderedDict, Tensor, np.ndarray, np.dtype)
-        if not isinstance(owner, stateful):
-            name = type(owner).__name__
-            raise pickle.UnpicklingError(f"Unsupported class {name}, given a state")
-        super().load_build()  # type: ignore[misc]
-
-    dispatch[pickle.BUILD[0]] = load_build
-
-
-def load_restricted(file: IO[bytes]) -> Any:
-    """Load a checkpoint safely with torch before 2.4.
-
-    Raises:
-        Exception: as ``torch.load``; of files that are refused UnpicklingError.
-    """
-    _refuse_torchscript(file)
-    restricted = types.SimpleNamespace(
-        __name__="restricted",
-        Unpickler=_Unpickler,
-        load=lambda file, **options: _Unpickler(file, **options).load(),
-    )
-    return torch.load(
-        file, map_location="cpu", pickle_module=restricted, weights_only=False
-    )
 
 
 def _refuse_torchscript(file: IO[bytes]) -> None:

@@ -183,17 +183,10 @@ def check_image_name(name: object) -> str:
     return name
 
 
-def image_path(root: str | os.PathLike[str], name: object) -> Path:
-    """Return the path of an image; links in the folder are the user's: followed.
-
-    Raises:
-        ValueError: see `check_image_name`.
-    """
-    return Path(root) / check_image_name(name)
-
-
 def image_path_without_leaving(root: str | os.PathLike[str], name: object) -> Path:
     """Return the path of an image whose content is copied, or that is written.
+
+    Elsewhere links in the folder are the user's, and followed.
 
     Args:
         root: folder; it may itself be a link.
@@ -203,7 +196,7 @@ def image_path_without_leaving(root: str | os.PathLike[str], name: object) -> Pa
     Raises:
         ValueError: see `check_image_name`; or a link leads out of `root`.
     """
-    path = image_path(root, name)
+    path = Path(root) / check_image_name(name)
     if not path.resolve().is_relative_to(Path(root).resolve()):
         raise ValueError(
             f"the file name {name!r} leads out of the folder {root}, by a link"

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fpn_necks.checkpoints import (
     CHECKPOINT_TYPES,
     allow_checkpoint_types,
     last_checkpoint,
+    read_checkpoint,
     write_checkpoint,
 )
 from tests.full_disk import limit_writing, tree
@@ -27,8 +29,10 @@ needs_safe_loading = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def allowed() -> None:
+def allowed() -> Iterator[None]:
     """After mmengine's fork has loaded a checkpoint the types are forgotten."""
+    allow_checkpoint_types()
+    yield
     allow_checkpoint_types()
 
 
@@ -49,7 +53,7 @@ class AsksFor:
         (HistoryBuffer, "__init__"),
         (HistoryBuffer, "register_statistics"),
         (HistoryBuffer, "_statistics_methods"),
-        (np.ndarray, "tofile"),
+        (np.ndarray, "mean"),
         (HistoryBuffer(), "mean"),
     ],
 )
@@ -100,6 +104,24 @@ def test_torch_2_4_and_2_5_can_look_the_types_up() -> None:
     assert not any(isinstance(x, tuple) for x in CHECKPOINT_TYPES)
     for x in CHECKPOINT_TYPES:  # 2.4 reads the one, later versions the other
         assert x.__name__ == x.__qualname__
+
+
+def test_torch_before_2_4_refuses_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if hasattr(torch.serialization, "add_safe_globals"):
+        torch.serialization.clear_safe_globals()
+        monkeypatch.delattr(torch.serialization, "add_safe_globals")
+    published = dict(meta=dict(epoch=1), state_dict=dict(a=torch.ones(2)))
+    torch.save(published, tmp_path / "published.pth")
+    assert read_checkpoint(tmp_path / "published.pth")["meta"] == dict(epoch=1)
+    for content, words in (
+        (published | dict(message_hub=HistoryBuffer([1.0], [1])), "publish_model.py$"),
+        (dict(x=AsksFor(np.ndarray, "mean")), "files that import .*getattr are refu"),
+    ):
+        torch.save(content, tmp_path / "x.pth")
+        with pytest.raises(ValueError, match=f"x.pth cannot be loaded: [^\n]+{words}"):
+            read_checkpoint(tmp_path / "x.pth")
 
 
 class TestLastCheckpoint:

@@ -171,7 +171,7 @@ class Sizes(Dataset):
         return dict(width=64, height=80 if index % 3 else 48)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "drfpn" in name])
 def test_a_neck_that_needs_two_images_gets_no_batch_of_one(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,12 +180,8 @@ def test_a_neck_that_needs_two_images_gets_no_batch_of_one(
     loader = config.train_dataloader
     model = MODELS.build(shrink(config).model).train()
     set_statistic_factors(model)
-    try:
+    with pytest.raises(ValueError):
         model.extract_feat(torch.rand(1, 3, 64, 96))
-        assert "drfpn" not in name
-        return
-    except ValueError:
-        assert "drfpn" in name
     world_size = 3
     settings = dict(loader, num_workers=0, persistent_workers=False)
     # As many as leave every process one image of its third batch.
@@ -255,15 +251,3 @@ def test_fcos_files_are_that_of_mmdet_with_other_backbone_weights() -> None:
     s_alpha.neck.pop("fusion_factor")
     s_alpha.neck.type = "FPN"
     assert s_alpha.to_dict() == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "factors"),
-    [
-        ("retinanet_r50_s-alpha-fpn_1xb2-1x_tinyperson", [0.368, 0.387, 0.367]),
-        ("faster-rcnn_r50_s-alpha-fpn_1xb2-1x_tinyperson", [0.48, 0.66, 1.06]),
-    ],
-)
-def test_published_factors(name: str, factors: list[float]) -> None:
-    neck = MODELS.build(load_config(name).model.neck)
-    assert neck.fusion_factor.alpha.tolist() == pytest.approx(factors)

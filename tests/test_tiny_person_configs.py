@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from fpn_necks.config_tools import value_at
 from fpn_necks.datasets import SyntheticTinyPerson, generate
 from fpn_necks.datasets.tiny_person import TileSettings
 from fpn_necks.evaluation import evaluate_tiny_person
@@ -196,12 +196,6 @@ def test_pre_trained_weights_are_taken_over(tmp_path: Path) -> None:
 # ------------------------------------------------------ baselines of Tables 3 and 4
 
 
-def value_at(model: Any, key: str) -> Any:
-    for part in key.split("."):
-        model = model[int(part)] if isinstance(model, list) else model[part]
-    return model
-
-
 ROI_PARTS = ("train_cfg.rpn.sampler", "train_cfg.rcnn.sampler")
 # What Libra and Grid R-CNN and FreeAnchor are, in mmdet's files of the same name.
 BASELINES = {
@@ -238,4 +232,5 @@ def test_baseline_has_mmdets_parts(name: str, tmp_path: Path) -> None:
     path.write_text(f'_base_ = "mmdet::{base}.py"\n')
     ours, theirs = load_config(name).model, Config.fromfile(path).model
     for part in parts:
-        assert value_at(ours, part) == value_at(theirs, part), part
+        wanted = value_at(theirs, part)
+        assert wanted is not None and value_at(ours, part) == wanted, part

@@ -273,18 +273,3 @@ def test_wrong_arguments() -> None:
         read_state_dict(dict(epoch=12))
     with pytest.raises(ValueError, match="nothing of the checkpoint fits"):
         load_fpn_detector(ours, {"encoder.weight": torch.zeros(1)})
-
-
-@pytest.mark.parametrize(
-    ("name", "component"),
-    [
-        ("backbone.layer1.0.conv1.weight", "backbone"),
-        ("neck.lateral_convs.0.conv.bias", "neck.lateral_convs"),
-        ("neck.0.fpn_convs.0.conv.bias", "neck.0.fpn_convs"),
-        ("roi_head.bbox_head.1.fc_cls.bias", "roi_head.bbox_head"),
-        ("rpn_head.rpn_cls.bias", "rpn_head"),
-        ("auxiliary.heads.0.bias", "auxiliary"),
-    ],
-)
-def test_components(name: str, component: str) -> None:
-    assert component_of(name) == component

@@ -7,7 +7,7 @@ it. ``fpn-necks convert`` does whole detectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ def build(method: str, **released_arguments: Any) -> nn.Module:
         TypeError: the released class has no such argument, or its type is wrong.
         ValueError: the method is unknown, or a value is not allowed.
     """
-    return _find(method).build(**released_arguments)
+    return find_method(method).build(**released_arguments)
 
 
 def convert(method: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -50,23 +50,30 @@ def convert(method: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ValueError: the method is unknown; or names are missing or unknown, all of which
             the message lists.
     """
-    names = _find(method).names(state_dict.keys())
-    unknown = sorted(set(state_dict) - set(names))
+    names = checked_names(method, state_dict)
+    return {names[name]: tensor for name, tensor in state_dict.items()}
+
+
+def checked_names(method: str, released: Collection[str]) -> dict[str, str]:
+    """Return our name for every name of a released state dict; see `convert`."""
+    names = find_method(method).names(released)
+    unknown = sorted(set(released) - set(names))
     # Checkpoints of PyTorch below 0.4.1 do not count batches.
     missing = sorted(
         name
         for name in names
-        if name not in state_dict and not name.endswith("num_batches_tracked")
+        if name not in released and not name.endswith("num_batches_tracked")
     )
     if unknown or missing:
         raise ValueError(
             f"this is no state dict of the released {method}: "
             f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
         )
-    return {names[name]: tensor for name, tensor in state_dict.items()}
+    return names
 
 
-def _find(method: str) -> ReleasedMethod:
+def find_method(method: str) -> ReleasedMethod:
+    """Return an entry of ``METHODS``, or raise a ValueError that lists them."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}, got {method!r}")
     return METHODS[method]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from torch import Tensor
-
-from fpn_necks.layers import LevelFusion, weighted_sum
+from fpn_necks.layers import LevelFusion
 
 from .method import ReleasedMethod, conv, conv_module
 
@@ -18,63 +16,17 @@ RESIZING_BLOCKS = {
 """For each released level, the blocks that resize the others, and whom they resize."""
 
 
-class ReleasedASFF(LevelFusion):
-    """``LevelFusion`` of three levels, coarsest first, called as the released class.
-
-    Args:
-        level: index of the level that is made; 0 is the coarsest.
-        vis: return the weights and a picture of the fused map as well.
-        channels: width of each level.
-        out: width of the result.
-        compress_c: width of a squeezed level.
-    """
-
-    def __init__(
-        self, level: int, vis: bool, channels: Sequence[int], out: int, compress_c: int
-    ) -> None:
-        super().__init__(
-            list(channels),
-            target=level,
-            out_channels=out,
-            order="coarse_to_fine",
-            weights="compressed",
-            compress_channels=compress_c,
-            fusion="asff",
-            settings=dict(
-                norm_cfg=dict(type="BN"),
-                act_cfg=dict(type="LeakyReLU", negative_slope=0.1),
-            ),
-        )
-        self.vis = vis
-
-    def forward(
-        self, *maps: Tensor | Sequence[Tensor]
-    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
-        """Fuse three maps, given one by one or as one sequence, coarsest first.
-
-        Returns:
-            The fused level ``(N, out, H, W)``; with ``vis`` also the weights
-            ``(N, 3, H, W)`` and the channels' sum before ``expand``, ``(N, H, W)``.
-        """
-        resized = self.resizing(maps[0] if len(maps) == 1 else maps)
-        weights = self.weights_of(resized)
-        fused = weighted_sum(resized, weights)
-        result = self.expand(fused)
-        return (result, weights, fused.sum(dim=1)) if self.vis else result
-
-
 def _build(
     level: int,
     rfb: bool = False,
-    vis: bool = False,
     channels: Sequence[int] = (512, 256, 256),
     out: int | None = None,
     compress_c: int | None = None,
-) -> ReleasedASFF:
-    """Build ``level_{level}_fusion`` of the released YOLOv3.
+) -> LevelFusion:
+    """Build ``level_{level}_fusion``; the last three arguments make smaller copies.
 
-    The released class fixes the last three arguments; they are here for smaller copies
-    of it.
+    It is called with the list of maps, coarsest first. The released class returns its
+    weights as well if ``vis`` is set; here they are ``weight_maps(maps)``.
     """
     if level not in RESIZING_BLOCKS:
         raise ValueError(f"level must be 0, 1 or 2, got {level!r}")
@@ -84,11 +36,19 @@ def _build(
             "channels must be like the released (512, 256, 256), the last two equal "
             f"and the first not, got {channels!r}"
         )
-    if out is None:
-        out = (1024, 512, 256)[level]
-    if compress_c is None:
-        compress_c = 8 if rfb else 16
-    return ReleasedASFF(level, vis, channels, out, compress_c)
+    return LevelFusion(
+        list(channels),
+        target=level,
+        out_channels=(1024, 512, 256)[level] if out is None else out,
+        order="coarse_to_fine",
+        weights="compressed",
+        compress_channels=(8 if rfb else 16) if compress_c is None else compress_c,
+        fusion="asff",
+        settings=dict(
+            norm_cfg=dict(type="BN"),
+            act_cfg=dict(type="LeakyReLU", negative_slope=0.1),
+        ),
+    )
 
 
 def _names(found: Collection[str]) -> dict[str, str]:
@@ -105,4 +65,4 @@ def _names(found: Collection[str]) -> dict[str, str]:
     return names
 
 
-METHOD = ReleasedMethod(build=_build, names=_names)
+METHOD = ReleasedMethod(_build, _names, layout="own")

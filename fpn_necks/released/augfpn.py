@@ -102,5 +102,5 @@ def names_of(released: Collection[str]) -> dict[str, str]:
     return names
 
 
-HIGHFPN = ReleasedMethod(build=build_highfpn, names=names_of)
-HIGHFPN_RETINANET = ReleasedMethod(build=build_highfpn_retinanet, names=names_of)
+HIGHFPN = ReleasedMethod(build_highfpn, names_of, layout="mmdet 1")
+HIGHFPN_RETINANET = ReleasedMethod(build_highfpn_retinanet, names_of, layout="mmdet 1")

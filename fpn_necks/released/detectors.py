@@ -17,17 +17,8 @@ from torch import Tensor
 
 from ..checkpoints import read_checkpoint, state_dict_of, write_checkpoint
 from ..io import is_same_file
-from . import METHODS, convert
+from . import checked_names, find_method
 from .method import conv_module
-
-LAYOUTS = {
-    "asff": "own",
-    "drfpn": "mmdet 2",
-    "highfpn": "mmdet 1",
-    "highfpn-retinanet": "mmdet 1",
-    "soft-roi": "mmdet 1",
-}
-"""In which code base the authors of each method wrote their detectors."""
 
 MMDET = {"backbone", "neck", "rpn_head", "bbox_head"}
 PARTS = {
@@ -105,13 +96,12 @@ class Conversion:
     ) -> None:
         """Take over a module of the authors; the last two are prefixes of its names."""
         try:
-            convert(method, state_dict)
+            names = checked_names(method, state_dict)
         except ValueError as error:
             where = f"entries {released}*: " if released else ""
             raise ValueError(f"{where}{error}") from None
-        for old, new in METHODS[method].names(state_dict.keys()).items():
-            if old in state_dict:
-                self.add(released + old, ours + new, state_dict[old], changed=True)
+        for old, tensor in state_dict.items():
+            self.add(released + old, ours + names[old], tensor, changed=True)
 
     def report(self) -> str:
         """Return the counts, the dropped names and the notes as text."""
@@ -130,8 +120,7 @@ def convert_checkpoint(
     """Convert a checkpoint file.
 
     The new file holds ``meta`` as it was and the new ``state_dict``; nothing that
-    belongs to a training run, such as the optimizer's state. It appears under its name
-    only once it is complete.
+    belongs to a training run, such as the optimizer's state.
 
     Args:
         method: one of ``METHODS``.
@@ -170,10 +159,8 @@ def convert_detector(method: str, state_dict: Mapping[str, Tensor]) -> Conversio
         ValueError: the method is unknown; or entries are missing or unknown, all of
             which the message lists.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {sorted(METHODS)}, got {method!r}")
+    layout = find_method(method).layout
     state = state_dict_of(state_dict, "the checkpoint")
-    layout = LAYOUTS[method]
     conversion = Conversion()
     if not PARTS[layout] & {name.split(".")[0] for name in state}:
         conversion.add_module(method, state, "", "")
@@ -196,9 +183,7 @@ def _convert_asff(state: dict[str, Tensor], conversion: Conversion) -> None:
             "there is no ASFF in it (level_0_fusion.*), as in the baseline"
         )
     lead = conv_module("module_list.32", "lead_convs.2", True, "batch_norm")
-    missing = sorted(
-        name for name in set(lead) - set(state) if "num_batches" not in name
-    )
+    missing = sorted(x for x in set(lead) - set(state) if "num_batches" not in x)
     if missing:
         raise ValueError(f"missing {missing}")
     for level in range(3):
@@ -226,7 +211,7 @@ def _convert_mmdet(
     method: str, state: dict[str, Tensor], conversion: Conversion
 ) -> None:
     """Convert the authors' modules, and what mmdet changed since around them."""
-    layout = LAYOUTS[method]
+    layout = find_method(method).layout
     modules = _released_modules(method, state)
     rest, unknown = {}, []
     for name, tensor in state.items():
@@ -272,7 +257,7 @@ def _convert_mmdet(
 def _released_modules(method: str, state: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the prefixes of the authors' modules, with the method of each."""
     modules = {} if method == "soft-roi" else {"neck.": method}
-    if LAYOUTS[method] == "mmdet 1":
+    if find_method(method).layout == "mmdet 1":
         extractors = (EXTRACTOR.match(name) for name in state)
         modules |= {found[0]: "soft-roi" for found in extractors if found}
     if not modules:

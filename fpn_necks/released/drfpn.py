@@ -105,4 +105,4 @@ def _ppm_names(theirs: str, ours: str) -> dict[str, str]:
     return names
 
 
-METHOD = ReleasedMethod(build=_build, names=_names)
+METHOD = ReleasedMethod(_build, _names, layout="mmdet 2")

@@ -18,10 +18,12 @@ class ReleasedMethod:
             set to compute the same.
         names: takes the names in a released state dict and returns, for the
             architecture they imply, every name it should have, with our name for it.
+        layout: the code base of the authors' detectors, a key of ``detectors.PARTS``.
     """
 
     build: Callable[..., nn.Module]
     names: Callable[[Collection[str]], dict[str, str]]
+    layout: str
 
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -33,18 +35,14 @@ def conv(released: str, ours: str, bias: bool = True) -> dict[str, str]:
     return {f"{released}.{part}": f"{ours}.{part}" for part in parts}
 
 
-def batch_norm(released: str, ours: str) -> dict[str, str]:
-    """Return the names of a batch normalisation's parameters and statistics."""
-    return {f"{released}.{part}": f"{ours}.{part}" for part in BATCH_NORM}
-
-
 def conv_module(
     released: str, ours: str, norm: bool, norm_name: str = "bn"
 ) -> dict[str, str]:
     """Return the names of mmcv's ``ConvModule``: a bias, or BN in its place."""
     names = conv(f"{released}.conv", f"{ours}.conv", bias=not norm)
-    norms = batch_norm(f"{released}.{norm_name}", f"{ours}.bn")
-    return names | norms if norm else names
+    if norm:
+        names |= {f"{released}.{norm_name}.{x}": f"{ours}.bn.{x}" for x in BATCH_NORM}
+    return names
 
 
 def count(names: Collection[str], prefix: str) -> int:

@@ -58,4 +58,4 @@ def names_of(released: Collection[str]) -> dict[str, str]:
     }
 
 
-METHOD = ReleasedMethod(build=build, names=names_of)
+METHOD = ReleasedMethod(build, names_of, layout="mmdet 1")

@@ -29,7 +29,7 @@ import torch
 
 import fpn_necks
 
-from ..checkpoints import last_checkpoint, require_safe_checkpoint
+from ..checkpoints import last_checkpoint, read_checkpoint
 from ..io import write_json, write_text
 from .compare import evaluated_split
 from .plan import CONFIG_FILE, RESULT_FILE, RUN_FILE, Run
@@ -220,13 +220,13 @@ def _prepare(run: Run) -> None:
     config, folder = copy.deepcopy(run.config), run.folder
     weights, checkpoint = config.get("load_from"), last_checkpoint(folder)
     if checkpoint is not None:
-        require_safe_checkpoint(checkpoint)
+        read_checkpoint(checkpoint)  # refuses what is not safe
         # Whence mmengine resumes: the folder may have been moved, the file damaged.
         write_text(folder / "last_checkpoint", str(checkpoint.resolve()))
     elif weights and "://" not in weights:
         if not Path(weights).expanduser().is_file():
             raise FileNotFoundError(f"it starts from {weights}, which is missing")
-        require_safe_checkpoint(weights)
+        read_checkpoint(weights)
     if run.facts["evaluate"] and evaluated_split(config) == "val":
         # tools/test.py has to measure what the training measures.
         config.test_dataloader = config.val_dataloader

@@ -18,7 +18,6 @@ from torchvision.ops import box_iou
 
 from fpn_necks.coco_files import annotations_by_image, is_ignored, read_coco, read_json
 from fpn_necks.detectors import read_image
-from fpn_necks.io import image_path
 from fpn_necks.layers.arguments import check_int
 
 from .boxes import show_frames, to_8_bits
@@ -86,7 +85,7 @@ def load_samples(
         detections = found[image["id"]]
         samples.append(
             DetectionSample(
-                image_path=image_path(image_dir, image["file_name"]),
+                image_path=Path(image_dir) / image["file_name"],
                 truth=_corners([x for x in of_image if not is_ignored(x)]),
                 detections=_corners(detections),
                 scores=np.array([x["score"] for x in detections], dtype=float),

@@ -18,6 +18,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from fpn_necks.released.detectors import Conversion
+from tests.golden import golden
 
 MODEL_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "models"
 IN_CHANNELS, WIDTH, CLASSES = [4, 8, 16, 32], 8, 3
@@ -167,27 +168,6 @@ def to_mmdet_1(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return released
 
 
-def released_asff_level(level: int, lead: str = "") -> dict[str, Tensor]:
-    """Random entries of one released ASFF module, 1/32 as wide; see golden README."""
-    random = torch.Generator().manual_seed(level)
-    width, out = [16, 8, 8][level], [32, 16, 8][level]
-    convs = {
-        0: {"stride_level_1": (8, 3), "stride_level_2": (8, 3)},
-        1: {"compress_level_0": (16, 1), "stride_level_2": (8, 3)},
-        2: {"compress_level_0": (16, 1)},
-    }[level]
-    blocks = {name: (width, *shape) for name, shape in convs.items()}
-    blocks |= {f"weight_level_{i}": (16, width, 1) for i in range(3)}
-    blocks["expand"] = (out, width, 3)
-    state = {
-        "weight_levels.weight": torch.randn(3, 48, 1, 1, generator=random),
-        "weight_levels.bias": torch.randn(3, generator=random),
-    }
-    for name, (c_out, c_in, kernel) in blocks.items():
-        state |= conv_block(name, c_out, c_in, kernel, random)
-    return {lead + name: tensor for name, tensor in state.items()}
-
-
 def conv_block(
     name: str, c_out: int, c_in: int, kernel: int, random: torch.Generator
 ) -> dict[str, Tensor]:
@@ -208,7 +188,13 @@ def released_yolov3() -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(9)
     state = conv_block("module_list.0", 4, 3, 3, random)
     state |= conv_block("module_list.32", 8, 4, 3, random)
-    for level in range(3):
-        state |= released_asff_level(level, f"level_{level}_fusion.")
+    fusions = [golden("asff_level0_train").state, golden("asff_level1_eval").state]
+    # The finest has no strided block, and half as wide a result as the middle one.
+    finest = {k: v for k, v in fusions[1].items() if "stride" not in k}
+    fusions.append(
+        {k: v[:8] if "expand" in k and v.dim() else v for k, v in finest.items()}
+    )
+    for level, fusion in enumerate(fusions):
+        state |= {f"level_{level}_fusion.{k}": v for k, v in fusion.items()}
         state[f"level_{level}_header.guide_wh.weight"] = torch.randn(8, 32, 1, 1)
     return state

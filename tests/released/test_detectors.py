@@ -3,14 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.models import Shared2FCBBoxHead
-from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
 from fpn_necks import released
 from fpn_necks.necks import ASFF
-from fpn_necks.released.detectors import LAYOUTS, convert_detector
+from fpn_necks.released.detectors import convert_detector
 from tests.golden import golden
 from tests.released import old_detectors as old
 
@@ -18,29 +16,39 @@ AUGFPN = dict(type="AugFPN", fusion="asf")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "released_checkpoints.md"
 
 
-def augfpn_detector(kind: str, seed: int) -> nn.Module:
+ONE_STAGE = AUGFPN | old.P3_P7 | dict(residual_to_extra_level=True)
+TWO_STAGE = AUGFPN | old.P2_P6
+# Detector, method, its neck, and whether it has the SoftRoIExtractor.
+DETECTORS = [
+    *((kind, "highfpn", TWO_STAGE, True) for kind in old.TWO_STAGE),
+    ("faster-rcnn", "highfpn", TWO_STAGE, False),
+    ("mask-rcnn", "soft-roi", dict(type="FPN") | old.P2_P6, True),
+    ("retinanet", "highfpn-retinanet", ONE_STAGE, False),
+    ("fcos", "highfpn-retinanet", ONE_STAGE, False),
+]
+
+
+def augfpn_state(kind: str = "faster-rcnn") -> dict[str, Tensor]:
+    """Return the weights of a detector with AugFPN as its authors stored them."""
     two_stage = kind in old.TWO_STAGE
-    neck = old.P2_P6 if two_stage else dict(**old.P3_P7, residual_to_extra_level=True)
-    return old.build(old.tiny(kind, AUGFPN | neck, soft_roi=two_stage), seed)
+    config = old.tiny(kind, TWO_STAGE if two_stage else ONE_STAGE, soft_roi=two_stage)
+    return old.to_mmdet_1(old.build(config, 1).state_dict())
 
 
-def test_every_method_has_a_layout() -> None:
-    assert set(LAYOUTS) == set(released.METHODS)
-
-
-@pytest.mark.parametrize("kind", old.DETECTORS)
-def test_augfpn_detectors_compute_the_same(kind: str) -> None:
-    trained, other = augfpn_detector(kind, 1), augfpn_detector(kind, 2)
+@pytest.mark.parametrize(("kind", "method", "neck", "soft_roi"), DETECTORS)
+def test_mmdet_1_detectors_compute_the_same(
+    kind: str, method: str, neck: dict, soft_roi: bool
+) -> None:
+    config = old.tiny(kind, neck, soft_roi)
+    trained, other = old.build(config, 1), old.build(config, 2)
     state = old.to_mmdet_1(trained.state_dict())
     assert not any("roi_head" in name or "residual_" in name for name in state)
-    method = "highfpn" if kind in old.TWO_STAGE else "highfpn-retinanet"
     conversion = convert_detector(method, state)
     old.check_counts(conversion, state)
     assert conversion.dropped == [n for n in state if n.startswith("auxiliary_")]
-    assert all(n.startswith(("backbone", "rpn", "bbox", "mask"))
-               for n in conversion.kept)  # fmt: skip
+    assert ("neck.fpn_convs.0.conv.weight" in conversion.kept) == (method == "soft-roi")
+    assert any("style='caffe'" in x for x in conversion.notes) == (kind == "fcos")
 
-    assert set(conversion.state_dict) == set(trained.state_dict())
     with pytest.raises(AssertionError):
         old.assert_same_results(other, trained)
     other.load_state_dict(conversion.state_dict)
@@ -49,256 +57,139 @@ def test_augfpn_detectors_compute_the_same(kind: str) -> None:
         assert torch.equal(other.state_dict()[name], tensor), name
 
 
-@pytest.mark.parametrize("kind", old.DETECTORS)
 @pytest.mark.parametrize(
-    ("method", "file"),
-    [
-        ("highfpn", "augfpn_highfpn_frcnn"),
-        ("highfpn-retinanet", "augfpn_highfpn_fcos"),
-        ("drfpn", "drfpn_frcnn_eval"),
-        ("drfpn", "drfpn_retinanet_train"),
-    ],
+    ("kind", "file"),
+    [("cascade-mask-rcnn", "drfpn_frcnn_eval"), ("fcos", "drfpn_retinanet_train")],
 )
-def test_released_necks_inside_detectors(kind: str, method: str, file: str) -> None:
-    case = golden(file)
+def test_released_drfpn_inside_detectors(kind: str, file: str) -> None:
     pyramid = old.P2_P6 if kind in old.TWO_STAGE else old.P3_P7
     detector = old.build(old.tiny(kind, dict(type="FPN") | pyramid), 1)
-    others = {
-        k: v for k, v in detector.state_dict().items() if not k.startswith("neck.")
-    }
-    old_names = old.to_mmdet_1(others) if "highfpn" in method else {
-        old.renamed(k, old.DETECTOR_NAMES): v for k, v in others.items()
-    }  # fmt: skip
-    state = old_names | {f"neck.{k}": v for k, v in case.state.items()}
-    conversion = convert_detector(method, {f"module.{k}": v for k, v in state.items()})
-    old.check_counts(conversion, state)
+    others = {k: v for k, v in detector.state_dict().items() if k[:5] != "neck."}
+    state = {f"module.{old.renamed(k, old.DETECTOR_NAMES)}": others[k] for k in others}
+    state |= {f"module.{k}": v for k, v in neck_of(file).items()}
+    conversion = convert_detector("drfpn", state)
 
-    detector.neck = released.build(method, **case.config)
+    case = golden(file)
+    detector.neck = released.build("drfpn", **case.config)
     detector.load_state_dict(conversion.state_dict)
     for name, tensor in others.items():
         assert torch.equal(detector.state_dict()[name], tensor), name
     detector.neck.train(file.endswith("_train"))
     outputs = detector.neck([case.inputs[str(i)] for i in range(4)])
-    prefix = "" if method == "drfpn" else "outs."
-    case.check_outputs({f"{prefix}{i}": x for i, x in enumerate(outputs)})
+    case.check_outputs({str(i): x for i, x in enumerate(outputs)})
 
 
-def test_drfpn_detectors_keep_the_names_around_the_neck() -> None:
-    case = golden("drfpn_retinanet_train")
-    neck = {f"neck.{k}": v for k, v in case.state.items()}
-    kept = {
-        "backbone.layer1.0.bn1.running_var": torch.ones(2),
-        "roi_head.bbox_head.2.fc_cls.weight": torch.randn(4, 2),
-        "roi_head.bbox_head.2.fc_reg.weight": torch.randn(12, 2),
-        "roi_head.mask_head.1.conv_logits.bias": torch.randn(3),
-        "bbox_head.cls_convs.0.conv.weight": torch.randn(2, 2, 3, 3),
-    }
-    conversion = convert_detector("drfpn", kept | neck)
-    assert conversion.kept == list(kept)
-    assert all(conversion.state_dict[name] is tensor for name, tensor in kept.items())
-    assert conversion.notes == []
-
-
-def test_class_scores_and_boxes_mean_the_same() -> None:
-    """mmdet 1 by its definition: class 0 is the background, 1 to K are objects."""
-    num_classes, width = old.CLASSES, 5
-    random = torch.Generator().manual_seed(0)
-    scores, boxes = nn.Linear(width, num_classes + 1), nn.Linear(width, 16)
-    masks = nn.Conv2d(width, num_classes + 1, 1)
-    layers = {"fc_cls": scores, "fc_reg": boxes}
-    state = {
-        f"bbox_head.{layer}.{name}": tensor
-        for layer, module in layers.items()
-        for name, tensor in module.state_dict().items()
-    }
-    state |= {f"mask_head.conv_logits.{n}": t for n, t in masks.state_dict().items()}
-    soft_roi = {
-        f"bbox_roi_extractor.{n}": t
-        for n, t in golden("augfpn_softroi_legacy_sr2").state.items()
-    }
-    new = convert_detector("soft-roi", state | soft_roi).state_dict
-
-    head = Shared2FCBBoxHead(
-        in_channels=1, fc_out_channels=width, roi_feat_size=1, num_classes=num_classes
-    )
-    mask_head = FCNMaskHead(
-        num_convs=0, in_channels=width, conv_out_channels=width,
-        num_classes=num_classes, upsample_cfg=dict(type=None),
-    )  # fmt: skip
-    for layer in layers:
-        getattr(head, layer).load_state_dict(
-            {n: new[f"roi_head.bbox_head.{layer}.{n}"] for n in ("weight", "bias")}
-        )
-    mask_head.conv_logits.load_state_dict(
-        {n: new[f"roi_head.mask_head.conv_logits.{n}"] for n in ("weight", "bias")}
-    )
-    x = torch.randn(6, width, generator=random)
-    old_scores, new_scores = scores(x).softmax(1), head.fc_cls(x).softmax(1)
-    torch.testing.assert_close(new_scores[:, num_classes], old_scores[:, 0])
-    maps = torch.randn(2, width, 3, 3, generator=random)
-    for label in range(1, num_classes + 1):
-        torch.testing.assert_close(new_scores[:, label - 1], old_scores[:, label])
-        torch.testing.assert_close(
-            head.fc_reg(x).view(6, num_classes, 4)[:, label - 1],
-            boxes(x).view(6, num_classes + 1, 4)[:, label],
-        )
-        torch.testing.assert_close(
-            mask_head.conv_logits(maps)[:, label - 1], masks(maps)[:, label]
-        )
-
-
-def test_layers_without_classes_stay_as_they_are() -> None:
-    kept = {
-        "mask_head.conv_logits.weight": torch.randn(1, 5, 1, 1),
-        "bbox_head.0.fc_reg.weight": torch.randn(4, 5),
-        "bbox_head.1.fc_reg.bias": torch.randn(4),
-    }
-    state = kept | {
-        f"neck.{k}": v for k, v in golden("augfpn_highfpn_bn_train").state.items()
-    }
-    conversion = convert_detector("highfpn", state)
+@pytest.mark.parametrize(
+    ("method", "file", "kept", "prefix"),
+    [
+        (
+            "drfpn",
+            "drfpn_retinanet_train",
+            {
+                "backbone.layer1.0.bn1.running_var": torch.ones(2),
+                "roi_head.bbox_head.2.fc_cls.weight": torch.randn(4, 2),
+                "roi_head.bbox_head.2.fc_reg.weight": torch.randn(12, 2),
+                "roi_head.mask_head.1.conv_logits.bias": torch.randn(3),
+                "bbox_head.cls_convs.0.conv.weight": torch.randn(2, 2, 3, 3),
+            },
+            "",
+        ),
+        (  # layers without classes
+            "highfpn",
+            "augfpn_highfpn_bn_train",
+            {
+                "mask_head.conv_logits.weight": torch.randn(1, 5, 1, 1),
+                "bbox_head.0.fc_reg.weight": torch.randn(4, 5),
+                "bbox_head.1.fc_reg.bias": torch.randn(4),
+            },
+            "roi_head.",
+        ),
+    ],
+)
+def test_what_stays_as_it_is(method: str, file: str, kept: dict, prefix: str) -> None:
+    conversion = convert_detector(method, kept | neck_of(file))
     for name, tensor in kept.items():
-        assert conversion.state_dict[f"roi_head.{name}"] is tensor
+        assert conversion.state_dict[prefix + name] is tensor
+    assert bool(conversion.notes) == (method != "drfpn")
 
 
-@pytest.mark.parametrize("method", ["highfpn", "drfpn"])
-def test_softmax_rpn(method: str) -> None:
-    """Before mmdet 2.5 an anchor's scores were (background, object)."""
-    file = {"highfpn": "augfpn_highfpn_bn_train", "drfpn": "drfpn_retinanet_train"}
-    neck = {f"neck.{k}": v for k, v in golden(file[method]).state.items()}
-    layer = nn.Conv2d(5, 3 * 2, 1)
-    sigmoid = {
-        "rpn_head.rpn_cls.weight": torch.randn(3, 5, 1, 1),
-        "rpn_head.rpn_cls.bias": torch.randn(3),
-        "rpn_head.rpn_reg.weight": torch.randn(12, 5, 1, 1),
+def neck_of(file: str) -> dict[str, Tensor]:
+    return {f"neck.{k}": v for k, v in golden(file).state.items()}
+
+
+def test_background_becomes_the_last_class() -> None:
+    """mmdet 1 by its definition: class 0 is the background, 1 to K are objects."""
+    rows = torch.arange(4.0)[:, None]
+    soft_roi = golden("augfpn_softroi_legacy_sr2").state
+    state = {
+        "bbox_head.fc_cls.bias": rows[:, 0],
+        "bbox_head.fc_cls.weight": rows,
+        "bbox_head.fc_reg.weight": rows.repeat_interleave(4, 0),
+        "mask_head.conv_logits.weight": rows,
+        **{f"bbox_roi_extractor.{name}": tensor for name, tensor in soft_roi.items()},
     }
-    softmax = sigmoid | {
-        f"rpn_head.rpn_cls.{name}": x for name, x in layer.state_dict().items()
+    new = convert_detector("soft-roi", state).state_dict
+    found = {k: v.flatten().tolist() for k, v in new.items() if "extractor" not in k}
+    assert found == {
+        "roi_head.bbox_head.fc_cls.bias": [1, 2, 3, 0],
+        "roi_head.bbox_head.fc_cls.weight": [1, 2, 3, 0],
+        "roi_head.bbox_head.fc_reg.weight": [1] * 4 + [2] * 4 + [3] * 4,
+        "roi_head.mask_head.conv_logits.weight": [1, 2, 3],
     }
-    x = torch.randn(2, 5, 4, 3)
-    pairs = layer(x).permute(0, 2, 3, 1).reshape(-1, 2).softmax(1)
-    conversion = convert_detector(method, neck | softmax)
-    assert any("use_sigmoid=False" in note for note in conversion.notes)
-    layer.load_state_dict(
-        {n: conversion.state_dict[f"rpn_head.rpn_cls.{n}"] for n in ("weight", "bias")}
-    )
-    swapped = layer(x).permute(0, 2, 3, 1).reshape(-1, 2).softmax(1)
-    torch.testing.assert_close(swapped, pairs.flip(1))
-
-    conversion = convert_detector(method, neck | sigmoid)
-    assert set(sigmoid) <= set(conversion.kept)
-    assert not any("use_sigmoid" in note for note in conversion.notes)
-
-
-def test_soft_roi_with_a_plain_fpn() -> None:
-    config = old.tiny("mask-rcnn", dict(type="FPN") | old.P2_P6, soft_roi=True)
-    trained, other = old.build(config, 1), old.build(config, 2)
-    state = old.to_mmdet_1(trained.state_dict())
-    conversion = convert_detector("soft-roi", state)
-    old.check_counts(conversion, state)
-    assert "neck.fpn_convs.0.conv.weight" in conversion.kept
-    other.load_state_dict(conversion.state_dict)
-    old.assert_same_results(other, trained)
-
-
-def test_normal_extractors_have_no_weights() -> None:
-    neck = AUGFPN | old.P2_P6
-    trained, other = (old.build(old.tiny("faster-rcnn", neck), seed) for seed in (1, 2))
-    conversion = convert_detector("highfpn", old.to_mmdet_1(trained.state_dict()))
-    other.load_state_dict(conversion.state_dict)
-    old.assert_same_results(other, trained)
 
 
 @pytest.mark.parametrize(
     ("method", "file"),
-    [
-        ("asff", "asff_level0_train"),
-        ("drfpn", "drfpn_retinanet_train"),
-        ("highfpn", "augfpn_highfpn_bn_train"),
-        ("soft-roi", "augfpn_softroi_legacy_sr2"),
-    ],
+    [("highfpn", "augfpn_highfpn_bn_train"), ("drfpn", "drfpn_retinanet_train")],
 )
-def test_modules_alone(method: str, file: str) -> None:
-    state = golden(file).state
-    conversion = convert_detector(method, state)
-    expected = released.convert(method, state)
-    assert conversion.state_dict.keys() == expected.keys()
-    assert all(conversion.state_dict[k] is v for k, v in expected.items())
+@pytest.mark.parametrize("softmax", [True, False])
+def test_softmax_rpn(method: str, file: str, softmax: bool) -> None:
+    """Before mmdet 2.5 an anchor's scores were (background, object)."""
+    rows = torch.arange(6.0 if softmax else 3.0)
+    layers = {
+        "rpn_head.rpn_cls.weight": rows[:, None, None, None],
+        "rpn_head.rpn_cls.bias": rows,
+        "rpn_head.rpn_reg.weight": torch.randn(12, 5, 1, 1),
+    }
+    conversion = convert_detector(method, neck_of(file) | layers)
+    order = [1, 0, 3, 2, 5, 4] if softmax else [0, 1, 2]
+    for name in list(layers)[:2]:
+        assert conversion.state_dict[name].flatten().tolist() == order
+    assert any("use_sigmoid=False" in x for x in conversion.notes) == softmax
 
 
-def augfpn_state() -> dict[str, Tensor]:
-    detector = augfpn_detector("faster-rcnn", 1)
-    return old.to_mmdet_1(detector.state_dict())
-
-
-NECK_BIAS = "high_lateral_conv.1.bias"
+ROI = "bbox_roi_extractor.spatial_attention_conv.0.bias"
+BIAS = "neck.high_lateral_conv.1.bias"
 
 
 @pytest.mark.parametrize(
-    ("method", "removed", "added", "message"),
+    ("method", "kind", "removed", "added", "message"),
     [
-        ("highfpn", f"neck.{NECK_BIAS}", "", f"entries neck.*missing .'{NECK_BIAS}'"),
-        ("highfpn", "", "neck.gate.bias", "unknown .'gate.bias'"),
-        ("highfpn", "", "roi_head.x.bias", "with the released highfpn: .'roi_head.x.b"),
-        ("highfpn", "", "ema_backbone.x", "released highfpn: .'ema_backbone.x'"),
-        ("highfpn", "", "roi_head.bbox_head.fc_cls.bias", "highfpn: .'roi_head.bbox_h"),
-        ("highfpn", "bbox_head.fc_cls.weight", "", "fc_reg.weight must have 4 rows"),
-        (
-            "highfpn",
-            "bbox_roi_extractor.spatial_attention_conv.0.bias",
-            "",
-            "entries bbox_roi_extractor.*missing .'spatial_attention_conv.0.bias'",
-        ),
-        ("soft-roi", "", "", "released soft-roi: .'neck.high_lateral_conv.0.weight'"),
-        ("drfpn", "", "", "with the released drfpn: .*'bbox_roi_extractor.spatial"),
-        ("pafpn", "", "", "method must be one of"),
+        ("highfpn", "faster-rcnn", BIAS, "", "entries neck.*missing .'high.*1.bias'"),
+        ("highfpn", "faster-rcnn", ROI, "", "entries bbox_roi.*missing .'spatial.*0.b"),
+        ("highfpn", "faster-rcnn", "bbox_head.fc_cls.weight", "", "must have 4 rows"),
+        ("highfpn", "faster-rcnn", "", "neck.gate.bias", "unknown .'gate.bias'"),
+        ("highfpn", "faster-rcnn", "", "roi_head.x.bias", "highfpn: .'roi_head.x.bias"),
+        ("highfpn", "faster-rcnn", "", "ema_backbone.x", "highfpn: .'ema_backbone.x'"),
+        ("highfpn", "faster-rcnn", "", "bbox_head.fc_reg.weight", "4 rows.*has 13"),
+        ("highfpn-retinanet", "fcos", "", "bbox_head.conv_cls.bias", "several entries"),
+        ("soft-roi", "faster-rcnn", "", "", "soft-roi: .'neck.high_lateral_conv.0.wei"),
+        ("soft-roi", "retinanet", "", "", "no SoftRoIExtractor in it"),
+        ("drfpn", "faster-rcnn", "", "", "released drfpn: .*'bbox_roi_extractor.spat"),
+        ("drfpn", "", "", "auxiliary_bbox_head.fc_cls.bias", "drfpn: .'auxiliary_bbox"),
+        ("pafpn", "retinanet", "", "", "method must be one of"),
     ],
 )
-def test_wrong_entries(method: str, removed: str, added: str, message: str) -> None:
-    state = augfpn_state()
+def test_wrong_entries(
+    method: str, kind: str, removed: str, added: str, message: str
+) -> None:
+    state = augfpn_state(kind) if kind else neck_of("drfpn_retinanet_train")
     if removed:
         state.pop(removed)
     if added:
-        state[added] = torch.zeros(3)
+        state[added] = torch.zeros(13, 16)
     with pytest.raises(ValueError, match=message):
         convert_detector(method, state)
-
-
-@pytest.mark.parametrize(
-    ("method", "kind", "name", "tensor", "message"),
-    [
-        (
-            "highfpn",
-            "faster-rcnn",
-            "bbox_head.fc_reg.weight",
-            torch.zeros(13, 16),
-            "fc_reg.weight must have 4 rows.*has 13",
-        ),
-        (
-            "highfpn-retinanet",
-            "fcos",
-            "bbox_head.conv_cls.bias",
-            torch.zeros(3),
-            "several entries would become .bbox_head.con",
-        ),
-        ("soft-roi", "retinanet", "", None, "no SoftRoIExtractor in it"),
-    ],
-)
-def test_wrong_detectors(
-    method: str, kind: str, name: str, tensor: Tensor | None, message: str
-) -> None:
-    state = old.to_mmdet_1(augfpn_detector(kind, 1).state_dict())
-    state |= {name: tensor} if name else {}
-    with pytest.raises(ValueError, match=message):
-        convert_detector(method, state)
-
-
-def test_only_augfpn_has_auxiliary_heads() -> None:
-    neck = golden("drfpn_retinanet_train").state
-    state = {f"neck.{k}": v for k, v in neck.items()}
-    state["auxiliary_bbox_head.fc_cls.bias"] = torch.zeros(4)
-    with pytest.raises(ValueError, match="drfpn: .'auxiliary_bbox_head.fc_cls.bias'"):
-        convert_detector("drfpn", state)
 
 
 def build_stage() -> ASFF:
@@ -314,14 +205,13 @@ def build_stage() -> ASFF:
 
 def test_asff_stage_computes_the_released_levels() -> None:
     state = old.released_yolov3()
-    cases = [golden("asff_level0_train"), golden("asff_level1_eval")]
-    for level, case in enumerate(cases):
-        state |= {f"level_{level}_fusion.{k}": v for k, v in case.state.items()}
     conversion = convert_detector("asff", state)
     old.check_counts(conversion, state)
     stage = build_stage()
     stage.load_state_dict(conversion.state_dict)
-    for level, case in enumerate(cases):
+    for level, case in enumerate(
+        [golden("asff_level0_train"), golden("asff_level1_eval")]
+    ):
         fusion = stage.fusions[level].train(case.name.endswith("_train"))
         maps = [case.inputs[f"level_{i}"] for i in range(3)]
         case.check_outputs({"y": fusion(maps)})
@@ -406,25 +296,12 @@ def test_documented_config_lines(heading: str, kind: str) -> None:
 
 
 def test_fcos_has_a_caffe_backbone() -> None:
-    trained = augfpn_detector("fcos", 1)
-    conversion = convert_detector(
-        "highfpn-retinanet", old.to_mmdet_1(trained.state_dict())
-    )
-    assert any("style='caffe'" in note for note in conversion.notes)
     settings = documented_settings("its config needs\n")
-    caffe = old.build(Config._merge_a_into_b(settings, trained_config()), 2)
-    caffe.load_state_dict(conversion.state_dict)
+    config = Config._merge_a_into_b(settings, old.tiny("fcos", ONE_STAGE))
+    caffe = old.build(config, 2)
+    state = convert_detector("highfpn-retinanet", augfpn_state("fcos")).state_dict
+    caffe.load_state_dict(state)
     assert caffe.backbone.style == "caffe"
     assert not caffe.data_preprocessor._channel_conversion
     mean = caffe.data_preprocessor.mean.flatten()
     torch.testing.assert_close(mean, torch.tensor([102.9801, 115.9465, 122.7717]))
-
-    conversion = convert_detector(
-        "highfpn", old.to_mmdet_1(augfpn_detector("faster-rcnn", 1).state_dict())
-    )
-    assert not any("caffe" in note for note in conversion.notes)
-
-
-def trained_config() -> ConfigDict:
-    neck = AUGFPN | old.P3_P7 | dict(residual_to_extra_level=True)
-    return old.tiny("fcos", neck)

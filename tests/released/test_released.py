@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from fpn_necks import released
+from fpn_necks.released.detectors import convert_detector
 from tests.golden import golden
 
 FILES = {
@@ -42,6 +43,9 @@ def test_every_entry_is_converted_once(method: str) -> None:
     assert {id(x) for x in converted.values()} == {id(x) for x in case.state.values()}
     module = released.build(method, **case.config)
     assert set(converted) == set(module.state_dict())
+    alone = convert_detector(method, case.state).state_dict
+    assert alone.keys() == converted.keys()
+    assert all(alone[name] is tensor for name, tensor in converted.items())
 
 
 @every_method

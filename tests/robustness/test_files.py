@@ -37,7 +37,6 @@ from fpn_necks.visualization import load_samples
 from tests.datasets.tiny_person.conftest import small_coco, write
 from tests.datasets.tiny_person.test_image_tools import write_mat
 from tests.full_disk import limit_writing, tree
-from tests.test_io import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 TILES = dict(size=(64, 48), overlap=(20, 10))
@@ -98,6 +97,11 @@ def run(words: str, folder: Path) -> int:
         return main(words.replace("{}", str(folder)).split())
 
 
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_on_a_full_disk(
     name: str,
@@ -114,7 +118,7 @@ def test_commands_on_a_full_disk(
         assert run(words, folder) == 2
     # It deletes the files of a set that it draws anew.
     assert name == "synthesize" or path.read_bytes() == OLD
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    line = error_line(capsys)
     assert "No space left on device: '" in line and str(folder) in line
     assert not [name for name in tree(folder) if name.endswith(".part")]
     assert run(words, folder) == 0
@@ -123,19 +127,12 @@ def test_commands_on_a_full_disk(
 
 # What may write by itself: file -> why.
 ALLOWED = {
-    "fpn_necks/io.py": "it is what the others use",
-    "fpn_necks/doctor.py": "a temporary folder",
-    "fpn_necks/doctor_steps.py": "into memory, and a temporary folder",
-    "fpn_necks/statistics/annotation_boxes.py": "the null device",
-    "fpn_necks/reproduction/run.py": "a lock file; a log, line by line",
-    "fpn_necks/checkpoints.py": "torch.save into a whole file",
-    "tools/analysis/benchmark_tiny_person_evaluation.py": "a temporary folder",
-    "tools/study/data.py": "a folder of its own",
-    "tools/study/report.py": "pages of the clone",
-    "tools/study/results.py": "whole or not at all",
-    "tools/study/study.py": "a lock file",
-    "tools/study/training.py": "a clock of its own",
-    "tools/demo.py": "a log of what mmdet prints, line by line",
+    "io.py": "it is what the others use",
+    "doctor.py": "a temporary folder",
+    "doctor_steps.py": "into memory, and a temporary folder",
+    "statistics/annotation_boxes.py": "the null device",
+    "reproduction/run.py": "a lock file; a log, line by line",
+    "checkpoints.py": "torch.save into a whole file",
 }
 WRITES = re.compile(
     r"""\.(write_text|write_bytes|imwrite|savefig|tofile|rename)\(
@@ -150,11 +147,10 @@ WRITES = re.compile(
 
 
 def test_nothing_else_writes() -> None:
-    files = [*(ROOT / "fpn_necks").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-    assert len(files) > 100
+    package = ROOT / "fpn_necks"
     calls = {
-        path.relative_to(ROOT).as_posix(): found.group()
-        for path in files
+        path.relative_to(package).as_posix(): found.group()
+        for path in package.rglob("*.py")
         if (found := WRITES.search(path.read_text(encoding="utf-8")))
     }
     unknown = {name: call for name, call in calls.items() if name not in ALLOWED}
@@ -169,38 +165,29 @@ def named(name: str) -> dict:
     return coco
 
 
-def load_drawn_samples(name: str, folder: Path) -> object:
-    found = write(folder / "none.json", [])
-    return load_samples(write(folder / "x.json", named(name)), found, folder, 1)
-
-
-READERS: dict[str, Callable[[str, Path], object]] = {
-    "read_coco": lambda name, f: read_coco(write(f / "x.json", named(name))),
-    "dataset": lambda name, f: TinyPersonDataset(
-        ann_file=str(write(f / "x.json", named(name))),
+READERS: dict[str, Callable[[dict, Path], object]] = {
+    "dataset": lambda coco, f: TinyPersonDataset(
+        ann_file=str(write(f / "x.json", coco)),
         data_prefix=dict(img=str(f / "images")),
         serialize_data=False,
     ),
-    "metric": lambda name, f: TinyPersonMetric(
-        write(f / "x.json", named(name)), tiles=TILES
+    "metric": lambda coco, f: TinyPersonMetric(write(f / "x.json", coco), tiles=TILES),
+    "erasing": lambda coco, f: erase_images(coco, f / "images", f / "out"),
+    "scaling": lambda coco, f: scale_images(coco, f / "images", f / "out", 4),
+    "samples": lambda coco, f: load_samples(
+        write(f / "x.json", coco), write(f / "none.json", []), f, 1
     ),
-    "city_persons json": lambda name, f: read_city_persons(
-        write(f / "x.json", named(name))
-    ),
-    "erasing": lambda name, f: erase_images(named(name), f / "images", f / "out"),
-    "scaling": lambda name, f: scale_images(named(name), f / "images", f / "out", 4),
-    "samples": load_drawn_samples,
 }
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_hostile_file_names(reader: str, folder: Path) -> None:
     before = tree(folder).keys()
-    for name in HOSTILE:
+    for name in ("../../x.jpg", "/etc/passwd", "a\0.jpg"):
         with pytest.raises(ValueError, match="the file name '"):
-            READERS[reader](name, folder)
+            READERS[reader](named(name), folder)
     assert tree(folder).keys() - before <= {"x.json", "none.json"}
-    READERS[reader]("a.png", folder)
+    READERS[reader](named("a.png"), folder)
 
 
 def test_hostile_file_names_on_the_command_line(
@@ -209,8 +196,7 @@ def test_hostile_file_names_on_the_command_line(
     write(folder / "in.json", named("../../x.jpg"))
     for name in ("tile", "erase", "city-persons"):
         assert run(COMMANDS[name][1], folder) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
-        assert "in.json: image 5: the file name '../../x.jpg' leads out" in line
+        assert "image 5: the file name '../../x.jpg' l" in error_line(capsys)
 
 
 def test_hostile_mat_file(tmp_path: Path) -> None:
@@ -279,8 +265,7 @@ def test_outputs_are_never_inputs(
             f"{evaluate} --json {{}}/found.json --force",
         ):
             assert run(words.replace("OTHER", other), folder) == 2
-            (line,) = capsys.readouterr().err.strip().splitlines()
-            assert " must not be " in line
+            assert " must not be " in error_line(capsys)
     assert tree(folder) == before
 
 
@@ -296,7 +281,7 @@ def test_folders_that_hold_files_are_refused(
         "tiny-person synthesize {}/out",
     ):
         assert run(words, folder) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
+        line = error_line(capsys)
         assert str(folder / "out") in line and "files" in line
     monkeypatch.setattr("sys.argv", ["demo.py", "--work-dir", str(folder / "out")])
     with pytest.raises(SystemExit, match="2"):
@@ -307,20 +292,12 @@ def test_folders_that_hold_files_are_refused(
 
 def test_results_never_overwrite_their_image(folder: Path) -> None:
     """The drawn picture of an image in drawn/ has the image's own place."""
-    results = folder / "results"
-    (results / "drawn").mkdir(parents=True)
-    image = results / "drawn" / "a.png"
-    image.write_bytes(OLD)
-    found = find_images(image, results)
+    images, other = folder / "images", folder / "other"
+    other.mkdir()
+    (other / "drawn").symlink_to(images)
     with pytest.raises(ValueError, match="a.png would overwrite it"):
-        refuse_overwriting(found, results)
-    (folder / "other").mkdir()
-    (folder / "other" / "drawn").symlink_to(folder / "images")
-    with pytest.raises(ValueError, match="a.png would overwrite it"):
-        refuse_overwriting(
-            find_images(folder / "images", folder / "other"), folder / "other"
-        )
-    refuse_overwriting(find_images(folder / "images", results), results)
+        refuse_overwriting(find_images(images, other), other)
+    refuse_overwriting(find_images(images, folder / "results"), folder / "results")
 
 
 def test_pictures_never_overwrite_an_image(

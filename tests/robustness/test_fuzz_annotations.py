@@ -4,11 +4,13 @@ What reads them must answer by a ValueError that says where the fault is, or by 
 right result: the fault may be in a field that nobody needs.
 """
 
+import contextlib
 import copy
 import functools
 import json
 import math
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,21 +164,6 @@ def test_merging_with_spoiled_tiles(coco: dict[str, Json], data: st.DataObject) 
         assert np.isfinite(detection["bbox"]).all(), what
 
 
-# TinyPerson's files, tiles and dataset.
-
-
-def expected_instances(
-    boxes: list[list[float]], width: int, height: int
-) -> list[list[float]]:
-    """The boxes that have an area inside of their image."""
-    kept = []
-    for x, y, w, h in boxes:
-        inside = w > 0 and h > 0 and x + w > 0 and y + h > 0
-        if inside and x < width and y < height:
-            kept.append([x, y, x + w, y + h])
-    return kept
-
-
 @fuzz(100, coco=coco_files(), data=st.data())
 def test_tools_on_spoiled_annotations(
     coco: dict[str, Json], data: st.DataObject
@@ -207,20 +194,19 @@ DETECTORS = dict(
 )
 
 
-def read_with(kind: str, coco: Json, **settings: Any) -> Any:
+@contextlib.contextmanager
+def set_of(kind: str, coco: Json, **settings: Any) -> Iterator[dict[str, Any]]:
+    """Give the config of a set whose annotations are in a file."""
     register_all_modules()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "annotations.json"
         path.write_text(json.dumps(coco))
-        return DATASETS.build(
-            dict(
-                type=kind,
-                ann_file=str(path),
-                data_prefix=dict(img=""),
-                pipeline=[],
-                serialize_data=False,
-                **settings,
-            )
+        yield dict(
+            type=kind,
+            ann_file=str(path),
+            data_prefix=dict(img=""),
+            serialize_data=False,
+            **settings,
         )
 
 
@@ -230,8 +216,10 @@ def test_dataset_of_spoiled_annotations(
 ) -> None:
     wrong, what = spoiled(data, coco)
     tiles = dict(size=(30, 40), overlap=(5, 5)) if cut else None
+    settings = dict(tiles=tiles, drop_dense=False, pipeline=[])
     try:
-        dataset = read_with("TinyPersonDataset", wrong, tiles=tiles, drop_dense=False)
+        with set_of("TinyPersonDataset", wrong, **settings) as config:
+            dataset = DATASETS.build(config)
     except Exception as error:
         check_refusal(error, ["annotations.json"], what)
         return
@@ -245,17 +233,15 @@ def test_dataset_of_spoiled_annotations(
     known = {c["id"] for c in wrong["categories"] if "_person" in str(c.get("name"))}
     known |= {c["id"] for c in wrong["categories"] if c.get("name") == "person"}
     for info, image in zip(infos, wrong["images"], strict=True):
-        boxes = [
-            annotation["bbox"]
-            for annotation in wrong.get("annotations", [])
-            if annotation["image_id"] == image["id"]
-            and annotation["category_id"] in known
-        ]
-        expected = expected_instances(boxes, image["width"], image["height"])
+        expected = []  # the boxes that have an area inside of their image
+        for annotation in wrong.get("annotations", []):
+            x, y, w, h = annotation["bbox"]
+            inside = w > 0 and h > 0 and 0 < x + w and x < image["width"]
+            inside = inside and 0 < y + h and y < image["height"]
+            mine = annotation["image_id"] == image["id"]
+            if mine and inside and annotation["category_id"] in known:
+                expected.append([x, y, x + w, y + h])
         assert [i["bbox"] for i in info["instances"]] == expected, what
-
-
-# Fusion factors from annotations.
 
 
 @functools.cache
@@ -288,30 +274,17 @@ def test_fusion_factors_of_spoiled_annotations(
     pipeline = [dict(type="LoadImageFromFile"), dict(type="PackDetInputs")]
     if resize:
         pipeline.insert(1, dict(type="Resize", scale=(128, 96), keep_ratio=True))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "annotations.json"
-        path.write_text(json.dumps(wrong))
-        dataset = dict(
-            type=set_type,
-            ann_file=str(path),
-            data_prefix=dict(img=""),
-            pipeline=pipeline,
-            metainfo=dict(classes=classes),
-            serialize_data=False,
-        )
-        config = Config(dict(train_dataloader=dict(dataset=dataset)))
-        try:
-            built = build_dataset(config)
-            result = estimate(detector(kind), built, 2, count)
-        except Exception as error:
-            check_refusal(error, ["annotations.json"], what)
-            return
+    settings = dict(pipeline=pipeline, metainfo=dict(classes=classes))
+    try:
+        with set_of(set_type, wrong, **settings) as dataset:
+            config = Config(dict(train_dataloader=dict(dataset=dataset)))
+            result = estimate(detector(kind), build_dataset(config), 2, count)
+    except Exception as error:
+        check_refusal(error, ["annotations.json"], what)
+        return
     assert len(result.factors) == 2
     assert all(math.isfinite(f) and f >= 0 for f in result.factors), what
     if count == "best_anchor":
         lost = result.num_boxes - sum(result.counts)
         said = [x for x in result.warnings if x.endswith("image)") or "range" in x]
         assert lost == sum(int(x.split()[0]) for x in said), what
-
-
-# Files that are no JSON of this kind at all.

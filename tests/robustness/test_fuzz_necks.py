@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import fpn_necks.necks  # noqa: F401
 from fpn_necks.layers import StatisticFusionFactor
-from tests.robustness.fuzzing import SMALL_JUNK as JUNK
-from tests.robustness.fuzzing import check_refusal, fuzz
+from tests.robustness.fuzzing import JUNK, check_refusal, fuzz
 
 Config = dict[str, Any]
 GN = dict(type="GN", num_groups=2)
@@ -43,132 +42,108 @@ def sizes(draw: st.DrawFn, levels: int) -> list[tuple[int, int]]:
     return result
 
 
-@st.composite
-def pyramids(draw: st.DrawFn) -> Config:
-    """Arguments of PyramidNeck that are allowed together."""
-    count = draw(st.integers(1, 5))
-    start = draw(st.integers(0, count - 1))
-    end = draw(st.sampled_from([-1, *range(start, count)]))
-    last = count - 1 if end == -1 else end
-    extra = draw(st.integers(0, 3)) if last == count - 1 else 0
-    config = dict(
-        in_channels=draw(st.lists(WIDTHS, min_size=count, max_size=count)),
-        out_channels=draw(WIDTHS),
-        num_outs=last - start + 1 + extra,
-        start_level=start,
-        end_level=end,
-        add_extra_convs=draw(
-            st.sampled_from([False, True, "on_input", "on_lateral", "on_output"])
-        ),
-        relu_before_extra_convs=draw(st.booleans()),
-        no_norm_on_lateral=draw(st.booleans()),
-        norm_cfg=draw(NORMS),
-        act_cfg=draw(ACTIVATIONS),
-        conv_cfg=draw(st.sampled_from([None, dict(type="Conv2d")])),
-        upsample_cfg=draw(
-            st.sampled_from(
-                [
-                    None,
-                    dict(mode="nearest"),
-                    dict(mode="nearest", scale_factor=2),
-                    dict(mode="nearest-exact"),
-                    dict(mode="bilinear"),
-                    dict(mode="bilinear", align_corners=True),
-                    dict(mode="bicubic", align_corners=False),
-                    dict(mode="area"),
-                ]
-            )
-        ),
-    )
-    return config
-
-
+UPSAMPLINGS = [
+    None,
+    dict(mode="nearest"),
+    dict(mode="nearest", scale_factor=2),
+    dict(mode="nearest-exact"),
+    dict(mode="bilinear"),
+    dict(mode="bilinear", align_corners=True),
+    dict(mode="bicubic", align_corners=False),
+    dict(mode="area"),
+]
+CONVS = [None, dict(type="Conv2d")]
 FACTORS = st.floats(0, 3)
 
 
-@st.composite
-def factor_configs(draw: st.DrawFn, connections: int) -> Any:
-    each = st.lists(FACTORS, min_size=connections, max_size=connections)
-    return draw(
-        st.one_of(
-            FACTORS,
-            each,
-            st.sampled_from(
-                ["learnable", "learnable-shared", "attention", "statistic"]
-            ),
-            st.builds(
-                lambda init: dict(type="LearnableFusionFactor", init=init), FACTORS
-            ),
-            st.integers(1, 9).map(
-                lambda r: dict(type="AttentionFusionFactor", reduction=r)
-            ),
-        )
+def factor_configs(connections: int) -> st.SearchStrategy:
+    return st.one_of(
+        FACTORS,
+        st.lists(FACTORS, min_size=connections, max_size=connections),
+        st.sampled_from(["learnable", "learnable-shared", "attention", "statistic"]),
+        FACTORS.map(lambda x: dict(type="LearnableFusionFactor", init=x)),
+        st.integers(1, 9).map(
+            lambda x: dict(type="AttentionFusionFactor", reduction=x)
+        ),
     )
 
 
 @st.composite
 def pyramid_necks(draw: st.DrawFn) -> Config:
-    config = draw(pyramids())
-    count, start = len(config["in_channels"]), config["start_level"]
-    last = count - 1 if config["end_level"] == -1 else config["end_level"]
+    """Arguments that are allowed together."""
+
+    def pick(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    count = draw(st.integers(1, 5))
+    start = draw(st.integers(0, count - 1))
+    end = pick(-1, *range(start, count))
+    last = count - 1 if end == -1 else end
     used = last - start + 1
-    kind = draw(st.sampled_from(NECKS))
-    own: Config = {}
+    extra = draw(st.integers(0, 3)) if last == count - 1 else 0
+    kind = pick(*NECKS)
+    config = dict(
+        type=kind,
+        in_channels=draw(st.lists(WIDTHS, min_size=count, max_size=count)),
+        out_channels=draw(WIDTHS),
+        num_outs=used + extra,
+        start_level=start,
+        end_level=end,
+        add_extra_convs=pick(False, True, "on_input", "on_lateral", "on_output"),
+        relu_before_extra_convs=draw(st.booleans()),
+        no_norm_on_lateral=draw(st.booleans()),
+        norm_cfg=draw(NORMS),
+        act_cfg=draw(ACTIVATIONS),
+        conv_cfg=pick(*CONVS),
+        upsample_cfg=pick(*UPSAMPLINGS),
+    )
     if kind in ("SAlphaFPN", "AugFPN"):
-        own["fusion_factor"] = draw(factor_configs(used - 1))
+        config["fusion_factor"] = draw(factor_configs(used - 1))
     if kind == "SAlphaFPN":
-        own["power_init"] = draw(st.sampled_from([None, 0.5, 0.1, 2]))
+        config["power_init"] = pick(None, 0.5, 0.1, 2)
     if kind == "CFGFPN":
         width = -(-config["out_channels"] // used) * used
-        own["rank"] = draw(st.none() | st.integers(1, width))
-        own["cascade_times"] = draw(st.integers(1, 3))
-        own["noise"] = draw(st.floats(1e-4, 1))
-        own["weight_channels"] = draw(st.integers(2, 9))
+        config["rank"] = draw(st.none() | st.integers(1, width))
+        config["cascade_times"] = draw(st.integers(1, 3))
+        config["noise"] = draw(st.floats(1e-4, 1))
+        config["weight_channels"] = draw(st.integers(2, 9))
         if width % 2:
             config["norm_cfg"] = None
     if kind == "AugFPN":
-        pooling = draw(st.sampled_from(["ratio-invariant", "gap", "gmp", "psp"]))
+        pooling = pick("ratio-invariant", "gap", "gmp", "psp")
         fusions = [None, "sum"] if pooling in ("gap", "gmp") else [None, "asf", "psp"]
-        own["pooling"] = pooling
-        own["fusion"] = draw(st.sampled_from(fusions))
-        own["ratios"] = draw(st.lists(st.floats(0.01, 1), min_size=1, max_size=3))
-        own["residual_to_extra_level"] = config["num_outs"] > used and draw(
-            st.booleans()
-        )
+        config["pooling"] = pooling
+        config["fusion"] = pick(*fusions)
+        config["ratios"] = draw(st.lists(st.floats(0.01, 1), min_size=1, max_size=3))
+        config["residual_to_extra_level"] = bool(extra) and draw(st.booleans())
     if kind == "DRFPN":
-        contexts = ["ppm", "dense-aspp", "none"]
-        if config["in_channels"][last] >= 8:
-            contexts.append("non-local")
-        own["context"] = draw(st.sampled_from(contexts))
-        own["top_down"] = draw(st.sampled_from(["srb", "crb", "srb+crb", "plain"]))
-        own["bottom_up"] = draw(st.sampled_from(["crb", "srb", "plain", "none"]))
-        learnt = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-        own["srb"] = dict(
-            inputs=draw(st.sampled_from(["cat", "low", "high", "add"])),
-            sampling_offset=learnt[0],
-            sampling_weight=learnt[1],
-            offset_scale=draw(st.sampled_from(["size", "mean-side"])),
-            base_grid=draw(st.sampled_from(["released", "identity"])),
+        wide = config["in_channels"][last] >= 8
+        contexts = ["ppm", "dense-aspp", "none", *["non-local"] * wide]
+        offset, weight = pick((True, True), (True, False), (False, True))
+        config["context"] = pick(*contexts)
+        config["top_down"] = pick("srb", "crb", "srb+crb", "plain")
+        config["bottom_up"] = pick("crb", "srb", "plain", "none")
+        config["srb"] = dict(
+            inputs=pick("cat", "low", "high", "add"),
+            sampling_offset=offset,
+            sampling_weight=weight,
+            offset_scale=pick("size", "mean-side"),
+            base_grid=pick("released", "identity"),
         )
-        own["crb"] = dict(
-            guide=draw(st.sampled_from(["low", "high", "add", "cat"])),
-            norm_cfg=draw(st.sampled_from([None, GN, dict(type="BN")])),
-        )
-    return dict(type=kind, **config, **own)
+        norm = pick(None, GN, dict(type="BN"))
+        config["crb"] = dict(guide=pick("low", "high", "add", "cat"), norm_cfg=norm)
+    return config
 
 
 @st.composite
 def asff_necks(draw: st.DrawFn) -> Config:
     fused = draw(st.integers(2, 4))
-
-    def widths() -> st.SearchStrategy:
-        return WIDTHS | st.lists(WIDTHS, min_size=fused, max_size=fused)
-
+    each = WIDTHS | st.lists(WIDTHS, min_size=fused, max_size=fused)
     leads = st.lists(st.none() | WIDTHS, min_size=fused, max_size=fused)
     return dict(
         type="ASFF",
-        in_channels=draw(widths()),
-        out_channels=draw(widths()),
+        in_channels=draw(each),
+        out_channels=draw(each),
         num_fused=fused,
         order=draw(st.sampled_from(["fine_to_coarse", "coarse_to_fine"])),
         weights=draw(st.sampled_from(["compressed", "direct"])),
@@ -177,7 +152,7 @@ def asff_necks(draw: st.DrawFn) -> Config:
         lead_channels=draw(st.none() | leads),
         norm_cfg=draw(NORMS),
         act_cfg=draw(ACTIVATIONS),
-        conv_cfg=draw(st.sampled_from([None, dict(type="Conv2d")])),
+        conv_cfg=draw(st.sampled_from(CONVS)),
     )
 
 
@@ -238,42 +213,35 @@ def asff_widths(value: Any, fused: int) -> list[int]:
     return list(value) if isinstance(value, list) else [value] * fused
 
 
-@fuzz(200, config=pyramid_necks(), data=st.data())
-def test_allowed_pyramid_necks(config: Config, data: st.DataObject) -> None:
+def channels_of(config: Config) -> list[int]:
+    if config["type"] == "ASFF":
+        return asff_widths(config["in_channels"], config["num_fused"])
+    return config["in_channels"]
+
+
+@fuzz(200, config=pyramid_necks() | asff_necks(), data=st.data())
+def test_allowed_necks(config: Config, data: st.DataObject) -> None:
     batch = data.draw(st.integers(1, 3), "batch")
-    map_sizes = data.draw(sizes(len(config["in_channels"])), "sizes")
     training = data.draw(st.booleans(), "training")
+    channels = channels_of(config)
+    # Levels that ASFF passes on as they are.
+    others = data.draw(st.integers(0, 2), "others") if config["type"] == "ASFF" else 0
+    map_sizes = data.draw(sizes(len(channels) + others), "sizes")
+    if config["type"] == "ASFF":
+        results = asff_widths(config["out_channels"], config["num_fused"])
+        if config["order"] == "coarse_to_fine":
+            map_sizes = map_sizes[::-1]
+            channels, results = [5] * others + channels, [5] * others + results
+        else:
+            channels, results = channels + [5] * others, results + [5] * others
+        expected = [(batch, c, *x) for c, x in zip(results, map_sizes, strict=True)]
+    else:
+        expected = pyramid_shapes(config, batch, map_sizes)
     neck = build(config).train(training)
-    maps = random_maps(batch, config["in_channels"], map_sizes)
-    expected = pyramid_shapes(config, batch, map_sizes)
     try:
-        check_result(neck, maps, expected)
+        check_result(neck, random_maps(batch, channels, map_sizes), expected)
     except ValueError as error:
         # The one thing that allowed arguments cannot do.
-        assert batch == 1 and training and normalises_single_values(neck)
-        check_refusal(error, ["norm_cfg", "value per channel"], "one image with BN")
-
-
-@fuzz(80, config=asff_necks(), data=st.data())
-def test_allowed_asff(config: Config, data: st.DataObject) -> None:
-    fused = config["num_fused"]
-    others = data.draw(st.integers(0, 2), "others")
-    batch = data.draw(st.integers(1, 3), "batch")
-    map_sizes = data.draw(sizes(fused + others), "sizes")
-    training = data.draw(st.booleans(), "training")
-    channels = asff_widths(config["in_channels"], fused)
-    results = asff_widths(config["out_channels"], fused)
-    if config["order"] == "coarse_to_fine":
-        map_sizes = map_sizes[::-1]
-        channels, results = [5] * others + channels, [5] * others + results
-    else:
-        channels, results = channels + [5] * others, results + [5] * others
-    neck = build(config).train(training)
-    maps = random_maps(batch, channels, map_sizes)
-    expected = [(batch, c, *size) for c, size in zip(results, map_sizes, strict=True)]
-    try:
-        check_result(neck, maps, expected)
-    except ValueError as error:
         assert batch == 1 and training and normalises_single_values(neck)
         check_refusal(error, ["norm_cfg", "value per channel"], "one image with BN")
 
@@ -293,41 +261,26 @@ COUPLED = {
 }
 
 
-def try_with(config: Config, name: str, what: str, channels: list[int]) -> None:
-    """Build and run a neck whose argument ``name`` may be anything."""
-    size = 16
-    map_sizes = [(max(1, size >> i), max(1, size >> i)) for i in range(len(channels))]
-    also = COUPLED.get(name, [])
+@fuzz(200, config=pyramid_necks() | asff_necks(), data=st.data())
+def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
+    hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
+    fixed = {"type", "order"} if config["type"] == "ASFF" else {"type"}
+    name = data.draw(st.sampled_from(sorted(set(config) - fixed)), "name")
+    value = data.draw(st.sampled_from(JUNK), "value")
+    channels, what = channels_of(config), f"{config['type']}.{name}"
+    map_sizes = [(max(1, 16 >> i), max(1, 16 >> i)) for i in range(len(channels))]
+    if config["type"] == "ASFF":
+        config["order"] = "fine_to_coarse"
     try:
-        neck = build(config)
+        neck = build(config | {name: value})
         outputs = neck(random_maps(2, channels, map_sizes))
     except Exception as error:
-        check_refusal(error, [name, *also], what)
+        check_refusal(error, [name, *COUPLED.get(name, [])], what)
         return
     assert all(output.isfinite().all() for output in outputs), what
     sum(output.sum() for output in outputs).backward()
     for key, parameter in neck.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all(), (what, key)
-
-
-@fuzz(200, config=pyramid_necks(), data=st.data())
-def test_one_argument_of_pyramid_necks_is_anything(
-    config: Config, data: st.DataObject
-) -> None:
-    name = data.draw(st.sampled_from(sorted(set(config) - {"type"})), "name")
-    value = data.draw(st.sampled_from(JUNK), "value")
-    channels = config["in_channels"]
-    hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
-    try_with(config | {name: value}, name, f"{config['type']}.{name}", channels)
-
-
-@fuzz(50, config=asff_necks(), data=st.data())
-def test_one_argument_of_asff_is_anything(config: Config, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(set(config) - {"type", "order"})), "name")
-    value = data.draw(st.sampled_from(JUNK), "value")
-    config = config | dict(order="fine_to_coarse")
-    channels = asff_widths(config["in_channels"], config["num_fused"])
-    try_with(config | {name: value}, name, f"ASFF.{name}", channels)
 
 
 # Maps that do not fit the neck.
@@ -337,58 +290,37 @@ def test_one_argument_of_asff_is_anything(config: Config, data: st.DataObject) -
 def wrong_maps(draw: st.DrawFn, channels: list[int]) -> Any:
     """Change a right list of maps in one way."""
     map_sizes = [(max(1, 16 >> i), max(1, 16 >> i)) for i in range(len(channels))]
-    maps: Any = [x.detach() for x in random_maps(2, channels, map_sizes)]
+    maps = [x.detach() for x in random_maps(2, channels, map_sizes)]
     which = draw(st.integers(0, len(maps) - 1))
-    fault = draw(
-        st.sampled_from(
-            [
-                "none",
-                "one less",
-                "one more",
-                "no list",
-                "other width",
-                "no batch",
-                "five dimensions",
-                "other batch",
-                "no image",
-                "no rows",
-                "no tensor",
-                "nothing",
-                "integers",
-            ]
-        )
-    )
     x = maps[which]
-    changed = {
-        "other width": lambda: torch.cat([x, x], 1),
-        "no batch": lambda: x[0],
-        "five dimensions": lambda: x[None],
-        "other batch": lambda: x[:1],
-        "no rows": lambda: x[:, :, :0],
-        "no tensor": lambda: draw(st.sampled_from(JUNK)),
-        "integers": lambda: x.long(),
+
+    def instead(*changed: Any) -> list[Any]:
+        return [*maps[:which], *changed, *maps[which + 1 :]]
+
+    faults = {
+        "none": lambda: maps,
+        "one less": instead,
+        "one more": lambda: [*maps, x],
+        "no list": lambda: x,
+        "other width": lambda: instead(torch.cat([x, x], 1)),
+        "no batch": lambda: instead(x[0]),
+        "five dimensions": lambda: instead(x[None]),
+        "other batch": lambda: instead(x[:1]),
+        "no image": lambda: [x[:0] for x in maps],
+        "no rows": lambda: instead(x[:, :, :0]),
+        "no tensor": lambda: instead(draw(st.sampled_from(JUNK))),
+        "nothing": lambda: draw(st.sampled_from([None, [], (), 3, "maps"])),
+        "integers": lambda: instead(x.long()),
     }
-    if fault in changed:
-        maps[which] = changed[fault]()
-    elif fault == "one less":
-        del maps[which]
-    elif fault == "one more":
-        maps.append(x)
-    elif fault == "no list":
-        maps = x
-    elif fault == "no image":
-        maps = [x[:0] for x in maps]
-    elif fault == "nothing":
-        maps = draw(st.sampled_from([None, [], (), 3, "maps"]))
-    return fault, which, maps
+    fault = draw(st.sampled_from(list(faults)))
+    return fault, which, faults[fault]()
 
 
 @fuzz(150, config=pyramid_necks() | asff_necks(), data=st.data())
 def test_maps_that_do_not_fit(config: Config, data: st.DataObject) -> None:
-    channels = config["in_channels"]
+    channels = channels_of(config)
     if config["type"] == "ASFF":
-        config = config | dict(order="fine_to_coarse")
-        channels = asff_widths(channels, config["num_fused"])
+        config["order"] = "fine_to_coarse"
     hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
     fault, which, maps = data.draw(wrong_maps(channels), "maps")
     neck = build(config).eval()

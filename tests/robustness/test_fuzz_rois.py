@@ -1,6 +1,7 @@
 """RoI extractors on drawn arguments, maps and RoIs, also outside and without area."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +11,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import fpn_necks.roi_extractors  # noqa: F401
-from tests.robustness.fuzzing import SMALL_JUNK as JUNK
-from tests.robustness.fuzzing import check_refusal, fuzz
+from tests.robustness.fuzzing import JUNK, check_refusal, fuzz
 
 Config = dict[str, Any]
 pytest.importorskip("mmcv.ops")
@@ -51,12 +51,7 @@ COORDINATES = (
 @st.composite
 def drawn_rois(draw: st.DrawFn, images: int) -> Tensor:
     rows = draw(
-        st.lists(
-            st.tuples(
-                st.integers(0, images - 1), *[COORDINATES] * 2, *[COORDINATES] * 2
-            ),
-            max_size=6,
-        )
+        st.lists(st.tuples(st.integers(0, images - 1), *[COORDINATES] * 4), max_size=6)
     )
     rois = torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
     kind = draw(st.sampled_from(["any", "any", "no width", "no area", "outside"]))
@@ -151,57 +146,41 @@ def test_one_setting_of_the_pooling_is_anything(name: str, value: Any) -> None:
     try_with(config, name, maps_of(config, 1, (32, 32)), rois, ["roi_layer"])
 
 
-@fuzz(
-    30,
-    config=extractors(),
-    fault=st.sampled_from(
-        [
-            "image too high",
-            "image below 0",
-            "NaN",
-            "infinite",
-            "inside out",
-            "four columns",
-            "one dimension",
-            "no tensor",
-            "one map less",
-            "other batch",
-            "unbatched maps",
-            "no list of maps",
-        ]
-    ),
-)
+ROIS = torch.tensor([[0.0, 1, 2, 20, 30], [1, 3, 4, 9, 9]])
+
+
+def changed(row: int, column: int, value: float) -> Tensor:
+    rois = ROIS.clone()
+    rois[row, column] = value
+    return rois
+
+
+WRONG_ROIS = {
+    "image too high": changed(1, 0, 2),
+    "image below 0": changed(1, 0, -1),
+    "NaN": changed(0, 2, math.nan),
+    "infinite": changed(0, 3, math.inf),
+    "inside out": changed(0, 3, 0),
+    "four columns": ROIS[:, 1:],
+    "one dimension": ROIS[0],
+    "no tensor": ROIS.tolist(),
+}
+WRONG_MAPS: dict[str, Callable[[list[Tensor]], Any]] = {
+    "one map less": lambda feats: feats[1:],
+    "other batch": lambda feats: [torch.cat([feats[0]] * 2), *feats[1:]],
+    "unbatched maps": lambda feats: [x[0] for x in feats],
+    "no list of maps": lambda feats: feats[0],
+}
+
+
+@fuzz(30, config=extractors(), fault=st.sampled_from([*WRONG_ROIS, *WRONG_MAPS]))
 def test_inputs_that_do_not_fit(config: Config, fault: str) -> None:
-    rois: Any = torch.tensor([[0.0, 1, 2, 20, 30], [1, 3, 4, 9, 9]])
-    feats: Any = maps_of(config, 2, (32, 48))
-    names = ["rois"]
-    if fault == "image too high":
-        rois[1, 0] = 2
-    elif fault == "image below 0":
-        rois[1, 0] = -1
-    elif fault == "NaN":
-        rois[0, 2] = math.nan
-    elif fault == "infinite":
-        rois[0, 3] = math.inf
-    elif fault == "inside out":
+    feats = maps_of(config, 2, (32, 48))
+    if fault == "inside out":
         config["roi_layer"].pop("legacy", None)  # the old operator clamps them
-        rois[0, 3] = 0
-    elif fault == "four columns":
-        rois = rois[:, 1:]
-    elif fault == "one dimension":
-        rois = rois[0]
-    elif fault == "no tensor":
-        rois = rois.tolist()
-    else:
-        names = ["feature map"]
-        if fault == "one map less":
-            feats = feats[1:]
-        elif fault == "other batch":
-            feats = [*feats[:-1], torch.cat([feats[-1]] * 2)]
-            if len(feats) == 1:
-                return
-        elif fault == "unbatched maps":
-            feats = [x[0] for x in feats]
-        else:
-            feats = feats[0]
-    assert try_with(config, fault, feats, rois, names) is None, f"{fault} was taken"
+    if fault == "other batch" and len(feats) == 1:
+        return
+    feats = WRONG_MAPS.get(fault, list)(feats)
+    names = ["feature map" if fault in WRONG_MAPS else "rois"]
+    result = try_with(config, fault, feats, WRONG_ROIS.get(fault, ROIS), names)
+    assert result is None, f"{fault} was taken"

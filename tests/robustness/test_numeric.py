@@ -1,6 +1,5 @@
 """Gradients in float64, bfloat16, and features that are huge or nothing at all."""
 
-import functools
 from collections.abc import Callable
 
 import pytest
@@ -26,8 +25,17 @@ def statistic_factor() -> nn.Module:
     return factor
 
 
+def extractor(kind: str, **fusion: str) -> nn.Module:
+    pytest.importorskip("mmcv.ops")
+    import fpn_necks.roi_extractors  # noqa: F401
+
+    layer = dict(type="RoIAlign", output_size=3, sampling_ratio=0)
+    config = dict(type=kind, roi_layer=layer, out_channels=4, featmap_strides=[4, 8])
+    return MODELS.build(config | fusion)
+
+
 # What is built, and the shapes of what it reads: one map, or a list of maps. "levels"
-# are maps of 4 channels in SIZES, "same" two maps of one size.
+# are maps of 4 channels in SIZES, "same" two maps of one size, "rois" two for ROIS.
 LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "AdaptiveChannelFusion": (lambda: layers.AdaptiveChannelFusion(2, 4), "same"),
     "AdaptiveSpatialFusion": (lambda: layers.AdaptiveSpatialFusion(2, 4), "same"),
@@ -75,7 +83,18 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "StatisticFusionFactor": (statistic_factor, "factor"),
 }
 ABSTRACT = {"FusionFactor"}
-every_layer = pytest.mark.parametrize("name", LAYERS)
+EXTRACTORS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "AllLevelRoIExtractor": (lambda: extractor("AllLevelRoIExtractor"), "rois"),
+    **{
+        f"SoftRoIExtractor {fusion}": (
+            lambda fusion=fusion: extractor("SoftRoIExtractor", fusion=fusion),
+            "rois",
+        )
+        for fusion in ("asf", "acf", "sum", "max")
+    },
+}
+ROIS = torch.tensor([[0, 1.0, 2, 40, 30], [1, 8, 8, 8, 8], [1, -9, 4, 500, 90.0]])
+every_module = pytest.mark.parametrize("name", [*LAYERS, *EXTRACTORS])
 
 
 def inputs_of(kind: str, scale: float = 1.0, size: int = 1, **options) -> list[Tensor]:
@@ -83,10 +102,9 @@ def inputs_of(kind: str, scale: float = 1.0, size: int = 1, **options) -> list[T
     channels = 8 if kind == "wide map" else 4
     if kind in ("map", "wide map", "factor"):
         sizes = SIZES[:1]
-    elif kind == "same":
-        sizes = SIZES[:1] * 2
     else:
-        sizes = SIZES[: 3 if kind == "levels" else 2]
+        others = dict(levels=SIZES, same=SIZES[:1] * 2, rois=((8, 8), (4, 4)))
+        sizes = others.get(kind, SIZES[:2])
     return [
         (scale * torch.randn(2, channels, h * size, w * size, generator=random))
         .to(**options)
@@ -98,6 +116,10 @@ def inputs_of(kind: str, scale: float = 1.0, size: int = 1, **options) -> list[T
 def run(module: nn.Module, kind: str, *maps: Tensor) -> list[Tensor]:
     if kind == "factor":
         return [module(1, maps[0])]
+    if kind == "rois":
+        if torch.is_autocast_cpu_enabled():  # then necks give bfloat16
+            maps = tuple(x.bfloat16() for x in maps)
+        return [module(list(maps), ROIS)]
     if kind == "pair" or len(maps) == 1:
         result = module(*maps)
     else:
@@ -107,7 +129,7 @@ def run(module: nn.Module, kind: str, *maps: Tensor) -> list[Tensor]:
 
 def build(name: str) -> tuple[nn.Module, str]:
     torch.manual_seed(1)
-    make, kind = LAYERS[name]
+    make, kind = (LAYERS | EXTRACTORS)[name]
     module = make()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -126,7 +148,7 @@ def test_every_layer_is_here() -> None:
     assert public - ABSTRACT == set(LAYERS)
 
 
-@every_layer
+@every_module
 def test_gradcheck(name: str) -> None:
     """Inputs and parameters, against differences in float64."""
     module, kind = build(name)
@@ -184,8 +206,8 @@ def test_gradcheck_of_the_uncertainty_loss(kind: str, dense: bool) -> None:
     assert torch.autograd.gradcheck(function, (x, pred.requires_grad_()))
 
 
-@every_layer
-def test_bfloat16_layers(name: str) -> None:
+@every_module
+def test_bfloat16(name: str) -> None:
     """bfloat16 has 8 bits of a number: the error is a share of the norm.
 
     Gradients have a larger one: a ReLU or a sampling point near its kink may fall on
@@ -220,10 +242,10 @@ extremes = pytest.mark.parametrize("scale", [0.0, 1e4])
 precisions = pytest.mark.parametrize("low", [False, True], ids=["float32", "bfloat16"])
 
 
-@every_layer
+@every_module
 @extremes
 @precisions
-def test_extreme_features_of_layers(name: str, scale: float, low: bool) -> None:
+def test_extreme_features(name: str, scale: float, low: bool) -> None:
     module, kind = build(name)
     maps = inputs_of(kind, scale, size=2)
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
@@ -246,55 +268,3 @@ def test_extreme_features_of_necks(case: NeckCase, scale: float, low: bool) -> N
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         outputs = neck(maps)
     check_finite(neck, list(outputs), maps)
-
-
-@functools.cache
-def extractor(kind: str, fusion: str | None) -> nn.Module:
-    pytest.importorskip("mmcv.ops")
-    import fpn_necks.roi_extractors  # noqa: F401
-
-    torch.manual_seed(0)
-    own = {} if fusion is None else dict(fusion=fusion)
-    layer = dict(type="RoIAlign", output_size=3, sampling_ratio=0)
-    config = dict(type=kind, roi_layer=layer, out_channels=8, featmap_strides=[4, 8])
-    module = MODELS.build(config | own)
-    module.init_weights()
-    return module
-
-
-every_extractor = pytest.mark.parametrize(
-    ("kind", "fusion"),
-    [("AllLevelRoIExtractor", None)]
-    + [("SoftRoIExtractor", fusion) for fusion in ("asf", "acf", "sum", "max")],
-)
-ROIS = torch.tensor([[0, 1.0, 2, 40, 30], [1, 8, 8, 8, 8], [1, -9, 4, 500, 90.0]])
-
-
-def roi_maps(scale: float) -> list[Tensor]:
-    random = torch.Generator().manual_seed(1)
-    return [
-        (scale * torch.randn(2, 8, 16 >> i, 16 >> i, generator=random)).requires_grad_()
-        for i in range(2)
-    ]
-
-
-@every_extractor
-@extremes
-@precisions
-def test_extreme_features_of_extractors(
-    kind: str, fusion: str | None, scale: float, low: bool
-) -> None:
-    module, maps = extractor(kind, fusion), roi_maps(scale)
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
-        pooled = [x.bfloat16() if low else x for x in maps]
-        outputs = [module(pooled, ROIS)]
-    check_finite(module, outputs, maps)
-
-
-@every_extractor
-def test_bfloat16_extractors(kind: str, fusion: str | None) -> None:
-    module, maps = extractor(kind, fusion), roi_maps(1.0)
-    exact = module(maps, ROIS)
-    with torch.autocast("cpu", torch.bfloat16):
-        low = module([x.bfloat16() for x in maps], ROIS).float()
-    assert (low - exact).abs().max() <= 0.05 * exact.abs().max()

@@ -2,14 +2,12 @@
 
 mmengine saves no random state, so the tests give numpy, random and torch a seed of its
 own for every image read and every step, in both runs. What is left must be equal bit by
-bit. ``TestWithout`` shows that it is not without that, or without a part of the file.
+bit.
 """
 
 import copy
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +20,150 @@ from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
+from mmengine.runner import Runner
 
-from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import list_configs
-from tests.robustness.resumed_runs import (
-    NUM_IMAGES,
-    STEPS,
-    STEPS_PER_EPOCH,
-    Interrupted,
-    PlainConfig,
-    resume,
-    small_config,
-    train,
-    train_whole,
-)
+from tests.tiny_detectors import detector_config, narrow_yolo, use_few_rois
 from tests.tiny_sets import CLASSES, write_coco_set
 
 register_all_modules()
-CONFIGS = list_configs()
-STATISTIC = "faster-rcnn_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson"
-BY_ITERATION = "retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco"
 # The core suite has one config by epochs, whose hook must keep α.
+CORE = "faster-rcnn_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson"
 CASES = [
-    pytest.param(name, marks=() if STATISTIC in name else pytest.mark.long)
-    for name in CONFIGS
+    pytest.param(name, marks=() if CORE in name else pytest.mark.long)
+    for name in list_configs()
 ]
+# Five landscape images, the last without objects, and one upright: mmdet's batches hold
+# one orientation, so which images come together depends on those read before.
+NUM_IMAGES = 6
+STEPS_PER_EPOCH = 3
+EPOCHS = 3
+STEPS = EPOCHS * STEPS_PER_EPOCH
+
+
+class PlainConfig(Config):
+    """A config whose text is not laid out: mmengine does that four times a run."""
+
+    @property
+    def pretty_text(self) -> str:
+        return "".join(f"{k} = {v!r}\n" for k, v in self.to_dict().items())
+
+
+class StepRecorder(Hook):
+    """Gives each image and each step its own seed; writes down what a step gave."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+
+    def before_train(self, runner: Runner) -> None:
+        # Not in before_train_iter: its batch has been read by then, and a resumed loop
+        # by iterations reads and drops the first ones.
+        runner.train_dataloader.dataset.pipeline.transforms.insert(0, seed_by_image)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        seed_everything(1000 + runner.iter)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: dict
+    ) -> None:
+        samples = data_batch["data_samples"]
+        rates = [group["lr"] for group in runner.optim_wrapper.param_groups]
+        self.steps.append(
+            dict(
+                iteration=runner.iter,
+                epoch=runner.epoch,
+                images=[sample.img_id for sample in samples],
+                objects=[len(sample.gt_instances) for sample in samples],
+                losses={key: float(value.detach()) for key, value in outputs.items()},
+                rates=sorted(set(rates)),
+            )
+        )
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def seed_by_image(results: dict) -> dict:
+    seed_everything(results["img_id"])
+    return results
+
+
+def small_config(name: str, set_folder: Path, work_dir: Path) -> Config:
+    """Return a shipped config, made small, with its own loop, hooks and schedules."""
+    config = use_few_rois(detector_config(name, set_folder))
+    if config.model.backbone.type == "Darknet":
+        narrow_yolo(config)  # 0.5 GB for each of five checkpoints otherwise
+    use_repeatable_samplers(config.model)
+    config.work_dir = str(work_dir)
+    train = config.train_dataloader
+    train.batch_size = 2
+    if train.get("batch_sampler"):
+        # With it mmdet's sampler drops a last batch that is full as well.
+        train.batch_sampler.pop("drop_last", None)
+    preprocessor = config.model.data_preprocessor
+    if preprocessor.get("std") == [1.0] * 3:
+        # Frozen norms of random weights do not bring pixels of 0 to 255 to unit scale.
+        preprocessor.std = [58.0] * 3
+    train.dataset.filter_cfg = dict(filter_empty_gt=False)
+    for dataset in (train.dataset, config.test_dataloader.dataset):
+        if dataset.get("tiles"):
+            dataset.tiles.size = (192, 192)  # an image is one tile
+    by_iterations = "max_iters" in config.train_cfg
+    if by_iterations:
+        config.train_cfg.max_iters = STEPS
+    else:
+        config.train_cfg.max_epochs = EPOCHS
+    config.default_hooks.checkpoint.interval = STEPS_PER_EPOCH if by_iterations else 1
+    config.train_cfg.val_begin = STEPS + 1
+    keep_weak_detections(config.model.get("test_cfg") or {})
+    return PlainConfig(config.to_dict())
+
+
+def use_repeatable_samplers(model: dict) -> None:
+    """Change what mmdet's samplers of Libra R-CNN cannot repeat.
+
+    That of negatives changes its floor_thr of -1 to 0 in its first call, which no
+    checkpoint knows. That of positives takes sets of tensors, whose order is that of
+    their places in memory: it varies under one seed and without any resuming.
+    """
+    stages = (model.get("train_cfg") or {}).get("rcnn", {})
+    for stage in stages if isinstance(stages, list) else [stages]:
+        sampler = stage.get("sampler", {})
+        if sampler.get("type") == "CombinedSampler":
+            sampler.pos_sampler.type = "RandomSampler"
+            sampler.neg_sampler.floor_thr = 0
+
+
+def keep_weak_detections(node: dict) -> None:
+    """Nine steps learn nothing: without thresholds there are boxes to compare."""
+    for key, value in node.items():
+        if key in ("score_thr", "conf_thr"):
+            node[key] = 0.0
+        elif key == "max_per_img" and "score_thr" in node:
+            node[key] = 20
+        elif isinstance(value, dict):
+            keep_weak_detections(value)
+
+
+def train(config: Config, **changes: Any) -> tuple[Runner, list[dict[str, Any]]]:
+    """Train as mmdet's tool does; return the runner, and what its steps gave."""
+    config = copy.deepcopy(config)
+    config.merge_from_dict(changes)
+    # Runners of one process and one name share their message hub.
+    config.experiment_name = f"run_{time.monotonic_ns()}"
+    runner = Runner.from_cfg(config)
+    recorder = StepRecorder()
+    runner.register_hook(recorder)
+    runner.train()
+    return runner, recorder.steps
 
 
 def detections(sample: Any) -> dict[str, Any]:
@@ -68,8 +183,7 @@ def check_empty_batch(model: torch.nn.Module, config: Config) -> list[str]:
     total, values = model.parse_losses(model(**batch, mode="loss"))
     assert all(torch.isfinite(torch.as_tensor(v)).all() for v in values.values())
     total.backward()
-    parameters = dict(model.named_parameters())
-    trained = {key: p for key, p in parameters.items() if p.requires_grad}
+    trained = {key: p for key, p in model.named_parameters() if p.requires_grad}
     assert all(p.grad.isfinite().all() for p in trained.values() if p.grad is not None)
     return [key for key, p in trained.items() if p.grad is None]
 
@@ -82,37 +196,39 @@ def equal_states(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_resumes_bit_by_bit_and_detects(name: str, tmp_path: Path) -> None:
     """One run per config serves all: the time is that of building and training."""
-    run = train_whole(name, tmp_path)
-    whole = run.whole
-    assert [step["iteration"] for step in whole.steps] == list(range(STEPS))
-    assert all(
-        np.isfinite(value) for step in whole.steps for value in step["losses"].values()
-    )
-    counts = [count for step in whole.steps for count in step["objects"]]
+    folder, work_dir = tmp_path / "set", tmp_path / "run"
+    write_coco_set(folder, NUM_IMAGES, (192, 128), empty_last=True, num_upright=1)
+    config = small_config(name, folder, work_dir)
+    whole, steps = train(config)
+    assert [step["iteration"] for step in steps] == list(range(STEPS))
+    assert all(np.isfinite(x) for step in steps for x in step["losses"].values())
+    counts = [count for step in steps for count in step["objects"]]
     assert min(counts) == 0 < max(counts), "both kinds of images are trained on"
 
-    resumed = resume(run)
-    expected = whole.steps[STEPS_PER_EPOCH:]
-    assert len(expected) >= 5
-    assert resumed.steps == expected
-    assert equal_states(whole.runner.model, resumed.runner.model)
-    log, other = (
-        each.runner.message_hub.get_scalar("train/loss") for each in (whole, resumed)
+    if "max_iters" in config.train_cfg:
+        middle, last = (work_dir / f"iter_{n}.pth" for n in (STEPS_PER_EPOCH, STEPS))
+    else:
+        middle, last = (work_dir / f"epoch_{n}.pth" for n in (1, EPOCHS))
+    resumed, resumed_steps = train(
+        config, resume=True, load_from=str(middle), work_dir=str(tmp_path / "resumed")
     )
+    assert resumed_steps == steps[STEPS_PER_EPOCH:]
+    assert equal_states(whole.model, resumed.model)
+    log, other = (r.message_hub.get_scalar("train/loss") for r in (whole, resumed))
     assert len(log.data[0]) == STEPS and np.array_equal(log.data[0], other.data[0])
 
     config_file = tmp_path / "config.py"
-    run.config.dump(config_file)
-    detector = init_detector(str(config_file), str(run.last), device="cpu")
+    config.dump(config_file)
+    detector = init_detector(str(config_file), str(last), device="cpu")
     assert detector.dataset_meta["classes"] == CLASSES
-    assert equal_states(whole.runner.model, detector)
+    assert equal_states(whole.model, detector)
     for factor in detector.modules():
         if isinstance(factor, StatisticFusionFactor):
             assert factor.is_set and (factor.alpha >= 0).all()
-    image = cv2.imread(str(run.set_folder / "images" / "0002.png"))
+    image = cv2.imread(str(folder / "images" / "0002.png"))
     found = detections(inference_detector(detector, image))
-    tests = DATASETS.build(run.config.test_dataloader.dataset)
-    trained = whole.runner.model.eval()
+    tests = DATASETS.build(config.test_dataloader.dataset)
+    trained = whole.model.eval()
     with torch.no_grad():
         wanted = detections(trained.test_step(pseudo_collate([tests[1]]))[0])
     # RTMDet's boxes have no extent before it is trained.
@@ -120,130 +236,9 @@ def test_resumes_bit_by_bit_and_detects(name: str, tmp_path: Path) -> None:
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
-    unused = check_empty_batch(trained, run.config)
+    unused = check_empty_batch(trained, config)
     # mmdet leaves the grid head out where no RoI is positive.
     assert bool(unused) == ("grid-rcnn" in name)
     assert all(key.startswith("roi_head.grid_head.") for key in unused)
     for checkpoint in tmp_path.rglob("*.pth"):
         checkpoint.unlink()  # pytest keeps the folders of three sessions
-
-
-@pytest.fixture(scope="module")
-def statistic(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
-    return train_whole(STATISTIC, tmp_path_factory.mktemp("statistic"), plain=False)
-
-
-@pytest.mark.long
-class TestWithout:
-    """The comparison of losses notices what a resumed run lacks."""
-
-    @pytest.fixture
-    def content(self, statistic: Interrupted) -> dict[str, Any]:
-        return read_checkpoint(statistic.middle)
-
-    def resumed(
-        self, run: Interrupted, content: dict, folder: Path
-    ) -> Iterator[tuple[dict, dict]]:
-        changed = folder / "changed.pth"
-        torch.save(content, changed)
-        return zip(
-            resume(run, changed).steps, run.whole.steps[STEPS_PER_EPOCH:], strict=True
-        )
-
-    @pytest.mark.parametrize("key", ["optimizer", "param_schedulers"])
-    def test_state(
-        self, statistic: Interrupted, content: dict, key: str, tmp_path: Path
-    ) -> None:
-        del content[key]
-        pairs = list(self.resumed(statistic, content, tmp_path))
-        assert pairs[-1][0]["images"] == pairs[-1][1]["images"]
-        assert pairs[-1][0]["losses"] != pairs[-1][1]["losses"]
-
-    def test_fusion_factors(
-        self, statistic: Interrupted, content: dict, tmp_path: Path
-    ) -> None:
-        """Were α counted anew, the file's would make no difference."""
-        content["state_dict"]["neck.fusion_factor.alpha"] *= 1.5
-        pairs = list(self.resumed(statistic, content, tmp_path))
-        assert pairs[0][0]["losses"] != pairs[0][1]["losses"]
-
-    def test_seeds_of_the_steps(self, statistic: Interrupted, tmp_path: Path) -> None:
-        """The order of images is mmengine's to keep, the random numbers nobody's."""
-        config = copy.deepcopy(statistic.config)
-        config.work_dir = str(tmp_path)
-        whole = train(config, seeded=False)
-        run = Interrupted(
-            config, whole, tmp_path / "epoch_1.pth", tmp_path / "epoch_3.pth", tmp_path
-        )
-        resumed = resume(run, seeded=False)
-        expected = whole.steps[STEPS_PER_EPOCH:]
-        assert [s["images"] for s in resumed.steps] == [s["images"] for s in expected]
-        assert [s["losses"] for s in resumed.steps] != [s["losses"] for s in expected]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", [STATISTIC, BY_ITERATION])
-def test_without_a_seed_of_the_config_the_order_changes(
-    name: str, tmp_path: Path
-) -> None:
-    """mmengine restores the seed after it has built the sampler."""
-    write_coco_set(tmp_path / "set", NUM_IMAGES, (192, 128), num_upright=1)
-    config = small_config(name, tmp_path / "set", tmp_path / "run")
-    by_iteration = "max_iters" in config.train_cfg
-    config.train_cfg["max_iters" if by_iteration else "max_epochs"] = 1
-    config.default_hooks.checkpoint.interval = 1
-    config.randomness = dict(seed=None)
-    config = PlainConfig(config.to_dict())
-    first = train(config).runner
-    end = tmp_path / "run" / ("iter_1.pth" if by_iteration else "epoch_1.pth")
-    resumed = train(config, resume=True, load_from=str(end)).runner
-    assert resumed.seed == first.seed
-    samplers = [r.train_dataloader.batch_sampler.sampler for r in (first, resumed)]
-    assert samplers[0].seed != samplers[1].seed
-
-
-@pytest.mark.long
-def test_in_another_process(statistic: Interrupted, tmp_path: Path) -> None:
-    """Resumed where nothing was imported before; detects knowing mmdet alone."""
-    config = copy.deepcopy(statistic.config)
-    config.merge_from_dict(
-        dict(resume=True, load_from=str(statistic.middle), work_dir=str(tmp_path))
-    )
-    config.dump(tmp_path / "config.py")
-    output = _python(RESUME, tmp_path / "config.py")
-    assert json.loads(output) == statistic.whole.steps[STEPS_PER_EPOCH:]
-
-    image = statistic.set_folder / "images" / "0002.png"
-    output = _python(DETECT, tmp_path / "config.py", statistic.last, image)
-    whole = statistic.whole.runner.model.eval()
-    whole.cfg = statistic.config
-    wanted = inference_detector(whole, cv2.imread(str(image))).pred_instances
-    assert json.loads(output) == wanted.scores.tolist() != []
-
-
-RESUME = """
-import json, sys
-from mmengine.config import Config
-from tests.robustness.resumed_runs import train
-print(json.dumps(train(Config.fromfile(sys.argv[1])).steps))
-"""
-DETECT = """
-import json, sys
-import cv2
-from mmdet.apis import inference_detector, init_detector
-detector = init_detector(sys.argv[1], sys.argv[2], device="cpu")
-found = inference_detector(detector, cv2.imread(sys.argv[3])).pred_instances
-print(json.dumps(found.scores.tolist()))
-"""
-
-
-def _python(script: str, *arguments: object) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result.stdout.splitlines()[-1]

@@ -13,7 +13,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from fpn_necks.coco_files import dense_files, is_ignored, read_coco
-from fpn_necks.io import image_path
 
 DOCUMENTATION = "docs/tiny_person.md"
 _UNREADABLE = "are unreadable or of another size than annotated"
@@ -200,7 +199,7 @@ def _check_images(
     for image in tqdm(coco["images"], label, unit="image", disable=not progress):
         name = image["file_name"]
         try:
-            with Image.open(image_path(folder, name)) as file:
+            with Image.open(folder / name) as file:
                 if file.size != (image["width"], image["height"]):
                     faults[_UNREADABLE].append(name)
         except FileNotFoundError:
