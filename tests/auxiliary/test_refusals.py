@@ -29,8 +29,8 @@ from tests.auxiliary.cases import (
 from tests.tiny_detectors import load_config, shrink
 
 
-def levels(neck: Any, names: Any) -> None:
-    find_levels(features.Detector(features.resnet(), neck), names)
+def levels(neck: Any, names: Any, **arguments: Any) -> None:
+    find_levels(features.Detector(features.resnet(), neck), names, **arguments)
 
 
 def roi_form(**arguments: Any) -> None:
@@ -103,6 +103,7 @@ REFUSALS: list[tuple[Callable[[], None], str]] = [
     (lambda: levels(FPN, ["c3"] * 2), "levels must be different and not empty"),
     (lambda: levels(FPN, ["c6"]), "levels names 'c6'.*it has c2, c3, c4, c5, m3"),
     (lambda: levels(FPN, ["m2"]), "levels names 'm2', which this detector does"),
+    (lambda: levels(FPN, ["c3"], first_level="c3"), "first_level"),
     (lambda: levels(None, "laterals"), "levels='laterals' needs a neck.*no neck"),
     (lambda: levels(None, ["m3"]), "level 'm3' needs a neck.*has no neck"),
     (lambda: levels(MAPPER, "laterals"), "a ChannelMapper without any"),
