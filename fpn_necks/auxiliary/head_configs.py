@@ -1,4 +1,4 @@
-"""Settings of a detector's own heads, from which auxiliary heads take theirs."""
+"""Auxiliary heads of RoIs, after the settings of a detector's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmdet.registry import MODELS
+from mmengine.model import ModuleList
 from torch import nn
+
+from fpn_necks.roi_extractors import AllLevelRoIExtractor
 
 Settings = Mapping[str, Any]
 
@@ -56,3 +60,32 @@ def box_head_config(
     )
     config.update(replace or {})
     return copy.deepcopy(config)
+
+
+def build_mask_heads(
+    settings: Settings, widths: list[int], strides: list[int], number: int
+) -> tuple[ModuleList, AllLevelRoIExtractor]:
+    """Build mask heads like the detector's own, and the pooling before them.
+
+    Args:
+        settings: config of the detector.
+        widths: of the supervised maps.
+        strides: of the supervised maps.
+        number: how many heads: one, or one per map.
+
+    Raises:
+        ValueError: the detector has no mask head.
+    """
+    roi_head = settings.get("roi_head") or {}
+    config = first_stage(roi_head.get("mask_head"))
+    if config is None:
+        raise ValueError("mask_loss=True needs a detector with a mask_head")
+    extractor = first_stage(
+        roi_head.get("mask_roi_extractor") or roi_head.get("bbox_roi_extractor")
+    )
+    layer = copy.deepcopy(extractor["roi_layer"])
+    heads = ModuleList(
+        MODELS.build({**copy.deepcopy(config), "in_channels": width})
+        for width in widths[:number]
+    )
+    return heads, AllLevelRoIExtractor(layer, widths[0], strides)

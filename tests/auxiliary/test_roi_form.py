@@ -104,6 +104,7 @@ def box_losses(
     auxiliary: RoIAuxiliary, pooled: list[Tensor], targets: tuple[Tensor, ...]
 ) -> dict[str, Tensor]:
     """The losses of RoIs that are pooled from every level already, ``(K, C, h, w)``."""
+    auxiliary.roi_extractor.pool_level = lambda _level, x, _rois: x
     losses: dict[str, Tensor] = {}
     weighted = (targets[1] > 0).sum().clamp(min=1)
     rois = torch.zeros(len(targets[0]), 5)
