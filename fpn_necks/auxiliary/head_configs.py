@@ -36,30 +36,15 @@ def box_head_config(
         ValueError: the detector does not say how many classes it has.
     """
     main = first_stage((settings.get("roi_head") or {}).get("bbox_head"))
+    taken = ("num_classes", "reg_class_agnostic", "bbox_coder")
     if main is None:
-        main = settings["bbox_head"]
+        main, taken = settings["bbox_head"], ("num_classes",)
         if main.get("num_classes") is None:
             raise ValueError("the detector's bbox_head does not say num_classes")
-        main = dict(num_classes=main["num_classes"])
-    config = dict(
-        type="Shared2FCBBoxHead",
-        fc_out_channels=1024,
-        roi_feat_size=pooled_size,
-        num_classes=main.get("num_classes", 80),
-        reg_class_agnostic=main.get("reg_class_agnostic", False),
-        bbox_coder=main.get(
-            "bbox_coder",
-            dict(
-                type="DeltaXYWHBBoxCoder",
-                target_means=[0.0, 0.0, 0.0, 0.0],
-                target_stds=[0.1, 0.1, 0.2, 0.2],
-            ),
-        ),
-        loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
-        loss_bbox=dict(type="SmoothL1Loss", beta=1.0, loss_weight=1.0),
-    )
-    config.update(replace or {})
-    return copy.deepcopy(config)
+    # mmdet's defaults are Faster R-CNN's coder and AugFPN's widths and losses.
+    config = dict(type="Shared2FCBBoxHead", roi_feat_size=pooled_size)
+    config |= {key: main[key] for key in taken if key in main}
+    return copy.deepcopy({**config, **(replace or {})})
 
 
 def build_mask_heads(

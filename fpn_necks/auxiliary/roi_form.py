@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fpn_necks.layers import check_choice, check_int
-from fpn_necks.roi_extractors import AllLevelRoIExtractor
+from fpn_necks.roi_extractors import AllLevelRoIExtractor, original_levels
 
 from .form import AuxiliaryForm, check_strides
 from .head_configs import box_head_config, build_mask_heads, first_stage
@@ -114,9 +114,7 @@ class RoIAuxiliary(AuxiliaryForm):
                 "feature_channels or shared_head=False"
             )
         strides = [level.stride for level in self.levels]
-        pooling: dict[str, Any] = dict(
-            roi_layer or dict(type="RoIAlign", output_size=7, sampling_ratio=2)
-        )
+        pooling = dict(roi_layer or dict(type="RoIAlign", output_size=7))
         self.roi_extractor = AllLevelRoIExtractor(pooling, widths[0], strides)
         self.train_cfg = ConfigDict(pos_weight=-1)
         if self.is_two_stage:
@@ -307,8 +305,6 @@ class RoIAuxiliary(AuxiliaryForm):
         """
         if self.assignment == "all":
             return [slice(None)] * len(self.levels)
-        scale = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
-        finest = 14 * self.levels[0].stride
-        levels = torch.floor(torch.log2(scale / finest + 1e-6))
-        levels = levels.clamp(min=0, max=len(self.levels) - 1)
-        return [levels == i for i in range(len(self.levels))]
+        number, finest = len(self.levels), 14 * self.levels[0].stride
+        levels = original_levels(rois, number, finest)
+        return [levels == i for i in range(number)]
