@@ -12,17 +12,11 @@ from mmdet.models.detectors import FCOS
 from mmdet.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.model import ExponentialMovingAverage
-from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner, load_checkpoint
 
 from fpn_necks.auxiliary import AuxiliaryLosses, detectors
-from tests.auxiliary.cases import (
-    batch,
-    build,
-    detector_config,
-    losses_of,
-)
-from tests.tiny_detectors import load_config, make_tiny, shrink
+from tests.auxiliary.cases import batch, build, detector_config, losses_of
+from tests.tiny_detectors import make_tiny
 from tests.tiny_sets import write_coco_set
 
 # Copies and exceptions
@@ -171,38 +165,6 @@ def test_seeded_runs_have_the_same_main_weights(user_config: Config) -> None:
         build(user_config.model)
         drawn.append(torch.rand(3))
     assert torch.equal(*drawn)
-
-
-def uncertain_configs() -> list[str]:
-    folder = Path(__file__).parents[2] / "configs"
-    return sorted(
-        path.stem
-        for path in folder.rglob("*.py")
-        if "uncertainty" in path.stem and not path.parts[-2].startswith("_")
-    )
-
-
-@pytest.mark.parametrize("name", uncertain_configs())
-def test_shipped_configs_do_not_decay_the_uncertainty(name: str) -> None:
-    config = shrink(load_config(name))
-    model = MODELS.build(config.model)
-    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
-    decay = {
-        id(parameter): group["weight_decay"]
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    }
-    found = {
-        key: decay[id(parameter)]
-        for key, parameter in model.named_parameters()
-        if "uncertainty" in key
-    }
-    assert len(found) == 2 * 2 * 3  # weight and bias, of two branches, on three levels
-    assert set(found.values()) == {0.0}
-    assert decay[id(next(model.auxiliary.parameters()))] > 0
-
-
-# Refusals
 
 
 def test_detectors_of_ones_own() -> None:
