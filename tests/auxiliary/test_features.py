@@ -105,46 +105,33 @@ class InPlaceNeck(nn.Module):
         return laterals
 
 
-def test_laterals_that_are_changed_in_place() -> None:
-    detector = Detector(resnet()).eval()
-    detector.neck = InPlaceNeck()
-    image = torch.rand(2, 3, *IMAGE)
-    found, features, outputs = record(detector, "laterals", image)
-    check_shapes(found, features)
-    for i, x in enumerate(detector.backbone(image)):
-        lateral = features[f"m{i + 2}"]
-        assert torch.equal(lateral, detector.neck.lateral_convs[i](x))
-        assert i == 3 or not torch.allclose(lateral, outputs[i])
-    sum(x.sum() for x in features.values()).backward()
-
-
-@pytest.mark.parametrize(
-    ("neck", "copied"), [("FPN", False), ("SAlphaFPN", False), (None, True)]
-)
-def test_only_laterals_that_are_changed_in_place_are_copied(
-    neck: str | None, copied: bool
-) -> None:
+@pytest.mark.parametrize("neck", ["FPN", "SAlphaFPN", None])
+def test_only_laterals_that_are_changed_in_place_are_copied(neck: str | None) -> None:
     """Copies of all laterals cost 183 MB at batch 2; the first pass finds out."""
     changes = dict(fusion_factor=0.5) if neck == "SAlphaFPN" else {}
     detector = Detector(resnet(), neck and FPN | dict(type=neck) | changes).eval()
     if neck is None:
         detector.neck = InPlaceNeck()
-    levels, image = find_levels(detector, "laterals"), torch.rand(1, 3, *IMAGE)
-    unchanged: set[str] = set()
-    passes, originals = [], []
-    for conv in detector.neck.lateral_convs:
+    levels, image = find_levels(detector, "laterals"), torch.rand(2, 3, *IMAGE)
+    maps, originals = detector.backbone(image), []
+    convs = detector.neck.lateral_convs
+    expected = [conv(x) for conv, x in zip(convs, maps, strict=True)]
+    for conv in convs:
         conv.register_forward_hook(lambda _m, _x, y: originals.append(y))
-    for _ in range(2):
+    unchanged: set[str] = set()
+    for is_first in (True, False):
         originals.clear()
         with record_features(detector, levels, unchanged) as features:
             detector(image)
-        passes.append(features)
-    for i, name in enumerate(["m2", "m3", "m4", "m5"]):
-        assert torch.equal(passes[0][name], passes[1][name])
-        assert passes[0][name] is not originals[i]
-        # Nothing is added to the coarsest lateral.
-        assert (passes[1][name] is originals[i]) == (not copied or name == "m5")
-    if copied:
+        check_shapes(levels, features)
+        for i, name in enumerate(["m2", "m3", "m4", "m5"]):
+            assert torch.equal(features[name], expected[i])
+            # Nothing is added to the coarsest lateral.
+            changes = neck is None and name != "m5"
+            assert (features[name] is not originals[i]) == (is_first or changes)
+            assert torch.equal(features[name], originals[i]) != changes
+    sum(x.sum() for x in features.values()).backward()
+    if neck is None:
         with pytest.raises(RuntimeError, match="lateral m2 was changed in place"):
             with record_features(detector, levels, {"m2", "m3", "m4", "m5"}):
                 detector(image)
@@ -281,28 +268,19 @@ def test_a_width_that_nothing_tells() -> None:
         find_levels(detector, ["c3"], in_channels=[0])
 
 
-def test_hooks_are_gone_after_the_block() -> None:
-    detector = Detector(resnet(), FPN)
-    found = find_levels(detector, ["c3", "m3"])
-    assert hooks_of(detector) == 0
-    with record_features(detector, found) as features:
-        assert hooks_of(detector) == 2
-    assert hooks_of(detector) == 0
-    detector(torch.rand(1, 3, *IMAGE))
-    assert features == {}, "nothing is recorded behind the block"
-
-    with pytest.raises(RuntimeError, match="inside"), record_features(detector, found):
-        raise RuntimeError("inside")
-    assert hooks_of(detector) == 0
-
-
-def test_the_first_call_is_supervised() -> None:
+def test_the_first_call_is_supervised_and_no_hook_stays() -> None:
     """Recursive pyramids run their backbone and laterals more than once."""
     detector = Detector(resnet(), FPN).eval()
     found = find_levels(detector, ["c2", "m3"])
+    assert hooks_of(detector) == 0
     first, second = torch.rand(2, 1, 3, *IMAGE)
     with record_features(detector, found) as features:
+        assert hooks_of(detector) == 2
         detector(first)
         kept = dict(features)
         detector(second)
-    assert all(features[name] is kept[name] for name in ("c2", "m3"))
+    detector(second)
+    assert len(kept) == 2 and all(features[name] is kept[name] for name in kept)
+    with pytest.raises(RuntimeError, match="inside"), record_features(detector, found):
+        raise RuntimeError("inside")
+    assert hooks_of(detector) == 0
