@@ -4,7 +4,7 @@ import argparse
 import copy
 import pickle
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -25,9 +25,7 @@ from tests.tiny_sets import write_coco_set
 @pytest.mark.parametrize("name", detectors.TWINS)
 def test_every_twin(name: str) -> None:
     kind = MODELS.get(name)
-    assert kind is getattr(detectors, name)
-    assert pickle.loads(pickle.dumps(kind)) is kind
-    assert (kind.__module__, kind.__name__) == ("fpn_necks.auxiliary.detectors", name)
+    assert pickle.loads(pickle.dumps(kind)) is kind is getattr(detectors, name)
     original = MODELS.get(name.removeprefix("Auxiliary"))
     assert kind.__mro__[1:3] == (AuxiliaryLosses, original)
     assert original.__name__ in kind.__doc__
@@ -58,10 +56,8 @@ def test_copies_of_a_model_that_trains(name: str) -> None:
         assert list(found) == list(expected)
         for key, value in model.parse_losses(found)[1].items():
             assert value == model.parse_losses(expected)[1][key], key
-        shared = {id(p) for p in other.parameters()} & {
-            id(p) for p in model.parameters()
-        }
-        assert not shared
+        own, others = (list(map(id, x.parameters())) for x in (model, other))
+        assert not set(own) & set(others)
     # The copies have branches of their own: training one leaves the model alone.
     before = copy.deepcopy(model.state_dict())
     total, _ = copies[1].parse_losses(losses_of(copies[1], "full"))
@@ -70,31 +66,22 @@ def test_copies_of_a_model_that_trains(name: str) -> None:
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-class Stop(Exception):
-    pass
-
-
-def stop(*_args: Any, **_kwargs: Any) -> None:
-    raise Stop
-
-
 @copied_cases
 def test_losses_after_an_exception(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(detector_config(name))
     expected = model.parse_losses(losses_of(model, "mixed"))[1]
-    auxiliary = model.auxiliary
-    heads = getattr(auxiliary, "bbox_heads", None)
-    if heads is None:
-        last = auxiliary.predictors[auxiliary.levels[-1].name].head
-        places = [(last, "loss_by_feat")]
+    form = model.auxiliary
+    if hasattr(form, "bbox_heads"):
+        places = [(form.bbox_heads[-1], "loss"), (form.roi_extractor, "pool_level")]
     else:
-        places = [(heads[-1], "loss"), (auxiliary.roi_extractor, "pool_level")]
-    main = model.roi_head if hasattr(model, "roi_head") else model.bbox_head
-    for part, method in [*places, (main, "loss"), (main, "forward")]:
-        if method == "forward" and hasattr(model, "roi_head"):
-            continue  # called in testing only
-        with monkeypatch.context() as patch, pytest.raises(Stop):
-            patch.setattr(part, method, stop)
+        places = [(form.predictors["c4"].head, "loss_by_feat")]
+    if hasattr(model, "roi_head"):
+        places += [(model.roi_head, "loss")]
+    else:
+        places += [(model.bbox_head, "loss"), (model.bbox_head, "forward")]
+    for part, method in places:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(part, method, Mock(side_effect=KeyboardInterrupt))
             losses_of(model, "full")
         found = model.parse_losses(losses_of(model, "mixed"))[1]
         assert dict(found) == dict(expected)
