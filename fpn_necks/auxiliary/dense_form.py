@@ -187,15 +187,7 @@ class DenseAuxiliary(AuxiliaryForm):
 
 
 class LevelPredictor(BaseModule):
-    """f_pre, and a head of 1x1 convs that sees it at the detector's strides.
-
-    Args:
-        level: what it predicts from.
-        strides: those at which it predicts.
-        config: of the head.
-        channels: width of f_pre.
-        uncertain: weight the head's losses by uncertainty.
-    """
+    """f_pre, and a head of 1x1 convs that sees it at the detector's strides."""
 
     def __init__(
         self,
@@ -233,11 +225,7 @@ class LevelPredictor(BaseModule):
 
 
 def _one_by_one_head(config: Settings, channels: int) -> nn.Module:
-    """Build a head whose predictions are 1x1 convs of maps of this width.
-
-    Raises:
-        ValueError: the head has further convs, or needs its stacked convs.
-    """
+    """Build a head whose predictions are 1x1 convs of maps of this width."""
     name = config["type"].__name__
     try:
         head = MODELS.build(copy.deepcopy(dict(config)))

@@ -143,10 +143,7 @@ def check_strides(
 ) -> None:
     """Raise where a map does not have the stride that its name says.
 
-    Args:
-        levels: what is supervised.
-        features: the maps.
-        image_size: height and width of the padded batch in pixels.
+    The image size is height and width of the padded batch in pixels.
     """
     for level in levels:
         expected = tuple(-(-side // level.stride) for side in image_size)

@@ -25,15 +25,8 @@ def box_head_config(
 ) -> dict[str, Any]:
     """Return the config of an auxiliary box head, but for its ``in_channels``.
 
-    Args:
-        settings: config of the detector, whose classes and box coder are taken; a
-            detector without second stage has a coder for points or anchors, and RoIs
-            get Faster R-CNN's.
-        replace: entries to replace.
-        pooled_size: cells per side of a pooled RoI.
-
-    Raises:
-        ValueError: the detector does not say how many classes it has.
+    Classes and box coder are the detector's, where it has a second stage. Without one
+    it has a coder for points or anchors, and RoIs get Faster R-CNN's.
     """
     main = first_stage((settings.get("roi_head") or {}).get("bbox_head"))
     taken = ("num_classes", "reg_class_agnostic", "bbox_coder")
@@ -50,17 +43,7 @@ def box_head_config(
 def build_mask_heads(
     settings: Settings, widths: list[int], strides: list[int], number: int
 ) -> tuple[ModuleList, AllLevelRoIExtractor]:
-    """Build mask heads like the detector's own, and the pooling before them.
-
-    Args:
-        settings: config of the detector.
-        widths: of the supervised maps.
-        strides: of the supervised maps.
-        number: how many heads: one, or one per map.
-
-    Raises:
-        ValueError: the detector has no mask head.
-    """
+    """Build one or more mask heads like the detector's, and the pooling before them."""
     roi_head = settings.get("roi_head") or {}
     config = first_stage(roi_head.get("mask_head"))
     if config is None:

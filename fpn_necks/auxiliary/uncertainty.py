@@ -82,8 +82,7 @@ class UncertaintyRows:
     def of_scores(self, labels: Tensor) -> Tensor:
         """Return α of the classification rows with these labels.
 
-        Raises:
-            ValueError: the rows are neither those of the next level nor of all levels.
+        They are the rows of the next level, or those of all levels.
         """
         scores, boxes = self._alpha["cls"], self._alpha["bbox"]
         each = [len(alpha) * self.num_anchors for alpha in scores]
@@ -103,11 +102,7 @@ class UncertaintyRows:
         return torch.cat(scores[chosen]).repeat_interleave(repeats)
 
     def of_boxes(self, count: int) -> Tensor:
-        """Return α of this many box rows: all rows of the last labels or the positive.
-
-        Raises:
-            ValueError: the number is neither, or no classification loss came before.
-        """
+        """Return α of so many box rows: all of the last labels, or the positive."""
         if self._boxes is None or self._positive is None:
             raise ValueError(
                 "a box loss came before its classification loss; uncertainty cannot "
@@ -168,11 +163,7 @@ class UncertainLoss(nn.Module):
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """Return the wrapped loss with its weights multiplied by e^{-α}.
-
-        Raises:
-            ValueError: the rows or weights are not those that α was predicted for.
-        """
+        """Return the wrapped loss with its weights multiplied by e^{-α}."""
         if self.kind == "cls":
             alpha = self.rows.of_scores(target)
         else:
@@ -197,16 +188,9 @@ class UncertainLoss(nn.Module):
 def add_uncertainty(
     head: nn.Module, rows: UncertaintyRows, in_channels: Mapping[str, int], dense: bool
 ) -> ModuleDict:
-    """Let α weigh both losses of a head.
+    """Let α weigh both losses of a head; return the branches that predict it, by kind.
 
-    Args:
-        head: with ``loss_cls`` and ``loss_bbox``, which are wrapped.
-        rows: gets α before every loss.
-        in_channels: width of what each kind of loss is predicted from.
-        dense: it is a map and not rows of RoIs.
-
-    Returns:
-        The branches that predict α, by kind.
+    They see ``in_channels`` of each kind; the rows get their α before every loss.
     """
     for kind in KINDS:
         loss = UncertainLoss(getattr(head, f"loss_{kind}"), rows, kind)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.models.task_modules.assigners import ATSSAssigner, MaxIoUAssigner
 from torch import Tensor, nn
 
@@ -123,11 +124,9 @@ def compute_in_single_precision(
         return lambda *args, **kwargs: function(*convert(args), **kwargs)
 
     parts = [(model.rpn_head, "predict_by_feat")]
-    for kind in ("bbox", "mask"):
-        extractors = getattr(model.roi_head, f"{kind}_roi_extractor", [])
-        several = isinstance(extractors, nn.ModuleList | list)
-        for extractor in extractors if several else [extractors]:
-            parts.append((extractor, "forward"))
+    for module in model.roi_head.modules():
+        if isinstance(module, BaseRoIExtractor):
+            parts.append((module, "forward"))
     for part, method in parts:
         function = in_single_precision(getattr(part, method))
         monkeypatch.setattr(part, method, function)
