@@ -27,12 +27,12 @@ BACKBONE = dict(
 DENSE = dict(type="DenseAuxiliary", feature_channels=32)
 ONE_STAGE = dict(proposals=FEW_BOXES, sampler=dict(SAMPLER, num=32))
 
-# A config, of mmdet or shipped, and its one new entry.
+UNCERTAIN = dict(uncertainty_weight=0.5)
+ASSIGNED = dict(assignment="assigned")
+MASKS = dict(mask_loss=True)
+# A config, of mmdet where it has a folder, else shipped, and its one new entry.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "retinanet-dense": (
-        "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
-        DENSE | dict(uncertainty_weight=0.5),
-    ),
+    "retinanet-dense": ("retinanet/retinanet_r50_fpn_1x_coco", DENSE | UNCERTAIN),
     "retinanet-asff-dense-two-strides": (
         "retinanet_r50_asff_1x_coco",
         DENSE | dict(strides=[32, 16]),
@@ -42,53 +42,38 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         LATERALS | ONE_STAGE,
     ),
     "fcos-dense": (
-        "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
-        DENSE | dict(uncertainty_weight=0.5, strides=[8, 32]),
+        "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco",
+        DENSE | UNCERTAIN | dict(strides=[8, 32]),
     ),
     "fcos-augfpn-roi": (
         "fcos_r50_augfpn_gn-head_4xb4-1x_coco",
-        LATERALS | ONE_STAGE | dict(uncertainty_weight=0.5),
+        LATERALS | ONE_STAGE | UNCERTAIN,
     ),
-    "atss-cfg-fpn-dense": (
-        "atss_r101_cfg-fpn_1x_coco",
-        DENSE | dict(uncertainty_weight=0.5),
-    ),
-    "atss-roi": ("mmdet::atss/atss_r50_fpn_1x_coco.py", LATERALS | ONE_STAGE),
-    "gfl-dense": ("mmdet::gfl/gfl_r50_fpn_1x_coco.py", DENSE),
+    "atss-cfg-fpn-dense": ("atss_r101_cfg-fpn_1x_coco", DENSE | UNCERTAIN),
+    "atss-roi": ("atss/atss_r50_fpn_1x_coco", LATERALS | ONE_STAGE),
+    "gfl-dense": ("gfl/gfl_r50_fpn_1x_coco", DENSE),
     "freeanchor-roi": ("freeanchor_r101_cfg-fpn_1x_coco", LATERALS | ONE_STAGE),
-    "faster-rcnn-laterals": (
-        "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-        LATERALS,
-    ),
+    "faster-rcnn-laterals": ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", LATERALS),
     "faster-rcnn-s-alpha-backbone": ("faster-rcnn_r50_s-alpha-fpn_1x_coco", BACKBONE),
     "faster-rcnn-augfpn-assigned": (
         "faster-rcnn_r50_augfpn_1x_coco",
-        LATERALS | dict(assignment="assigned", uncertainty_weight=0.5),
+        LATERALS | ASSIGNED | UNCERTAIN,
     ),
     "faster-rcnn-asff": (
         "faster-rcnn_r50_asff_1x_coco",
         LATERALS | dict(levels=["m3", "c4"], feature_channels=16),
     ),
-    "faster-rcnn-dc5": (
-        "mmdet::faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py",
-        BACKBONE,
-    ),
-    "mask-rcnn-augfpn": (
-        "mask-rcnn_r50_augfpn_1x_coco",
-        LATERALS | dict(mask_loss=True, uncertainty_weight=0.5),
-    ),
+    "faster-rcnn-dc5": ("faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco", BACKBONE),
+    "mask-rcnn-augfpn": ("mask-rcnn_r50_augfpn_1x_coco", LATERALS | MASKS | UNCERTAIN),
     "cascade-rcnn": (
-        "mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py",
-        BACKBONE | dict(assignment="assigned"),
+        "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco",
+        BACKBONE | ASSIGNED,
     ),
     # It samples twice in each stage but the last.
-    "htc-mask-rcnn": (
-        "mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py",
-        LATERALS | dict(mask_loss=True),
-    ),
+    "htc-mask-rcnn": ("htc/htc-without-semantic_r50_fpn_1x_coco", LATERALS | MASKS),
     "cascade-mask-rcnn-drfpn": (
         "cascade-mask-rcnn_r50_drfpn_3xb8-1x_coco",
-        LATERALS | dict(assignment="assigned", mask_loss=True),
+        LATERALS | ASSIGNED | MASKS,
     ),
 }
 
@@ -111,8 +96,8 @@ def detector_config(name: str, auxiliary: Any = "of the case") -> ConfigDict:
 @functools.cache
 def _plain_config(name: str) -> ConfigDict:
     base = CASES[name][0]
-    if base.startswith("mmdet::"):
-        config = Config.fromstring(f"_base_ = {base!r}", ".py")
+    if "/" in base:
+        config = Config.fromstring(f"_base_ = 'mmdet::{base}.py'", ".py")
     else:
         config = load_config(base)
     model = config.model

@@ -26,40 +26,23 @@ FOCAL = dict(type="FocalLoss", use_sigmoid=True)
 GIOU = dict(type="GIoULoss", loss_weight=2.0)
 ONE_ANCHOR = ANCHORS | dict(ratios=[1.0])
 RANGES = ((-1, 30), (30, 60), (60, 1e8))
+RETINA = dict(type="RetinaHead", anchor_generator=ANCHORS, loss_cls=FOCAL)
+FCOS = dict(type="FCOSHead", strides=STRIDES, regress_ranges=RANGES)
+ATSS = dict(type="ATSSHead", anchor_generator=ONE_ANCHOR, loss_cls=FOCAL)
+QUALITY = dict(type="QualityFocalLoss")
 HEADS: dict[str, dict[str, Any]] = {
-    "retinanet": dict(type="RetinaHead", anchor_generator=ANCHORS, loss_cls=FOCAL),
-    "retinanet-decoded": dict(
-        type="RetinaHead",
-        anchor_generator=ANCHORS,
-        loss_cls=FOCAL,
-        loss_bbox=GIOU,
-        reg_decoded_bbox=True,
-    ),
-    "fcos": dict(type="FCOSHead", strides=STRIDES, regress_ranges=RANGES),
-    "fcos-norm-on-bbox": dict(
-        type="FCOSHead",
-        strides=STRIDES,
-        regress_ranges=RANGES,
-        norm_on_bbox=True,
-        centerness_on_reg=True,
-        center_sampling=True,
-        loss_bbox=dict(type="GIoULoss"),
-    ),
-    "atss": dict(
-        type="ATSSHead", anchor_generator=ONE_ANCHOR, loss_cls=FOCAL, loss_bbox=GIOU
-    ),
-    "gfl": dict(
-        type="GFLHead",
-        anchor_generator=ONE_ANCHOR,
-        reg_max=8,
-        loss_cls=dict(type="QualityFocalLoss"),
-        loss_bbox=GIOU,
-    ),
+    "retinanet": RETINA,
+    "retinanet-decoded": RETINA | dict(loss_bbox=GIOU, reg_decoded_bbox=True),
+    "fcos": FCOS,
+    "fcos-norm-on-bbox": FCOS
+    | dict(norm_on_bbox=True, centerness_on_reg=True, center_sampling=True)
+    | dict(loss_bbox=dict(type="GIoULoss")),
+    "atss": ATSS | dict(loss_bbox=GIOU),
+    "gfl": ATSS | dict(type="GFLHead", reg_max=8, loss_cls=QUALITY, loss_bbox=GIOU),
 }
 # FreeAnchor has RetinaNet's get_targets, but does not use it.
-FREE_ANCHOR = HEADS["retinanet"] | dict(
-    type="FreeAnchorRetinaHead", loss_bbox=dict(type="SmoothL1Loss")
-)
+FREE_ANCHOR = RETINA | dict(type="FreeAnchorRetinaHead")
+FREE_ANCHOR |= dict(loss_bbox=dict(type="SmoothL1Loss"))
 every_head = pytest.mark.parametrize("name", HEADS)
 CERTAIN = ["retinanet", "retinanet-decoded", "fcos", "fcos-norm-on-bbox", "atss"]
 OBJECTS = [[8.0, 8, 40, 40], [50.0, 10, 90, 60], [30.0, 30, 47, 51]]
@@ -263,9 +246,8 @@ def test_uncertainty(name: str) -> None:
             torch.testing.assert_close(mean, torch.tensor(0.15 * math.log(2)))
             assert mean.requires_grad
         if "retinanet" not in name:  # centerness is not weighted: neither class nor box
-            loss = found[f"aux.loss_centerness.{level}"]
-            expected_loss = expected[f"aux.loss_centerness.{level}"]
-            torch.testing.assert_close(loss, expected_loss / 2)
+            key = f"aux.loss_centerness.{level}"
+            torch.testing.assert_close(found[key], expected[key] / 2)
 
 
 @pytest.mark.parametrize("name", CERTAIN)
@@ -335,18 +317,12 @@ def test_convs_are_one_by_one_and_initialised_as_the_main_heads(name: str) -> No
         assert predictor.pre_conv.weight.shape == (64, width, 1, 1)
         bound = (6 / (64 + width)) ** 0.5
         assert 0.8 * bound < predictor.pre_conv.weight.abs().max().item() <= bound
-        convs = {
-            key: module
-            for key, module in predictor.head.named_modules()
-            if isinstance(module, nn.Conv2d)
-        }
+        modules = predictor.head.named_modules()
+        convs = {k: module for k, module in modules if isinstance(module, nn.Conv2d)}
         assert len(convs) >= 2
         for key, conv in convs.items():
-            assert conv.kernel_size == (1, 1) and conv.padding == (0, 0)
-            assert (
-                conv.in_channels == 64 and conv.out_channels == main[key].out_channels
-            )
-            assert torch.equal(conv.bias, main[key].bias)
+            assert conv.weight.shape == (main[key].out_channels, 64, 1, 1)
+            assert conv.padding == (0, 0) and torch.equal(conv.bias, main[key].bias)
             assert conv.weight.std().item() == pytest.approx(0.01, rel=0.25)
         (scores,) = [conv for key, conv in convs.items() if key.endswith("cls")]
         prior = torch.full_like(scores.bias, 0.01)
