@@ -154,16 +154,13 @@ class RoIAuxiliary(AuxiliaryForm):
                 )
             return
         stage = first_stage((settings.get("train_cfg") or {}).get("rcnn"))
-        if not isinstance(stage, Mapping) or "sampler" not in stage:
+        sampler = (stage or {}).get("sampler")
+        # Sparse R-CNN and QueryInst have a PseudoSampler.
+        if sampler is None or "PseudoSampler" in str(sampler["type"]):
             raise ValueError(
-                "RoIAuxiliary needs a detector that samples RoIs, with "
-                "train_cfg.rcnn.sampler"
-            )
-        if "PseudoSampler" in str(stage["sampler"]["type"]):
-            # That of Sparse R-CNN and QueryInst.
-            raise ValueError(
-                "RoIAuxiliary needs a detector that samples RoIs; PseudoSampler takes "
-                "every proposal"
+                "RoIAuxiliary needs a detector that samples RoIs by its "
+                "train_cfg.rcnn.sampler (PseudoSampler takes every proposal), got "
+                f"{sampler!r}"
             )
 
     @contextmanager
@@ -229,8 +226,7 @@ class RoIAuxiliary(AuxiliaryForm):
     ) -> dict[str, Tensor]:
         """Compute the losses of a level's RoIs; the numbers are those of all levels."""
         name = self.levels[level].name
-        pooled = self.roi_extractor.pool_level(level, x, rois)
-        scores, boxes, alphas = self.predict(level, pooled)
+        scores, boxes, alphas = self.predict(level, x, rois)
         if alphas:
             self._rows.start(*([alphas[kind]] for kind in KINDS))
         found = self.bbox_heads[self._place(level)].loss(scores, boxes, rois, *targets)
@@ -279,14 +275,15 @@ class RoIAuxiliary(AuxiliaryForm):
         return level if len(self.bbox_heads) > 1 else 0
 
     def predict(
-        self, level: int, pooled: Tensor
+        self, level: int, x: Tensor, rois: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Predict from the RoIs ``(K, C, h, w)`` of a level.
+        """Predict from the RoIs ``(K, 5)`` on the map of a level.
 
         Returns:
             The scores, the boxes, and α by the kind of loss, where there is any.
         """
         head = self.bbox_heads[self._place(level)]
+        pooled = self.roi_extractor.pool_level(level, x, rois)
         if self.uncertainty is None:
             return (*head(pooled), {})
         with (

@@ -78,8 +78,7 @@ def _of_rois(model: nn.Module, form: RoIAuxiliary, view: View) -> list[HeatRow]:
     chosen = form.rows_of_levels(rois)
     maps: dict[str, list[HeatMap]] = {branch: [] for branch in BRANCHES}
     for i, (x, rows) in enumerate(zip(form.maps(features), chosen, strict=True)):
-        pooled = form.roi_extractor.pool_level(i, x, rois[rows])
-        *_, found = form.predict(i, pooled)
+        *_, found = form.predict(i, x, rois[rows])
         level = form.levels[i]
         boxes = rois[rows, 1:].cpu().numpy()
         for branch, of_branch in maps.items():

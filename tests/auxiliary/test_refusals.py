@@ -168,7 +168,7 @@ REFUSALS: list[tuple[Callable[[], None], str]] = [
     (lambda: detector(RETINA, "RoIAuxiliary"), "auxiliary must be a config .*'RoIA"),
     (lambda: transformer(DENSE), "DenseAuxiliary needs a head .*DETRHead"),
     (lambda: transformer(BACKBONE), "predict_by_feat takes .*; DETRHead's does not"),
-    (without_sampling, "samples RoIs; PseudoSampler takes every"),
+    (without_sampling, "samples RoIs by its .*PseudoSampler takes every"),
 ]
 
 
