@@ -190,9 +190,40 @@ def make_tiny(
     return config
 
 
+def take_few_boxes(settings: Any) -> None:
+    """Let samplers take 32 RoIs of 50, and testing find 5 objects, however unlikely.
+
+    Args:
+        settings: a detector's ``train_cfg`` or ``test_cfg``; it is changed.
+    """
+    if isinstance(settings, list):
+        for part in settings:
+            take_few_boxes(part)
+    elif isinstance(settings, dict):
+        if "num" in settings.get("sampler", {}):
+            settings["sampler"]["num"] = 32
+        if "nms_pre" in settings:
+            settings["nms_pre"] = 50
+        if "max_per_img" in settings:
+            settings["max_per_img"] = 50 if settings["max_per_img"] > 100 else 5
+        if "score_thr" in settings:
+            settings["score_thr"] = 1e-4
+        for part in settings.values():
+            take_few_boxes(part)
+
+
 def set_statistic_factors(model: torch.nn.Module) -> None:
     """Do what FusionFactorHook does before training."""
     config_tools.set_statistic_factors(model, 0.5)
+
+
+def build(config: ConfigDict, seed: int = 0) -> torch.nn.Module:
+    """Build a detector in training mode, with the weights of a seed."""
+    torch.manual_seed(seed)
+    model = MODELS.build(copy.deepcopy(config))
+    model.init_weights()
+    set_statistic_factors(model)
+    return model.train()
 
 
 def train_and_test_a_step(config: Config) -> torch.nn.Module:
@@ -201,10 +232,7 @@ def train_and_test_a_step(config: Config) -> torch.nn.Module:
     The step has two images, one of them without objects, or with ignored ones alone;
     every parameter must get a gradient.
     """
-    torch.manual_seed(0)
-    model = MODELS.build(config.model)
-    model.init_weights()
-    set_statistic_factors(model)
+    model = build(config.model)
     config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=False)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     batch = pseudo_collate([dataset[0], dataset[3]])
@@ -214,7 +242,6 @@ def train_and_test_a_step(config: Config) -> torch.nn.Module:
         assert len(last.ignored_instances) == 1
     # mmdet's resizing of whole batches asks which iteration it is.
     MessageHub.get_current_instance().update_info("iter", 0)
-    model.train()
     losses = model(**model.data_preprocessor(batch, True), mode="loss")
     total, values = model.parse_losses(losses)
     assert total.isfinite()

@@ -20,7 +20,7 @@ from fpn_necks.layers import check_int
 from .features import SupervisedLevel
 from .form import AuxiliaryForm, check_strides
 from .recording import record_calls, record_outputs, replaying, targets_of_levels
-from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
+from .uncertainty import KINDS, UncertaintyRows, add_uncertainty
 
 Settings = Mapping[str, Any]
 
@@ -88,24 +88,29 @@ class DenseAuxiliary(AuxiliaryForm):
             getattr(type(head), name, None) is getattr(AnchorHead, name)
             for name in ("loss_by_feat", "loss_by_feat_single")
         )
-        config = _predictor_config(settings, type(head), feature_channels)
-        _keep_strides(config, self.strides, own)
+        config = dict(
+            settings["bbox_head"],
+            type=type(head),
+            in_channels=feature_channels,
+            feat_channels=feature_channels,
+            stacked_convs=0,
+            train_cfg=settings.get("train_cfg"),
+            test_cfg=settings.get("test_cfg"),
+        )
+        if self.strides != own:
+            owner = config
+            if "strides" in config.get("anchor_generator", {}):
+                owner = config["anchor_generator"] = dict(config["anchor_generator"])
+            owner["strides"] = self.strides
+        uncertain = self.uncertainty_weight is not None
         self.predictors = ModuleDict(
             {
                 level.name: LevelPredictor(
-                    level,
-                    self.strides,
-                    config,
-                    feature_channels,
-                    self.uncertainty_weight is not None,
+                    level, self.strides, config, feature_channels, uncertain
                 )
                 for level in self.levels
             }
         )
-
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        return f"{super().extra_repr()}, strides={self.strides}"
 
     @classmethod
     def check_settings(cls, settings: Settings) -> None:
@@ -176,20 +181,13 @@ class DenseAuxiliary(AuxiliaryForm):
             if "loss" in key:
                 total = sum(loss) if isinstance(loss, list | tuple) else loss
                 losses[f"aux.{key}.{name}"] = self.loss_weight * total
-        losses |= self.uncertainty_losses(predictor.mean_uncertainties(), name)
+        if predictor.uncertainty is not None:
+            losses |= self.uncertainty_losses(predictor.rows, name)
         return losses
 
 
 class LevelPredictor(BaseModule):
-    """f_pre, and a head of 1x1 convs that sees it at the detector's strides.
-
-    Args:
-        level: what it predicts from.
-        strides: those at which it predicts.
-        config: of the head.
-        channels: width of f_pre.
-        uncertain: weight the head's losses by uncertainty.
-    """
+    """f_pre, and a head of 1x1 convs that sees it at the detector's strides."""
 
     def __init__(
         self,
@@ -206,22 +204,17 @@ class LevelPredictor(BaseModule):
         self.head = _one_by_one_head(config, channels)
         self.uncertainty = None
         if uncertain:
-            self.uncertainty = ModuleDict(
-                {kind: Uncertainty(channels, dense=True) for kind in ("cls", "bbox")}
-            )
             anchors = getattr(self.head, "num_base_priors", 1)
-            self._rows = UncertaintyRows(self.head.num_classes, anchors)
-            self.head.loss_cls = UncertainLoss(self.head.loss_cls, self._rows, "cls")
-            self.head.loss_bbox = UncertainLoss(self.head.loss_bbox, self._rows, "bbox")
+            self.rows = UncertaintyRows(self.head.num_classes, anchors)
+            widths = dict.fromkeys(KINDS, channels)
+            self.uncertainty = add_uncertainty(self.head, self.rows, widths, dense=True)
 
     def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple:
         """Predict from ``(N, C, H, W)`` what the head returns, at each of the sizes."""
         maps = self.maps(x, sizes)
         if self.uncertainty is not None:
-            alphas = [
-                [self.uncertainty[kind](y) for y in maps] for kind in ("cls", "bbox")
-            ]
-            self._rows.start(*alphas)
+            alphas = [[self.uncertainty[kind](y) for y in maps] for kind in KINDS]
+            self.rows.start(*alphas)
         return self.head(tuple(maps))
 
     def maps(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -230,19 +223,9 @@ class LevelPredictor(BaseModule):
         pairs = zip(sizes, self.scales, strict=True)
         return [resize(x, size, scale) for size, scale in pairs]
 
-    def mean_uncertainties(self) -> dict[str, Tensor]:
-        """Return the mean α of the last losses, for classification and boxes."""
-        if self.uncertainty is None:
-            return {}
-        return {kind: self._rows.mean(kind) for kind in ("cls", "bbox")}
-
 
 def _one_by_one_head(config: Settings, channels: int) -> nn.Module:
-    """Build a head whose predictions are 1x1 convs of maps of this width.
-
-    Raises:
-        ValueError: the head has further convs, or needs its stacked convs.
-    """
+    """Build a head whose predictions are 1x1 convs of maps of this width."""
     name = config["type"].__name__
     try:
         head = MODELS.build(copy.deepcopy(dict(config)))
@@ -299,26 +282,3 @@ def _places(strides: Sequence[int] | None, own: list[int]) -> list[int]:
             f"strides must be different ones of the detector's {own}, got {strides!r}"
         )
     return sorted(own.index(stride) for stride in strides)
-
-
-def _predictor_config(settings: Settings, kind: type, channels: int) -> dict[str, Any]:
-    config = copy.deepcopy(dict(settings["bbox_head"]))
-    config.update(
-        type=kind,
-        in_channels=channels,
-        feat_channels=channels,
-        stacked_convs=0,
-        train_cfg=settings.get("train_cfg"),
-        test_cfg=settings.get("test_cfg"),
-    )
-    return config
-
-
-def _keep_strides(config: dict[str, Any], strides: list[int], own: list[int]) -> None:
-    """Give a head's config some of its strides only."""
-    if strides == own:
-        return
-    if "strides" in config.get("anchor_generator", {}):
-        config["anchor_generator"]["strides"] = strides
-    else:
-        config["strides"] = strides

@@ -83,25 +83,16 @@ def _form(auxiliary: Mapping[str, Any]) -> type[AuxiliaryForm]:
 
 def _register_twins() -> list[str]:
     """Register ``Auxiliary<Name>`` for every detector of one or two stages."""
-    module = sys.modules[__name__]
+    module, kinds = sys.modules[__name__], (SingleStageDetector, TwoStageDetector)
     names = []
     for name, detector in list(MODELS.module_dict.items()):
-        kinds = (SingleStageDetector, TwoStageDetector)
-        is_detector = isinstance(detector, type) and issubclass(detector, kinds)
-        if (
-            not is_detector
-            or detector in kinds
-            or issubclass(detector, AuxiliaryLosses)
-        ):
+        if not (isinstance(detector, type) and issubclass(detector, kinds)):
             continue
-        twin = type(
-            f"Auxiliary{name}",
-            (AuxiliaryLosses, detector),
-            {
-                "__module__": __name__,
-                "__doc__": f"mmdet's {name} with auxiliary losses.",
-            },
-        )
+        if detector in kinds or issubclass(detector, AuxiliaryLosses):
+            continue
+        doc = f"mmdet's {name} with auxiliary losses."
+        attributes = {"__module__": __name__, "__doc__": doc}
+        twin = type(f"Auxiliary{name}", (AuxiliaryLosses, detector), attributes)
         MODELS.register_module(module=twin)
         setattr(module, twin.__name__, twin)
         names.append(twin.__name__)

@@ -125,6 +125,7 @@ def record_features(
     """
     maps: dict[str, Tensor] = {}
     laterals: dict[str, tuple[Tensor, int]] = {}
+    unchanged = set() if unchanged is None else unchanged
 
     def hook_for(level: SupervisedLevel) -> Any:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -134,9 +135,8 @@ def record_features(
             x = output if level.index is None else output[level.index]
             maps[level.name] = x
             if level.is_lateral:
-                if unchanged is not None:
-                    laterals[level.name] = (x, x._version)
-                if unchanged is None or level.name not in unchanged:
+                laterals[level.name] = (x, x._version)
+                if level.name not in unchanged:
                     maps[level.name] = x.clone()
 
         return keep
@@ -189,25 +189,21 @@ def _stages(detector: nn.Module, first_level: int | None) -> list[SupervisedLeve
     # A backbone without this attribute (HRNet) returns all of its stages.
     outputs = list(getattr(backbone, "out_indices", range(len(widths))))
     frozen = getattr(backbone, "frozen_stages", -1)
-    levels = []
-    for place, stage in enumerate(outputs):
-        number = stage + 2 if first_level is None else first_level + place
-        known = place < len(widths)
-        width = widths[place] if known else _stage_width(backbone, stage)
-        levels.append(
-            SupervisedLevel(
-                f"c{number}", "backbone", place, width, 2**number, stage < frozen
-            )
-        )
+    stages = [(stage, "backbone", place) for place, stage in enumerate(outputs)]
     for stage, name in enumerate(getattr(backbone, "res_layers", [])):
         if stage not in outputs:
-            width = _stage_width(backbone, stage)
-            path, stride = f"backbone.{name}", 2 ** (stage + 2)
-            levels.append(
-                SupervisedLevel(
-                    f"c{stage + 2}", path, None, width, stride, stage < frozen
-                )
-            )
+            stages.append((stage, f"backbone.{name}", None))
+    levels = []
+    for stage, path, place in stages:
+        number = stage + 2
+        if first_level is not None and place is not None:
+            number = first_level + place
+        width = _stage_width(backbone, stage)
+        if place is not None and place < len(widths):
+            width = widths[place]
+        levels.append(
+            SupervisedLevel(f"c{number}", path, place, width, 2**number, stage < frozen)
+        )
     return levels
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fpn_necks.layers import check_bool, check_number, recompute
 
 from .features import SupervisedLevel, find_levels
+from .uncertainty import KINDS, UncertaintyRows
 
 
 class AuxiliaryForm(BaseModule):
@@ -75,14 +76,6 @@ class AuxiliaryForm(BaseModule):
         self.loss_weight = loss_weight
         self.uncertainty_weight = uncertainty_weight
 
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        names = ", ".join(level.name for level in self.levels)
-        return (
-            f"levels={names}, loss_weight={self.loss_weight}, "
-            f"uncertainty_weight={self.uncertainty_weight}"
-        )
-
     def init_weights(self) -> None:
         """Initialise, and leave the random numbers that follow as they would be."""
         with torch.random.fork_rng(devices=[]):
@@ -131,12 +124,13 @@ class AuxiliaryForm(BaseModule):
         return function(*arguments)
 
     def uncertainty_losses(
-        self, means: Mapping[str, Tensor], level: str
+        self, rows: UncertaintyRows, level: str
     ) -> dict[str, Tensor]:
         """Return τ · mean(α) of a level's losses, and mean(α) for the log."""
         losses = {}
-        for kind, mean in means.items():
-            factor = self.loss_weight * self.uncertainty_weight
+        factor = self.loss_weight * self.uncertainty_weight
+        for kind in KINDS:
+            mean = rows.mean(kind)
             losses[f"aux.loss_{kind}_alpha.{level}"] = factor * mean
             losses[f"aux.alpha_{kind}.{level}"] = mean.detach()
         return losses
@@ -149,10 +143,7 @@ def check_strides(
 ) -> None:
     """Raise where a map does not have the stride that its name says.
 
-    Args:
-        levels: what is supervised.
-        features: the maps.
-        image_size: height and width of the padded batch in pixels.
+    The image size is height and width of the padded batch in pixels.
     """
     for level in levels:
         expected = tuple(-(-side // level.stride) for side in image_size)

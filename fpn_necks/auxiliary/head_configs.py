@@ -1,4 +1,4 @@
-"""Settings of a detector's own heads, from which auxiliary heads take theirs."""
+"""Auxiliary heads of RoIs, after the settings of a detector's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmdet.registry import MODELS
+from mmengine.model import ModuleList
 from torch import nn
+
+from fpn_necks.roi_extractors import AllLevelRoIExtractor
 
 Settings = Mapping[str, Any]
 
@@ -21,38 +25,35 @@ def box_head_config(
 ) -> dict[str, Any]:
     """Return the config of an auxiliary box head, but for its ``in_channels``.
 
-    Args:
-        settings: config of the detector, whose classes and box coder are taken; a
-            detector without second stage has a coder for points or anchors, and RoIs
-            get Faster R-CNN's.
-        replace: entries to replace.
-        pooled_size: cells per side of a pooled RoI.
-
-    Raises:
-        ValueError: the detector does not say how many classes it has.
+    Classes and box coder are the detector's, where it has a second stage. Without one
+    it has a coder for points or anchors, and RoIs get Faster R-CNN's.
     """
     main = first_stage((settings.get("roi_head") or {}).get("bbox_head"))
+    taken = ("num_classes", "reg_class_agnostic", "bbox_coder")
     if main is None:
-        main = settings["bbox_head"]
+        main, taken = settings["bbox_head"], ("num_classes",)
         if main.get("num_classes") is None:
             raise ValueError("the detector's bbox_head does not say num_classes")
-        main = dict(num_classes=main["num_classes"])
-    config = dict(
-        type="Shared2FCBBoxHead",
-        fc_out_channels=1024,
-        roi_feat_size=pooled_size,
-        num_classes=main.get("num_classes", 80),
-        reg_class_agnostic=main.get("reg_class_agnostic", False),
-        bbox_coder=main.get(
-            "bbox_coder",
-            dict(
-                type="DeltaXYWHBBoxCoder",
-                target_means=[0.0, 0.0, 0.0, 0.0],
-                target_stds=[0.1, 0.1, 0.2, 0.2],
-            ),
-        ),
-        loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
-        loss_bbox=dict(type="SmoothL1Loss", beta=1.0, loss_weight=1.0),
+    # mmdet's defaults are Faster R-CNN's coder and AugFPN's widths and losses.
+    config = dict(type="Shared2FCBBoxHead", roi_feat_size=pooled_size)
+    config |= {key: main[key] for key in taken if key in main}
+    return copy.deepcopy({**config, **(replace or {})})
+
+
+def build_mask_heads(
+    settings: Settings, widths: list[int], strides: list[int], number: int
+) -> tuple[ModuleList, AllLevelRoIExtractor]:
+    """Build one or more mask heads like the detector's, and the pooling before them."""
+    roi_head = settings.get("roi_head") or {}
+    config = first_stage(roi_head.get("mask_head"))
+    if config is None:
+        raise ValueError("mask_loss=True needs a detector with a mask_head")
+    extractor = first_stage(
+        roi_head.get("mask_roi_extractor") or roi_head.get("bbox_roi_extractor")
     )
-    config.update(replace or {})
-    return copy.deepcopy(config)
+    layer = copy.deepcopy(extractor["roi_layer"])
+    heads = ModuleList(
+        MODELS.build({**copy.deepcopy(config), "in_channels": width})
+        for width in widths[:number]
+    )
+    return heads, AllLevelRoIExtractor(layer, widths[0], strides)

@@ -80,13 +80,7 @@ class DecodedProposals:
     ) -> list:
         """Sample RoIs for every image; nothing of them carries a gradient.
 
-        Args:
-            head: the dense head.
-            outputs: what its forward returned in this iteration.
-            samples: data samples of the batch.
-
-        Returns:
-            One sampling result per image.
+        The outputs are what the head's forward has returned in this iteration.
         """
         truths, ignored, metas = unpack_gt_instances(samples)
         found = head.predict_by_feat(
@@ -105,11 +99,7 @@ class DecodedProposals:
 
 
 def check_head(head: nn.Module) -> None:
-    """Raise unless a dense head's predictions while training can become boxes.
-
-    Raises:
-        ValueError: it has no such post-processing, or predicts otherwise in testing.
-    """
+    """Raise unless a dense head's predictions while training can become boxes."""
     kind = type(head)
     method = getattr(kind, "predict_by_feat", None)
     needed = {"batch_img_metas", "cfg", "rescale", "with_nms"}

@@ -72,17 +72,9 @@ def replaying(head: nn.Module, targets: tuple) -> Any:
 def targets_of_levels(
     targets: tuple, levels: Sequence[int], number: int, head: str
 ) -> tuple:
-    """Take some levels from the targets of a dense head.
+    """Take some of a number of levels from what a dense head's get_targets returned.
 
-    Args:
-        targets: what its ``get_targets`` returned. What is no list of levels, such as
-            the number of positives, stays as it is.
-        levels: places of the levels to take.
-        number: how many levels there are.
-        head: its name, for messages.
-
-    Raises:
-        ValueError: some levels are asked for, and nothing is a list of levels.
+    What is no list of levels, such as the number of positives, stays as it is.
     """
     if list(levels) == list(range(number)):
         return targets

@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
-from mmengine.model import ModuleDict, ModuleList
+from mmengine.model import ModuleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fpn_necks.layers import check_choice, check_int
-from fpn_necks.roi_extractors import AllLevelRoIExtractor
+from fpn_necks.roi_extractors import AllLevelRoIExtractor, original_levels
 
 from .form import AuxiliaryForm, check_strides
-from .head_configs import box_head_config, first_stage
-from .masks import build_mask_heads, mask_losses
+from .head_configs import box_head_config, build_mask_heads, first_stage
 from .proposals import DecodedProposals, check_head
 from .recording import record_calls, record_inputs, record_outputs
-from .uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
+from .uncertainty import KINDS, UncertaintyRows, add_uncertainty
 
 Settings = Mapping[str, Any]
 XAVIER_UNIFORM = dict(type="Xavier", layer="Conv2d", distribution="uniform")
@@ -114,9 +114,7 @@ class RoIAuxiliary(AuxiliaryForm):
                 "feature_channels or shared_head=False"
             )
         strides = [level.stride for level in self.levels]
-        pooling: dict[str, Any] = dict(
-            roi_layer or dict(type="RoIAlign", output_size=7, sampling_ratio=2)
-        )
+        pooling = dict(roi_layer or dict(type="RoIAlign", output_size=7))
         self.roi_extractor = AllLevelRoIExtractor(pooling, widths[0], strides)
         self.train_cfg = ConfigDict(pos_weight=-1)
         if self.is_two_stage:
@@ -129,35 +127,21 @@ class RoIAuxiliary(AuxiliaryForm):
         )
         self.uncertainty = None
         if self.uncertainty_weight is not None:
-            self._add_uncertainty()
+            self.uncertainty = ModuleList()
+            self._rows = UncertaintyRows(self.bbox_heads[0].num_classes)
+            for head in self.bbox_heads:
+                if not hasattr(head, "fc_cls") or not hasattr(head, "fc_reg"):
+                    raise ValueError(
+                        "uncertainty_weight needs a box head with fc_cls and fc_reg, "
+                        f"got {type(head).__name__}"
+                    )
+                inputs = dict(cls=head.fc_cls.in_features, bbox=head.fc_reg.in_features)
+                branches = add_uncertainty(head, self._rows, inputs, dense=False)
+                self.uncertainty.append(branches)
         self.mask_heads = None
         if mask_loss:
             self.mask_heads, self.mask_roi_extractor = build_mask_heads(
                 settings, widths, strides, number
-            )
-
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        return f"{super().extra_repr()}, assignment={self.assignment}"
-
-    def _add_uncertainty(self) -> None:
-        self.uncertainty = ModuleList()
-        self._rows = UncertaintyRows(self.bbox_heads[0].num_classes)
-        for head in self.bbox_heads:
-            if not hasattr(head, "fc_cls") or not hasattr(head, "fc_reg"):
-                raise ValueError(
-                    "uncertainty_weight needs a box head with fc_cls and fc_reg, got "
-                    f"{type(head).__name__}"
-                )
-            head.loss_cls = UncertainLoss(head.loss_cls, self._rows, "cls")
-            head.loss_bbox = UncertainLoss(head.loss_bbox, self._rows, "bbox")
-            self.uncertainty.append(
-                ModuleDict(
-                    dict(
-                        cls=Uncertainty(head.fc_cls.in_features, dense=False),
-                        bbox=Uncertainty(head.fc_reg.in_features, dense=False),
-                    )
-                )
             )
 
     @classmethod
@@ -170,16 +154,13 @@ class RoIAuxiliary(AuxiliaryForm):
                 )
             return
         stage = first_stage((settings.get("train_cfg") or {}).get("rcnn"))
-        if not isinstance(stage, Mapping) or "sampler" not in stage:
+        sampler = (stage or {}).get("sampler")
+        # Sparse R-CNN and QueryInst have a PseudoSampler.
+        if sampler is None or "PseudoSampler" in str(sampler["type"]):
             raise ValueError(
-                "RoIAuxiliary needs a detector that samples RoIs, with "
-                "train_cfg.rcnn.sampler"
-            )
-        if "PseudoSampler" in str(stage["sampler"]["type"]):
-            # That of Sparse R-CNN and QueryInst.
-            raise ValueError(
-                "RoIAuxiliary needs a detector that samples RoIs; PseudoSampler takes "
-                "every proposal"
+                "RoIAuxiliary needs a detector that samples RoIs by its "
+                "train_cfg.rcnn.sampler (PseudoSampler takes every proposal), got "
+                f"{sampler!r}"
             )
 
     @contextmanager
@@ -218,13 +199,13 @@ class RoIAuxiliary(AuxiliaryForm):
         targets = self.bbox_heads[0].get_targets(sampled, self.train_cfg)
         rows = self.rows_of_levels(rois)
         losses = {}
-        weighted = _num_weighted(targets)
+        weighted = (targets[1] > 0).sum().clamp(min=1)
         for i, (x, chosen) in enumerate(zip(maps, rows, strict=True)):
             own = [target[chosen] for target in targets]
             arguments = (i, x, rois[chosen], own, weighted, len(rois))
-            losses.update(self.run(self._pooled_losses, *arguments))
+            losses |= self.run(self._level_losses, *arguments)
         if self.mask_heads is not None:
-            losses.update(mask_losses(self, maps, sampled, samples))
+            losses |= self._mask_losses(maps, sampled, samples)
         return losses
 
     def maps(self, features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -234,16 +215,10 @@ class RoIAuxiliary(AuxiliaryForm):
             maps = [conv(x) for conv, x in zip(self.pre_convs, maps, strict=True)]
         return maps
 
-    def _pooled_losses(
-        self, level: int, x: Tensor, rois: Tensor, *arguments: Any
-    ) -> dict[str, Tensor]:
-        pooled = self.roi_extractor.pool_level(level, x, rois)
-        return self._level_losses(level, pooled, rois, *arguments)
-
     def _level_losses(
         self,
         level: int,
-        pooled: Tensor,
+        x: Tensor,
         rois: Tensor,
         targets: Sequence[Tensor],
         num_weighted: Tensor,
@@ -251,11 +226,10 @@ class RoIAuxiliary(AuxiliaryForm):
     ) -> dict[str, Tensor]:
         """Compute the losses of a level's RoIs; the numbers are those of all levels."""
         name = self.levels[level].name
-        scores, boxes, alphas = self._predict_with(self._place(level), pooled)
-        if alphas is not None:
-            self._rows.start([alphas["cls"]], [alphas["bbox"]])
-        head = self.bbox_heads[self._place(level)]
-        found = head.loss(scores, boxes, rois, *targets)
+        scores, boxes, alphas = self.predict(level, x, rois)
+        if alphas:
+            self._rows.start(*([alphas[kind]] for kind in KINDS))
+        found = self.bbox_heads[self._place(level)].loss(scores, boxes, rois, *targets)
         # mmdet leaves the loss out where there is no RoI at all.
         loss_cls = found.get("loss_cls", scores.sum() * 0)
         # A head divides by the RoIs it is given, Eq. 1 by those of all levels.
@@ -265,38 +239,61 @@ class RoIAuxiliary(AuxiliaryForm):
             f"aux.loss_cls.{name}": self.loss_weight * share_cls * loss_cls,
             f"aux.loss_bbox.{name}": self.loss_weight * share_bbox * found["loss_bbox"],
         }
-        if alphas is not None:
-            means = {kind: self._rows.mean(kind) for kind in ("cls", "bbox")}
-            losses |= self.uncertainty_losses(means, name)
+        if alphas:
+            losses |= self.uncertainty_losses(self._rows, name)
+        return losses
+
+    def _mask_losses(
+        self,
+        maps: Sequence[Tensor],
+        sampled: Sequence[SamplingResult],
+        samples: Sequence[InstanceData],
+    ) -> dict[str, Tensor]:
+        """Compute ``aux.loss_mask.<level>`` of the positive RoIs."""
+        rois = bbox2roi([result.pos_priors for result in sampled])
+        labels = torch.cat([result.pos_gt_labels for result in sampled])
+        targets = rois
+        if len(rois) > 0:
+            truths = [sample.gt_instances for sample in samples]
+            first = self.mask_heads[0]
+            targets = first.get_targets(sampled, truths, self.train_cfg)
+        losses = {}
+        for i, rows in enumerate(self.rows_of_levels(rois)):
+            head = self.mask_heads[self._place(i)]
+            masks = head(self.mask_roi_extractor.pool_level(i, maps[i], rois[rows]))
+            if isinstance(masks, list):
+                masks = masks[0]  # HTC's head returns its features as well
+            loss = masks.sum() * 0
+            if len(masks) > 0:
+                classes = labels[rows] * (0 if head.class_agnostic else 1)
+                share = len(masks) / len(rois)
+                loss = head.loss_mask(masks, targets[rows], classes).sum() * share
+            losses[f"aux.loss_mask.{self.levels[i].name}"] = self.loss_weight * loss
         return losses
 
     def _place(self, level: int) -> int:
         return level if len(self.bbox_heads) > 1 else 0
 
-    def predict(self, pooled: Sequence[Tensor]) -> list[tuple]:
-        """Predict from the RoIs of every level.
-
-        Args:
-            pooled: per level ``(K, C, h, w)``, the RoIs of all images.
+    def predict(
+        self, level: int, x: Tensor, rois: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Predict from the RoIs ``(K, 5)`` on the map of a level.
 
         Returns:
-            Per level the scores, the boxes, and α by the kind of loss, or None without
-            uncertainty.
+            The scores, the boxes, and α by the kind of loss, where there is any.
         """
-        return [self._predict_with(self._place(i), x) for i, x in enumerate(pooled)]
-
-    def _predict_with(self, head: int, x: Tensor) -> tuple:
-        module = self.bbox_heads[head]
+        head = self.bbox_heads[self._place(level)]
+        pooled = self.roi_extractor.pool_level(level, x, rois)
         if self.uncertainty is None:
-            return (*module(x), None)
+            return (*head(pooled), {})
         with (
-            record_inputs(module.fc_cls) as of_scores,
-            record_inputs(module.fc_reg) as of_boxes,
+            record_inputs(head.fc_cls) as of_scores,
+            record_inputs(head.fc_reg) as of_boxes,
         ):
-            scores, boxes = module(x)
-        branch = self.uncertainty[head]
-        alphas = dict(cls=branch["cls"](of_scores[0]), bbox=branch["bbox"](of_boxes[0]))
-        return scores, boxes, alphas
+            scores, boxes = head(pooled)
+        branches = self.uncertainty[self._place(level)]
+        inputs = zip(KINDS, (of_scores[0], of_boxes[0]), strict=True)
+        return scores, boxes, {kind: branches[kind](x) for kind, x in inputs}
 
     def rows_of_levels(self, rois: Tensor) -> list[Tensor | slice]:
         """Return which RoIs each level has: all, or a mask ``(K,)`` of its own.
@@ -305,12 +302,6 @@ class RoIAuxiliary(AuxiliaryForm):
         """
         if self.assignment == "all":
             return [slice(None)] * len(self.levels)
-        scale = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
-        finest = 14 * self.levels[0].stride
-        levels = torch.floor(torch.log2(scale / finest + 1e-6))
-        levels = levels.clamp(min=0, max=len(self.levels) - 1)
-        return [levels == i for i in range(len(self.levels))]
-
-
-def _num_weighted(targets: Sequence[Tensor]) -> Tensor:
-    return (targets[1] > 0).sum().clamp(min=1)
+        number, finest = len(self.levels), 14 * self.levels[0].stride
+        levels = original_levels(rois, number, finest)
+        return [levels == i for i in range(number)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 
@@ -38,6 +38,9 @@ class Uncertainty(BaseModule):
         return self.layer(x).relu().flatten().float()
 
 
+KINDS = ("cls", "bbox")  # of losses, in the order in which a head computes them
+
+
 class UncertaintyRows:
     """Hands each row of a head's losses its α, and adds up what was handed out.
 
@@ -58,14 +61,15 @@ class UncertaintyRows:
 
     def start(self, of_scores: Sequence[Tensor], of_boxes: Sequence[Tensor]) -> None:
         """Set α of both losses, one ``(rows / num_anchors,)`` per level."""
-        self._alpha = {"cls": list(of_scores), "bbox": list(of_boxes)}
+        self._alpha = dict(zip(KINDS, (of_scores, of_boxes), strict=True))
         self._level = 0
         self._boxes: Tensor | None = None
         self._positive: Tensor | None = None
         self._sums = {
-            kind: sum(a.sum() * 0 for a in self._alpha[kind]) for kind in self._alpha
+            kind: sum(a.sum() * 0 for a in alphas)
+            for kind, alphas in self._alpha.items()
         }
-        self._counts = {"cls": 0, "bbox": 0}
+        self._counts = dict.fromkeys(KINDS, 0)
 
     def __getstate__(self) -> dict[str, int]:
         # Copies of a model (an EMA) and files of it need no α of the last batch, and
@@ -78,8 +82,7 @@ class UncertaintyRows:
     def of_scores(self, labels: Tensor) -> Tensor:
         """Return α of the classification rows with these labels.
 
-        Raises:
-            ValueError: the rows are neither those of the next level nor of all levels.
+        They are the rows of the next level, or those of all levels.
         """
         scores, boxes = self._alpha["cls"], self._alpha["bbox"]
         each = [len(alpha) * self.num_anchors for alpha in scores]
@@ -99,11 +102,7 @@ class UncertaintyRows:
         return torch.cat(scores[chosen]).repeat_interleave(repeats)
 
     def of_boxes(self, count: int) -> Tensor:
-        """Return α of this many box rows: all rows of the last labels or the positive.
-
-        Raises:
-            ValueError: the number is neither, or no classification loss came before.
-        """
+        """Return α of so many box rows: all of the last labels, or the positive."""
         if self._boxes is None or self._positive is None:
             raise ValueError(
                 "a box loss came before its classification loss; uncertainty cannot "
@@ -164,11 +163,7 @@ class UncertainLoss(nn.Module):
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """Return the wrapped loss with its weights multiplied by e^{-α}.
-
-        Raises:
-            ValueError: the rows or weights are not those that α was predicted for.
-        """
+        """Return the wrapped loss with its weights multiplied by e^{-α}."""
         if self.kind == "cls":
             alpha = self.rows.of_scores(target)
         else:
@@ -188,3 +183,16 @@ class UncertainLoss(nn.Module):
             factor = factor[:, None].expand_as(pred)
         self.rows.add(self.kind, alpha, supervised)
         return self.loss(pred, target, factor, *args, **kwargs)
+
+
+def add_uncertainty(
+    head: nn.Module, rows: UncertaintyRows, in_channels: Mapping[str, int], dense: bool
+) -> ModuleDict:
+    """Let α weigh both losses of a head; return the branches that predict it, by kind.
+
+    They see ``in_channels`` of each kind; the rows get their α before every loss.
+    """
+    for kind in KINDS:
+        loss = UncertainLoss(getattr(head, f"loss_{kind}"), rows, kind)
+        setattr(head, f"loss_{kind}", loss)
+    return ModuleDict({kind: Uncertainty(in_channels[kind], dense) for kind in KINDS})

@@ -10,13 +10,7 @@ from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor, nn
 
-from fpn_necks.layers import (
-    check_bool,
-    check_int,
-    check_list,
-    check_maps,
-    check_number,
-)
+from fpn_necks.layers import check_bool, check_int, check_list, check_maps, check_number
 
 from .roi_align import PixelSumRoIAlign
 
@@ -31,8 +25,8 @@ class LegacyRoIAlign(PixelSumRoIAlign):
     """The RoIAlign of the first mmdet, with which the authors of AugFPN trained.
 
     It takes x2 and y2 as the last pixel inside the RoI, places the corners half a cell
-    further down and right than ``aligned=True`` does, and clamps negative extents at 0.
-    That equals the aligned operator on
+    further down and right than ``aligned=True`` does, and clamps negative extents at 0:
+    the aligned operator on
     ``[x1 + s/2, y1 + s/2, x2 + 1 + s/2, y2 + 1 + s/2]``, where s is the stride. mmcv's
     ``aligned=False`` is another operator: it adds no 1 and gives every RoI at least the
     extent of one cell.
@@ -137,20 +131,13 @@ class AllLevelPooling(BaseRoIExtractor):
         try:
             layers = super().build_roi_layers(settings, featmap_strides)
             for layer in layers:
-                check_int("output_size", layer.output_size[0])
-                check_int("output_size", layer.output_size[1])
+                for side in layer.output_size:
+                    check_int("output_size", side)
                 check_int("sampling_ratio", getattr(layer, "sampling_ratio", 0), 0)
                 check_bool("aligned", getattr(layer, "aligned", True))
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except Exception as error:  # an assertion of mmdet, mostly
             raise ValueError(
-                f"roi_layer must describe a pooling of mmcv.ops with its output_size, "
+                "roi_layer must describe a pooling of mmcv.ops with its output_size, "
                 f"got {layer_cfg!r}: {type(error).__name__}: {error}"
             ) from error
         return layers

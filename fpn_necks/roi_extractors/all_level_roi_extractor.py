@@ -27,17 +27,11 @@ class AllLevelRoIExtractor(AllLevelPooling):
     ) -> Tensor:
         """Extract the features of RoIs from every level.
 
-        Args:
-            feats: one ``(N, C, H_l, W_l)`` map per entry of ``featmap_strides``.
-            rois: ``(K, 5)``: image index, x1, y1, x2, y2 in pixels of the image.
-            roi_scale_factor: the RoIs are scaled by it about their centres.
+        The arguments are those of ``SoftRoIExtractor.forward``.
 
         Returns:
             ``(K * levels, C, *output_size)``: row ``k * levels + l`` is RoI k on level
             l.
-
-        Raises:
-            ValueError: the number of maps differs from ``featmap_strides``.
         """
         pooled = self.pool(feats, rois, roi_scale_factor)
         return torch.stack(pooled, dim=1).flatten(0, 1)

@@ -76,14 +76,10 @@ def _of_rois(model: nn.Module, form: RoIAuxiliary, view: View) -> list[HeatRow]:
     with record_features(model, form.levels) as features:
         rois = _rois_of(model, form, view)
     chosen = form.rows_of_levels(rois)
-    pooled = [
-        form.roi_extractor.pool_level(i, x, rois[rows])
-        for i, (x, rows) in enumerate(zip(form.maps(features), chosen, strict=True))
-    ]
     maps: dict[str, list[HeatMap]] = {branch: [] for branch in BRANCHES}
-    for level, rows, (_, _, found) in zip(
-        form.levels, chosen, form.predict(pooled), strict=True
-    ):
+    for i, (x, rows) in enumerate(zip(form.maps(features), chosen, strict=True)):
+        *_, found = form.predict(i, x, rois[rows])
+        level = form.levels[i]
         boxes = rois[rows, 1:].cpu().numpy()
         for branch, of_branch in maps.items():
             alpha = found[branch].flatten().cpu().numpy()

@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from torch import Tensor, nn
 
 from fpn_necks.auxiliary import SupervisedLevel, find_levels
@@ -13,6 +12,7 @@ from tests.neck_cases import CASES, IN_CHANNELS, NeckCase
 
 WIDTHS = [8, 16, 32, 64]
 IMAGE = (64, 96)  # (height, width) in pixels
+RESNET = dict(type="ResNet", depth=18, base_channels=8)
 FPN = dict(type="FPN", in_channels=WIDTHS, out_channels=12, num_outs=5)
 
 
@@ -43,12 +43,14 @@ class MadeUpBackbone(nn.Module):
 
 def resnet(**changes: Any) -> nn.Module:
     torch.manual_seed(0)
-    return MODELS.build(dict(type="ResNet", depth=18, base_channels=8) | changes)
+    return MODELS.build(RESNET | changes)
 
 
-def record(detector: nn.Module, levels: Any, x: Any = None) -> tuple[Any, Any, Any]:
+def record(
+    detector: nn.Module, levels: Any, x: Any = None, first_level: int | None = None
+) -> tuple[Any, Any, Any]:
     """Return the levels found, the maps recorded and the outputs."""
-    found = find_levels(detector, levels)
+    found = find_levels(detector, levels, first_level=first_level)
     with record_features(detector, found) as features:
         outputs = detector(torch.rand(2, 3, *IMAGE) if x is None else x)
     return found, features, outputs
@@ -103,46 +105,33 @@ class InPlaceNeck(nn.Module):
         return laterals
 
 
-def test_laterals_that_are_changed_in_place() -> None:
-    detector = Detector(resnet()).eval()
-    detector.neck = InPlaceNeck()
-    image = torch.rand(2, 3, *IMAGE)
-    found, features, outputs = record(detector, "laterals", image)
-    check_shapes(found, features)
-    for i, x in enumerate(detector.backbone(image)):
-        lateral = features[f"m{i + 2}"]
-        assert torch.equal(lateral, detector.neck.lateral_convs[i](x))
-        assert i == 3 or not torch.allclose(lateral, outputs[i])
-    sum(x.sum() for x in features.values()).backward()
-
-
-@pytest.mark.parametrize(
-    ("neck", "copied"), [("FPN", False), ("SAlphaFPN", False), (None, True)]
-)
-def test_only_laterals_that_are_changed_in_place_are_copied(
-    neck: str | None, copied: bool
-) -> None:
+@pytest.mark.parametrize("neck", ["FPN", "SAlphaFPN", None])
+def test_only_laterals_that_are_changed_in_place_are_copied(neck: str | None) -> None:
     """Copies of all laterals cost 183 MB at batch 2; the first pass finds out."""
     changes = dict(fusion_factor=0.5) if neck == "SAlphaFPN" else {}
     detector = Detector(resnet(), neck and FPN | dict(type=neck) | changes).eval()
     if neck is None:
         detector.neck = InPlaceNeck()
-    levels, image = find_levels(detector, "laterals"), torch.rand(1, 3, *IMAGE)
-    unchanged: set[str] = set()
-    passes, originals = [], []
-    for conv in detector.neck.lateral_convs:
+    levels, image = find_levels(detector, "laterals"), torch.rand(2, 3, *IMAGE)
+    maps, originals = detector.backbone(image), []
+    convs = detector.neck.lateral_convs
+    expected = [conv(x) for conv, x in zip(convs, maps, strict=True)]
+    for conv in convs:
         conv.register_forward_hook(lambda _m, _x, y: originals.append(y))
-    for _ in range(2):
+    unchanged: set[str] = set()
+    for is_first in (True, False):
         originals.clear()
         with record_features(detector, levels, unchanged) as features:
             detector(image)
-        passes.append(features)
-    for i, name in enumerate(["m2", "m3", "m4", "m5"]):
-        assert torch.equal(passes[0][name], passes[1][name])
-        assert passes[0][name] is not originals[i]
-        # Nothing is added to the coarsest lateral.
-        assert (passes[1][name] is originals[i]) == (not copied or name == "m5")
-    if copied:
+        check_shapes(levels, features)
+        for i, name in enumerate(["m2", "m3", "m4", "m5"]):
+            assert torch.equal(features[name], expected[i])
+            # Nothing is added to the coarsest lateral.
+            changes = neck is None and name != "m5"
+            assert (features[name] is not originals[i]) == (is_first or changes)
+            assert torch.equal(features[name], originals[i]) != changes
+    sum(x.sum() for x in features.values()).backward()
+    if neck is None:
         with pytest.raises(RuntimeError, match="lateral m2 was changed in place"):
             with record_features(detector, levels, {"m2", "m3", "m4", "m5"}):
                 detector(image)
@@ -201,29 +190,53 @@ def test_laterals_of_the_first_neck_of_a_list() -> None:
     assert find_levels(detector, ["c4"])[0].channels == WIDTHS[2]
 
 
-@pytest.mark.parametrize("out_indices", [(0, 1, 2, 3), (1, 2, 3), (1, 3)])
-def test_out_indices_of_a_swin_transformer(out_indices: tuple[int, ...]) -> None:
-    swin = dict(
-        type="SwinTransformer",
-        embed_dims=8,
-        depths=(1, 1, 1, 1),
-        num_heads=(1, 1, 1, 1),
-        window_size=2,
-        out_indices=out_indices,
-    )
-    widths = [WIDTHS[i] for i in out_indices]
-    neck = FPN | dict(in_channels=widths, num_outs=len(widths))
-    detector = Detector(MODELS.build(swin), neck)
-    names = [f"c{i + 2}" for i in out_indices]
-    with torch.no_grad():
-        found, features, _ = record(detector, names)
-    check_shapes(found, features)
+DC5 = RESNET | dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(3,))
+THREE = dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
+SWIN = dict(type="SwinTransformer", embed_dims=8, depths=(1,) * 4, window_size=2)
+SWIN |= dict(num_heads=(1,) * 4)
+DARKNET = dict(type="CSPDarknet", widen_factor=0.125)
+
+
+# A backbone, and the width of each level.
+BACKBONES = {
+    "resnet-18": (RESNET | dict(out_indices=(1, 3)), dict(c2=8, c3=16, c4=32, c5=64)),
+    "resnet-50": (RESNET | dict(depth=50), dict(c2=32, c3=64, c4=128, c5=256)),
+    "resnet-dc5": (DC5, dict(c2=8, c3=16, c4=32)),
+    "three-stages": (RESNET | THREE, dict(c2=8, c4=32)),
+    # Its widths do not double.
+    "regnet": (
+        dict(type="RegNet", arch="regnetx_400mf", out_indices=(3,)),
+        dict(c2=32, c3=64, c4=160, c5=384),
+    ),
+    "swin": (SWIN, dict(c2=8, c3=16, c4=32, c5=64, m2=12, m3=12, m4=12, m5=12)),
+    "swin-from-c3": (
+        SWIN | dict(out_indices=(1, 2, 3)),
+        dict(c3=16, c4=32, c5=64, m3=12, m4=12, m5=12),
+    ),
     # The names of laterals are only strides where no level is left out between them.
-    if out_indices != (1, 3):
-        laterals, features, _ = record(detector, "laterals")
-        check_shapes(laterals, features)
-    with pytest.raises(ValueError, match="levels names 'c6'.*it has c"):
-        find_levels(detector, ["c6"])
+    "swin-without-c4": (SWIN | dict(out_indices=(1, 3)), dict(c3=16, c5=64)),
+    # Its stages are counted from another stride than a ResNet's.
+    "darknet": (DARKNET, dict(c3=32, c4=64, c5=128, m3=12, m4=12, m5=12)),
+    "darknet-from-m4": (DARKNET, dict(c3=32, c4=64, c5=128, m4=12, m5=12)),
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_levels_of_backbones(name: str) -> None:
+    backbone, widths = BACKBONES[name]
+    neck = None
+    if backbone["type"] in ("SwinTransformer", "CSPDarknet"):  # the neck tells widths
+        inputs = [width for level, width in widths.items() if level[0] == "c"]
+        laterals = len(widths) - len(inputs) or len(inputs)
+        neck = FPN | dict(in_channels=inputs, num_outs=laterals)
+        neck |= dict(start_level=len(inputs) - laterals)
+    detector = Detector(MODELS.build(backbone), neck).eval()
+    first_level = 3 if backbone is DARKNET else None
+    found, features, outputs = record(detector, list(widths), first_level=first_level)
+    assert {level.name: level.channels for level in found} == widths
+    check_shapes(found, features)
+    if name == "resnet-dc5":  # which does not return what is supervised
+        assert torch.equal(detector.backbone.layer4(features["c4"]), outputs[0])
 
 
 def test_a_backbone_without_out_indices() -> None:
@@ -237,64 +250,6 @@ def test_a_backbone_without_out_indices() -> None:
     assert [(level.channels, level.stride) for level in found] == [(4, 4), (8, 8)]
     with pytest.raises(ValueError, match="levels='laterals'.*a HRFPN without any"):
         find_levels(detector, "laterals")
-
-
-def test_stages_that_dc5_does_not_return() -> None:
-    base = "mmdet::faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py"
-    config = Config.fromstring(f"_base_ = {base!r}", ".py").model.backbone
-    config.update(depth=18, base_channels=8, init_cfg=None)
-    detector = Detector(MODELS.build(config)).eval()
-    image = torch.rand(2, 3, *IMAGE)
-    found, features, outputs = record(detector, ["c2", "c3", "c4"], image)
-    assert [level.module for level in found] == [
-        f"backbone.layer{i}" for i in (1, 2, 3)
-    ]
-    assert [level.channels for level in found] == WIDTHS[:3]
-    check_shapes(found, features)
-    assert len(outputs) == 1
-    assert torch.equal(detector.backbone.layer4(features["c4"]), outputs[0])
-
-
-@pytest.mark.parametrize(("depth", "widths"), [(18, WIDTHS), (50, [32, 64, 128, 256])])
-def test_widths_of_a_resnet_without_neck(depth: int, widths: list[int]) -> None:
-    detector = Detector(resnet(depth=depth, out_indices=(1, 3))).eval()
-    found, features, _ = record(detector, ["c2", "c3", "c4", "c5"])
-    assert [level.channels for level in found] == widths
-    check_shapes(found, features)
-    three = Detector(
-        resnet(
-            depth=depth,
-            num_stages=3,
-            out_indices=(2,),
-            strides=(1, 2, 2),
-            dilations=(1, 1, 1),
-        )
-    )
-    assert [c.channels for c in find_levels(three, ["c2", "c4"])] == widths[0:3:2]
-
-
-def test_widths_of_a_regnet_do_not_double() -> None:
-    detector = Detector(MODELS.build(dict(type="RegNet", arch="regnetx_400mf"))).eval()
-    found, features, _ = record(detector, ["c2", "c3", "c4", "c5"])
-    assert [level.channels for level in found] == [32, 64, 160, 384]
-    check_shapes(found, features)
-
-
-@pytest.mark.parametrize("start", [0, 1])
-def test_first_level_of_a_darknet(start: int) -> None:
-    """Its stages are counted from another stride than a ResNet's."""
-    backbone = MODELS.build(dict(type="CSPDarknet", widen_factor=0.125))
-    widths = [32, 64, 128]
-    neck = dict(type="FPN", in_channels=widths, out_channels=12, num_outs=3 - start)
-    detector = Detector(backbone, neck | dict(start_level=start))
-    levels = ["c3", "c4", "c5", f"m{3 + start}", "m5"]
-    found = find_levels(detector, levels, first_level=3)
-    with record_features(detector, found) as features:
-        detector(torch.rand(2, 3, *IMAGE))
-    check_shapes(found, features)
-    assert [level.channels for level in found] == [*widths, 12, 12]
-    with pytest.raises(TypeError, match="first_level"):
-        find_levels(detector, levels, first_level="c3")
 
 
 def test_a_width_that_nothing_tells() -> None:
@@ -313,28 +268,19 @@ def test_a_width_that_nothing_tells() -> None:
         find_levels(detector, ["c3"], in_channels=[0])
 
 
-def test_hooks_are_gone_after_the_block() -> None:
-    detector = Detector(resnet(), FPN)
-    found = find_levels(detector, ["c3", "m3"])
-    assert hooks_of(detector) == 0
-    with record_features(detector, found) as features:
-        assert hooks_of(detector) == 2
-    assert hooks_of(detector) == 0
-    detector(torch.rand(1, 3, *IMAGE))
-    assert features == {}, "nothing is recorded behind the block"
-
-    with pytest.raises(RuntimeError, match="inside"), record_features(detector, found):
-        raise RuntimeError("inside")
-    assert hooks_of(detector) == 0
-
-
-def test_the_first_call_is_supervised() -> None:
+def test_the_first_call_is_supervised_and_no_hook_stays() -> None:
     """Recursive pyramids run their backbone and laterals more than once."""
     detector = Detector(resnet(), FPN).eval()
     found = find_levels(detector, ["c2", "m3"])
+    assert hooks_of(detector) == 0
     first, second = torch.rand(2, 1, 3, *IMAGE)
     with record_features(detector, found) as features:
+        assert hooks_of(detector) == 2
         detector(first)
         kept = dict(features)
         detector(second)
-    assert all(features[name] is kept[name] for name in ("c2", "m3"))
+    detector(second)
+    assert len(kept) == 2 and all(features[name] is kept[name] for name in kept)
+    with pytest.raises(RuntimeError, match="inside"), record_features(detector, found):
+        raise RuntimeError("inside")
+    assert hooks_of(detector) == 0

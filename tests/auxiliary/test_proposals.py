@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fpn_necks.auxiliary.proposals import (
+    ASSIGNER,
     PROPOSALS,
     SAMPLER,
     DecodedProposals,
     check_head,
 )
+from tests.data_samples import data_sample
 
 HEIGHT, WIDTH = 64, 96
 STRIDES = [8, 16]
@@ -27,11 +30,12 @@ FCOS = dict(
 )
 ANCHORS = dict(type="AnchorGenerator", ratios=[1.0], strides=STRIDES)
 ANCHORS |= dict(octave_base_scale=4, scales_per_octave=1)
+FOCAL = dict(type="FocalLoss", use_sigmoid=True)
 HEADS: dict[str, dict[str, Any]] = {
-    "retinanet": dict(type="RetinaHead", anchor_generator=ANCHORS),
+    "retinanet": dict(type="RetinaHead", anchor_generator=ANCHORS, loss_cls=FOCAL),
     "fcos": FCOS,
     "fcos-norm-on-bbox": FCOS | dict(norm_on_bbox=True, centerness_on_reg=True),
-    "atss": dict(type="ATSSHead", anchor_generator=ANCHORS),
+    "atss": dict(type="ATSSHead", anchor_generator=ANCHORS, loss_cls=FOCAL),
     "gfl": dict(type="GFLHead", anchor_generator=ANCHORS, reg_max=8),
     "sabl": dict(
         type="SABLRetinaHead",
@@ -41,7 +45,7 @@ HEADS: dict[str, dict[str, Any]] = {
         ),
         norm_cfg=None,
         bbox_coder=dict(type="BucketingBBoxCoder", num_buckets=6, scale_factor=3.0),
-        loss_cls=dict(type="FocalLoss", use_sigmoid=True),
+        loss_cls=FOCAL,
     ),
 }
 every_head = pytest.mark.parametrize("name", HEADS)
@@ -49,12 +53,8 @@ every_head = pytest.mark.parametrize("name", HEADS)
 
 def build_head(name: str) -> nn.Module:
     torch.manual_seed(0)
-    config = HEADS[name] | dict(
-        num_classes=NUM_CLASSES, in_channels=32, feat_channels=32, stacked_convs=1
-    )
-    if "loss_cls" not in config and name in ("retinanet", "atss"):
-        config["loss_cls"] = dict(type="FocalLoss", use_sigmoid=True)
-    head = MODELS.build(config)
+    sizes = dict(num_classes=NUM_CLASSES, in_channels=32, feat_channels=32)
+    head = MODELS.build(HEADS[name] | sizes | dict(stacked_convs=1))
     # As initialised, no score would be above the threshold, and boxes all alike.
     for key, parameter in head.named_parameters():
         if parameter.dim() == 4:
@@ -72,23 +72,11 @@ def feature_maps() -> list[Tensor]:
     ]
 
 
-def samples(*boxes: list[list[float]], ignored: Any = ()) -> list[DetDataSample]:
-    size = (HEIGHT, WIDTH)
-    result = []
-    for i, rows in enumerate(boxes):
-        sample = DetDataSample(
-            metainfo=dict(
-                img_shape=size, pad_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)
-            )
-        )
-        sample.gt_instances = InstanceData(
-            bboxes=torch.tensor(rows).reshape(-1, 4).float(),
-            labels=torch.arange(len(rows)) % NUM_CLASSES,
-        )
-        crowds = torch.tensor(ignored[i] if i < len(ignored) else [])
-        sample.ignored_instances = InstanceData(bboxes=crowds.reshape(-1, 4).float())
-        result.append(sample)
-    return result
+def samples(*boxes: list[list[float]], ignored: Any = ((), ())) -> list[DetDataSample]:
+    return [
+        data_sample(rows, ignored=crowds, size=(HEIGHT, WIDTH))
+        for rows, crowds in zip(boxes, ignored, strict=True)
+    ]
 
 
 OBJECTS = [[8.0, 8, 40, 40], [50.0, 10, 90, 60]]
@@ -101,17 +89,11 @@ def propose(name: str, batch: list[DetDataSample], **arguments: Any) -> list:
     return DecodedProposals(**arguments)(head, outputs, batch)
 
 
-class EverySample:
-    """What the sampler was given, without sampling."""
-
-    def sample(self, _assigned: Any, rois: InstanceData, truth: InstanceData) -> Any:
-        return rois.priors
-
-
 def all_boxes(head: nn.Module, outputs: Any, **settings: Any) -> list[Tensor]:
+    """Return what the sampler was given, without sampling."""
     proposals = DecodedProposals(proposals=settings)
-    proposals.sampler = EverySample()
-    return proposals(head, outputs, samples(OBJECTS, []))
+    proposals.sampler = SimpleNamespace(sample=lambda _assigned, rois, _truth: rois)
+    return [x.priors for x in proposals(head, outputs, samples(OBJECTS, []))]
 
 
 @every_head
@@ -148,14 +130,9 @@ def test_norm_on_bbox_matters() -> None:
 
 
 @every_head
-def test_no_gradient(name: str) -> None:
-    for result in propose(name, samples(OBJECTS, [])):
-        for tensor in (result.priors, result.pos_priors, result.pos_gt_bboxes):
-            assert not tensor.requires_grad and tensor.grad_fn is None
-
-
-@every_head
-def test_truths_are_among_the_positives(name: str) -> None:
+def test_sampled_rois(name: str) -> None:
+    """Ground truths are among the positives, and nothing has a gradient."""
+    check_head(build_head(name))
     full, empty = propose(name, samples(OBJECTS, []))
     for box, label in zip(OBJECTS, (0, 1), strict=True):
         same = (full.pos_priors == torch.tensor(box)).all(dim=1)
@@ -164,6 +141,8 @@ def test_truths_are_among_the_positives(name: str) -> None:
     assert empty.pos_gt_bboxes.shape == (0, 4)
     for result in (full, empty):
         assert len(result.priors) <= 512 and len(result.pos_priors) <= 128
+        for tensor in (result.priors, result.pos_priors, result.pos_gt_bboxes):
+            assert not tensor.requires_grad and tensor.grad_fn is None
 
 
 def test_settings_of_augfpn() -> None:
@@ -215,15 +194,8 @@ def test_no_detections() -> None:
 
 def test_ignored_boxes() -> None:
     """With a threshold for them, RoIs inside are neither positive nor negative."""
-    everything = [[0.0, 0, WIDTH, HEIGHT]]
-    assigner = dict(
-        type="MaxIoUAssigner",
-        pos_iou_thr=0.5,
-        neg_iou_thr=0.5,
-        min_pos_iou=0.5,
-        match_low_quality=False,
-        ignore_iof_thr=0.5,
-    )
+    everything = [[0, 0, WIDTH, HEIGHT]]
+    assigner = dict(ASSIGNER, ignore_iof_thr=0.5)
     batch = samples(OBJECTS, OBJECTS[:1], ignored=[[], everything])
     full, ignored = propose("retinanet", batch, assigner=assigner)
     assert len(full.neg_priors) > 0
@@ -240,8 +212,3 @@ def test_sampler_of_ones_own() -> None:
     kept = DecodedProposals(proposals=dict(max_per_img=3))
     assert kept.config.max_per_img == 3 and kept.config.nms_pre == 2000
     assert PROPOSALS["max_per_img"] == 1000
-
-
-@every_head
-def test_heads_that_can_propose(name: str) -> None:
-    check_head(build_head(name))

@@ -1,4 +1,3 @@
-import pickle
 from typing import Any
 
 import pytest
@@ -53,11 +52,9 @@ def test_calls_are_recorded_inside_the_block_alone() -> None:
     assert kept[0][1][0].tolist() == [[1.0], [1.0]]
     assert kept[0][2:] == (7, ["image 0", "image 1"])
     with pytest.raises(RuntimeError, match="inside"):
-        with record_calls(head, "get_targets") as lost:
+        with record_calls(head, "get_targets"):
             raise RuntimeError("inside")
-    head.get_targets()
-    assert lost == [] and "get_targets" not in vars(head)
-    pickle.loads(pickle.dumps(head)).get_targets()
+    assert "get_targets" not in vars(head)
 
 
 def test_a_method_that_another_has_replaced_is_put_back() -> None:

@@ -2,21 +2,23 @@ import copy
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from mmcv.ops import RoIAlign
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
+from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fpn_necks.auxiliary import RoIAuxiliary
-from tests.golden import Golden, golden
+from fpn_necks.auxiliary.proposals import SAMPLER as AUGFPNS
+from tests.data_samples import data_sample
+from tests.golden import golden
 
 HEIGHT, WIDTH = 192, 288
 CHANNELS = 3
@@ -24,13 +26,8 @@ NUM_CLASSES = 2
 STRIDES = [4, 8, 16, 32]
 LEVELS = ["m2", "m3", "m4", "m5"]
 SMALL = dict(fc_out_channels=6)
-SAMPLER = dict(
-    type="RandomSampler",
-    num=40,
-    pos_fraction=0.5,
-    neg_pos_ub=-1,
-    add_gt_as_proposals=True,
-)
+SAMPLER = dict(AUGFPNS, num=40, pos_fraction=0.5)
+CODER = DeltaXYWHBBoxCoder(target_stds=[0.1, 0.1, 0.2, 0.2])
 POOLING = dict(type="RoIAlign", output_size=7, sampling_ratio=0)
 SETTINGS = ConfigDict(
     roi_head=dict(
@@ -77,23 +74,15 @@ def sampled_rois(*boxes: Any) -> tuple[list[SamplingResult], list[DetDataSample]
     )
     results, samples = [], []
     for rows in boxes:
-        truths = InstanceData(
-            bboxes=torch.tensor(rows).reshape(-1, 4).double(),
-            labels=torch.arange(len(rows)) % NUM_CLASSES,
-        )
+        samples.append(data_sample(rows, size=(HEIGHT, WIDTH), masks=True))
+        truths = samples[-1].gt_instances
+        truths.bboxes = truths.bboxes.double()
         near = truths.bboxes.repeat(4, 1) + 3 * torch.rand(4 * len(rows), 4).double()
         corners = torch.rand(9, 2).double() * torch.tensor([180, 90])
         far = torch.cat([corners, corners + 3 + 90 * torch.rand(9, 2)], dim=1)
         rois = InstanceData(priors=torch.cat([near, far]))
         assigned = assigner.assign(rois, truths)
         results.append(TASK_UTILS.build(SAMPLER).sample(assigned, rois, truths))
-        sample = DetDataSample(metainfo=dict(batch_input_shape=(HEIGHT, WIDTH)))
-        masks = np.zeros((len(rows), HEIGHT, WIDTH), dtype=np.uint8)
-        for mask, (left, top, right, bottom) in zip(masks, rows, strict=True):
-            mask[int(top) : int(bottom) - 4, int(left) + 3 : int(right)] = 1
-        truths.masks = BitmapMasks(masks, HEIGHT, WIDTH)
-        sample.gt_instances = truths
-        samples.append(sample)
     return results, samples
 
 
@@ -102,122 +91,78 @@ OBJECTS = [[24.0, 24, 120, 120], [3.0, 6, 285, 186], [110.0, 20, 280, 160]]
 OTHERS = [[60.0, 60, 210, 180]]
 
 
-def some_maps(width: int = CHANNELS, levels: list[str] = LEVELS) -> dict[str, Tensor]:
+def some_maps() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(5)
-    return {
-        name: torch.randn(
-            2,
-            width,
-            HEIGHT // 2 ** int(name[1]),
-            WIDTH // 2 ** int(name[1]),
-            generator=generator,
-        )
-        .double()
-        .requires_grad_()
-        for name in levels
-    }
-
-
-def losses_of(
-    auxiliary: RoIAuxiliary, *boxes: Any, maps: Any = None
-) -> dict[str, Tensor]:
-    sampled, samples = sampled_rois(*boxes)
-    maps = some_maps() if maps is None else maps
-    return auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
+    maps = {}
+    for name, stride in zip(LEVELS, STRIDES, strict=True):
+        size = (2, CHANNELS, HEIGHT // stride, WIDTH // stride)
+        maps[name] = torch.randn(size, generator=generator).double().requires_grad_()
+    return maps
 
 
 def box_losses(
-    auxiliary: RoIAuxiliary,
-    pooled: list[Tensor],
-    rois: Tensor,
-    targets: tuple[Tensor, ...],
-    rows: list[Tensor | slice],
+    auxiliary: RoIAuxiliary, pooled: list[Tensor], targets: tuple[Tensor, ...]
 ) -> dict[str, Tensor]:
-    """The losses of RoIs that are pooled already, ``(K_l, C, h, w)`` per level."""
+    """The losses of RoIs that are pooled from every level already, ``(K, C, h, w)``."""
+    auxiliary.roi_extractor.pool_level = lambda _level, x, _rois: x
     losses: dict[str, Tensor] = {}
     weighted = (targets[1] > 0).sum().clamp(min=1)
-    for i, (x, chosen) in enumerate(zip(pooled, rows, strict=True)):
-        own = [target[chosen] for target in targets]
-        losses |= auxiliary._level_losses(i, x, rois[chosen], own, weighted, len(rois))
+    rois = torch.zeros(len(targets[0]), 5)
+    for i, x in enumerate(pooled):
+        losses |= auxiliary._level_losses(i, x, rois, targets, weighted, len(rois))
     return losses
 
 
-def encode(box: Tensor, truth: Tensor) -> Tensor:
-    """The deltas of a box to an object, divided by their scale."""
-    width, height = box[2] - box[0], box[3] - box[1]
-    wider, higher = truth[2] - truth[0], truth[3] - truth[1]
-    return torch.stack(
-        [
-            ((truth[0] + truth[2]) / 2 - (box[0] + box[2]) / 2) / width / 0.1,
-            ((truth[1] + truth[3]) / 2 - (box[1] + box[3]) / 2) / height / 0.1,
-            (wider / width).log() / 0.2,
-            (higher / height).log() / 0.2,
-        ]
-    )
-
-
-def level_of(box: Tensor) -> int:
-    """The level of a RoI as FPN says it: 224 pixels belong to stride 16."""
-    scale = float(((box[2] - box[0]) * (box[3] - box[1])).sqrt())
-    return next((i for i in range(3) if scale < 112 * 2**i), 3)
+def levels_of(rois: Tensor) -> Tensor:
+    """The levels of RoIs as FPN says it: 224 pixels belong to stride 16."""
+    scale = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
+    return sum((scale >= limit).long() for limit in (112, 224, 448))
 
 
 def plain_losses(
     auxiliary: RoIAuxiliary, sampled: list[SamplingResult], maps: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The losses by one RoI after the other."""
-    rois = []  # image, box, label, target
-    for image, result in enumerate(sampled):
-        for box, label, truth in zip(
-            result.pos_priors, result.pos_gt_labels, result.pos_gt_bboxes, strict=True
-        ):
-            rois.append((image, box, int(label), encode(box, truth)))
-        for box in result.neg_priors:
-            rois.append((image, box, NUM_CLASSES, None))
+    """The losses without the form's heads, samplers and loss modules."""
+    rois = bbox2roi([result.priors for result in sampled])
+    labels, targets = [], []
+    for result in sampled:
+        encoded = CODER.encode(result.pos_priors, result.pos_gt_bboxes)
+        count = len(result.neg_priors)
+        labels += [result.pos_gt_labels, torch.full((count,), NUM_CLASSES)]
+        targets += [encoded, encoded.new_zeros(count, 4)]
     found: dict[str, Tensor] = {}
     for i, (name, x) in enumerate(maps.items()):
-        align = RoIAlign(7, 1 / STRIDES[i], sampling_ratio=2)
-        head = auxiliary.bbox_heads[i if len(auxiliary.bbox_heads) > 1 else 0]
-        branch = None
-        if auxiliary.uncertainty is not None:
-            branch = auxiliary.uncertainty[i if len(auxiliary.bbox_heads) > 1 else 0]
+        own = torch.ones(len(rois), dtype=torch.bool)
+        if auxiliary.assignment == "assigned":
+            own = levels_of(rois) == i
+        label, target = torch.cat(labels)[own], torch.cat(targets)[own]
+        place = i if len(auxiliary.bbox_heads) > 1 else 0
+        head = auxiliary.bbox_heads[place]
         if auxiliary.pre_convs is not None:
             x = auxiliary.pre_convs[i](x)
-        classification = regression = 0 * x.sum()
-        alphas: dict[str, list[Tensor]] = dict(cls=[], bbox=[])
-        for image, box, label, target in rois:
-            if auxiliary.assignment == "assigned" and level_of(box) != i:
-                continue
-            roi = torch.cat([box.new_tensor([image]), box])[None]
-            hidden = align(x, roi).flatten()
-            for layer in head.shared_fcs:
-                hidden = (layer.weight @ hidden + layer.bias).relu()
-            score = head.fc_cls.weight @ hidden + head.fc_cls.bias
-            boxes = (head.fc_reg.weight @ hidden + head.fc_reg.bias).reshape(-1, 4)
-            entropy = score.logsumexp(0) - score[label]
-            factor = 1.0
-            if branch is not None:
-                alpha = branch["cls"].layer(hidden).relu().squeeze()
-                alphas["cls"].append(alpha)
-                factor = (-alpha).exp()
-            classification = classification + factor * entropy
-            if target is None:
-                continue
-            error = (boxes[label if len(boxes) > 1 else 0] - target).abs()
-            distance = torch.where(error < 1, error**2 / 2, error - 0.5).sum()
-            if branch is not None:
-                alpha = branch["bbox"].layer(hidden).relu().squeeze()
-                alphas["bbox"].append(alpha)
-                factor = (-alpha).exp()
-            regression = regression + factor * distance
-        weight = auxiliary.loss_weight
-        found[f"aux.loss_cls.{name}"] = weight * classification / len(rois)
-        found[f"aux.loss_bbox.{name}"] = weight * regression / len(rois)
-        for kind in ("cls", "bbox") if branch is not None else ():
-            mean = sum(alphas[kind], x.sum() * 0) / max(len(alphas[kind]), 1)
-            tau = auxiliary.uncertainty_weight
-            found[f"aux.loss_{kind}_alpha.{name}"] = weight * tau * mean
-            found[f"aux.alpha_{kind}.{name}"] = mean
+        hidden = RoIAlign(7, 1 / STRIDES[i], sampling_ratio=2)(x, rois[own]).flatten(1)
+        for layer in head.shared_fcs:
+            hidden = (hidden @ layer.weight.T + layer.bias).relu()
+        losses = F.cross_entropy(head.fc_cls(hidden), label, reduction="none")
+        boxes = head.fc_reg(hidden).unflatten(1, (-1, 4))
+        positive = label < NUM_CLASSES
+        column = label if boxes.shape[1] > 1 else 0 * label
+        error = (boxes[positive, column[positive]] - target[positive]).abs()
+        distances = torch.where(error < 1, error**2 / 2, error - 0.5).sum(1)
+        for kind, values, rows in (
+            ("cls", losses, slice(None)),
+            ("bbox", distances, positive),
+        ):
+            weight = auxiliary.loss_weight
+            if auxiliary.uncertainty is not None:
+                layer = auxiliary.uncertainty[place][kind].layer
+                alpha = layer(hidden[rows]).relu()[:, 0]
+                values = (-alpha).exp() * values
+                mean = alpha.sum() / max(len(alpha), 1)
+                tau = auxiliary.uncertainty_weight
+                found[f"aux.loss_{kind}_alpha.{name}"] = weight * tau * mean
+                found[f"aux.alpha_{kind}.{name}"] = mean
+            found[f"aux.loss_{kind}.{name}"] = weight * values.sum() / len(rois)
     return found
 
 
@@ -274,147 +219,88 @@ def test_levels_of_rois() -> None:
     assert form().rows_of_levels(rois) == [slice(None)] * 4
 
 
-# Parity with the released auxiliary head.
-
-GOLDEN_CLASSES = 4
-# The released code has the background first, mmdet 3 has it last.
-TO_MMDET = [1, 2, 3, 4, 0]
-TO_RELEASED = [4, 0, 1, 2, 3]
-
-
-def golden_form(case: Golden) -> RoIAuxiliary:
-    settings = copy.deepcopy(SETTINGS)
-    settings["roi_head"]["bbox_head"]["num_classes"] = GOLDEN_CLASSES
-    result = form(settings, bbox_head=dict(fc_out_channels=16)).float()
-    state = dict(case.state)
-    for part in ("weight", "bias"):
-        state[f"fc_cls.{part}"] = state[f"fc_cls.{part}"][TO_MMDET]
-        state[f"fc_reg.{part}"] = state[f"fc_reg.{part}"][4:]
-    result.bbox_heads[0].load_state_dict(state)
-    return result
-
-
-def own_columns(per_class: Tensor, labels: Tensor) -> Tensor:
-    """Take the columns of each row's class, ``(K, 4)``, from the released layout."""
-    return per_class.reshape(len(labels), -1, 4)[torch.arange(len(labels)), labels]
-
-
-def golden_targets(case: Golden) -> tuple[Tensor, ...]:
-    """Return labels, label weights, box targets and box weights as mmdet has them."""
-    labels = case.others["target/labels"].long()
-    return (
-        torch.where(labels > 0, labels - 1, GOLDEN_CLASSES),
-        case.others["target/label_weights"],
-        own_columns(case.others["target/bbox_targets"], labels),
-        own_columns(case.others["target/bbox_weights"], labels),
-    )
-
-
-def by_level(rows: Tensor) -> list[Tensor]:
-    """Rows ``k * L + l`` of the released code, level by level."""
-    return [rows[i::4] for i in range(4)]
-
-
-def interleaved(rows: Tensor) -> Tensor:
-    """The way back: all RoIs of a level after those of the level before."""
-    return rows.reshape(4, -1, *rows.shape[1:]).transpose(0, 1).flatten(0, 1)
-
-
 def released_name(name: str) -> str:
-    """``aux.loss_bbox.m3`` is ``loss_reg_level1`` there."""
+    """``aux.loss_bbox.m3`` is ``loss_reg_level1`` in the released code."""
     _, kind, level = name.split(".")
     return f"{kind.replace('bbox', 'reg')}_level{int(level[1]) - 2}"
 
 
-def test_parity_of_head_and_losses() -> None:
-    case = golden("augfpn_auxhead")
-    auxiliary = golden_form(case)
-    head, outputs = auxiliary.bbox_heads[0], []
-    head.register_forward_hook(lambda *args: outputs.append(args[2]))
-    targets = golden_targets(case)
-    pooled = by_level(case.inputs["bbox_feats"])
-    rois = torch.zeros(len(targets[0]), 5)
-    losses = box_losses(auxiliary, pooled, rois, targets, [slice(None)] * 4)
-    assert len(outputs) == 4, "RoIs of all levels are not concatenated"
-    score, boxes = (interleaved(torch.cat(x)) for x in zip(*outputs, strict=True))
-    case.check_outputs({"cls_score": score[:, TO_RELEASED]})
-    expected = case.outputs["bbox_pred"][:, 4:]
-    torch.testing.assert_close(boxes, expected, atol=2e-5, rtol=1e-5)
-    released = {name for name in case.outputs if name.startswith("loss")}
-    assert {released_name(name) for name in losses} == released and len(released) == 8
-    for name, loss in losses.items():
-        case.check_outputs({released_name(name): loss[None]})
+def interleaved(levels: list[Tensor]) -> Tensor:
+    """Rows ``k * L + l`` of the released code."""
+    return torch.stack(levels, dim=1).flatten(0, 1)
 
-    # The gradient of all outputs; the background's boxes are not ours, and what they
-    # give to the shared layers is added by the released formula.
-    cotangents = case.cotangents
-    total = (score[:, TO_RELEASED] * cotangents["cls_score"]).sum()
-    total = total + (boxes * cotangents["bbox_pred"][:, 4:]).sum()
-    hidden = case.inputs["bbox_feats"].flatten(1)
-    for layer in head.shared_fcs:
-        hidden = layer(hidden).relu()
-    background = F.linear(
-        hidden, case.state["fc_reg.weight"][:4], case.state["fc_reg.bias"][:4]
+
+def test_parity_with_the_released_auxiliary_head() -> None:
+    """Whose background is the first class, and has a box of its own."""
+    case = golden("augfpn_auxhead")
+    settings = copy.deepcopy(SETTINGS)
+    settings["roi_head"]["bbox_head"]["num_classes"] = 4
+    auxiliary = form(settings, bbox_head=dict(fc_out_channels=16)).float()
+    (head,), state = auxiliary.bbox_heads, dict(case.state)
+    background = {}
+    for part in ("weight", "bias"):
+        state[f"fc_cls.{part}"] = state[f"fc_cls.{part}"].roll(-1, dims=0)
+        rows = state[f"fc_reg.{part}"]
+        background[part], state[f"fc_reg.{part}"] = rows[:4].clone(), rows[4:]
+        background[part].requires_grad_()
+    head.load_state_dict(state)
+    outputs, behind = [], []
+    head.register_forward_hook(lambda *args: outputs.append(args[2]))
+    head.fc_reg.register_forward_hook(
+        lambda _m, x, _y: behind.append(F.linear(x[0], **background))
     )
-    total = total + (background * cotangents["bbox_pred"][:, :4]).sum()
-    for name, loss in losses.items():
-        total = total + (loss * cotangents[released_name(name)]).sum()
-    total.backward()
+
+    labels = case.others["target/labels"].long()
+    rows = torch.arange(len(labels))
+    targets = (
+        torch.where(labels > 0, labels - 1, 4),
+        case.others["target/label_weights"],
+        *(
+            case.others[f"target/bbox_{kind}"].unflatten(1, (-1, 4))[rows, labels]
+            for kind in ("targets", "weights")
+        ),
+    )
+    pooled = [case.inputs["bbox_feats"][i::4] for i in range(4)]
+    losses = box_losses(auxiliary, pooled, targets)
+    assert len(outputs) == 4, "RoIs of all levels are not concatenated"
+    scores, boxes = zip(*outputs, strict=True)
+    total = sum(losses.values())
+    torch.testing.assert_close(total, case.others["lossgrad/total"])
+    found = torch.autograd.grad(total, [*scores, *boxes], retain_graph=True)
+    torch.testing.assert_close(
+        interleaved(found[:4]).roll(1, dims=1), case.others["lossgrad/cls_score"]
+    )
+    expected = case.others["lossgrad/bbox_pred"]
+    assert not expected[:, :4].any(), "the background's box has no loss"
+    torch.testing.assert_close(interleaved(found[4:]), expected[:, 4:])
+
+    results = {
+        "cls_score": interleaved(scores).roll(1, dims=1),
+        "bbox_pred": torch.cat([interleaved(behind), interleaved(boxes)], dim=1),
+        **{released_name(name): loss[None] for name, loss in losses.items()},
+    }
+    case.check_outputs(results)
+    case.backward(results)
     gradients = {
         "in/bbox_feats": case.inputs["bbox_feats"].grad,
-        "fc_cls.weight": head.fc_cls.weight.grad[TO_RELEASED],
-        "fc_reg.bias": torch.cat(
-            [cotangents["bbox_pred"][:, :4].sum(0), head.fc_reg.bias.grad]
-        ),
+        "fc_cls.weight": head.fc_cls.weight.grad.roll(1, dims=0),
+        "fc_reg.bias": torch.cat([background["bias"].grad, head.fc_reg.bias.grad]),
         "shared_fcs.0.bias": head.shared_fcs[0].bias.grad,
     }
     case.check_gradients(gradients)
 
 
-def test_parity_of_the_loss_gradients() -> None:
-    case = golden("augfpn_auxhead")
-    score = case.outputs["cls_score"][:, TO_MMDET].requires_grad_()
-    boxes = case.outputs["bbox_pred"][:, 4:].clone().requires_grad_()
-    auxiliary, targets = golden_form(case), golden_targets(case)
-    predicted = iter(zip(by_level(score), by_level(boxes), strict=True))
-    auxiliary.bbox_heads[0].forward = lambda _: next(predicted)
-    pooled = by_level(case.inputs["bbox_feats"])
-    rois = torch.zeros(len(targets[0]), 5)
-    losses = box_losses(auxiliary, pooled, rois, targets, [slice(None)] * 4)
-    total = sum(losses.values())
-    torch.testing.assert_close(total, case.others["lossgrad/total"])
-    total.backward()
-    found = score.grad[:, TO_RELEASED]
-    torch.testing.assert_close(found, case.others["lossgrad/cls_score"])
-    expected = case.others["lossgrad/bbox_pred"]
-    assert not expected[:, :4].any(), "the background has no box"
-    torch.testing.assert_close(boxes.grad, expected[:, 4:])
-
-
-# Nothing to learn from.
-
-
-def backward(auxiliary: RoIAuxiliary, losses: dict[str, Tensor]) -> None:
-    """Every loss is finite, and every parameter gets a gradient tensor."""
-    assert all(loss.isfinite() for loss in losses.values())
+def test_rois_without_weight() -> None:
+    """As where all boxes are ignored: no division by zero, and all gradients."""
+    auxiliary = form(uncertainty_weight=0.5)
+    nothing = torch.zeros(5, 4).double()
+    targets = (torch.full((5,), NUM_CLASSES), nothing[:, 0], nothing, nothing)
+    pooled = [torch.rand(5, CHANNELS, 7, 7).double() for _ in LEVELS]
+    losses = box_losses(auxiliary, pooled, targets)
+    assert all(loss == 0 for loss in losses.values())
     sum(loss for key, loss in losses.items() if "loss" in key).backward()
     for name, parameter in auxiliary.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-
-
-def test_rois_without_weight() -> None:
-    """As where all boxes are ignored: no division by zero."""
-    auxiliary = form(uncertainty_weight=0.5)
-    labels = torch.full((5,), NUM_CLASSES)
-    nothing = torch.zeros(5, 4).double()
-    targets = (labels, torch.zeros(5).double(), nothing, nothing)
-    pooled = [torch.rand(5, CHANNELS, 7, 7).double() for _ in LEVELS]
-    losses = box_losses(
-        auxiliary, pooled, torch.zeros(5, 5), targets, [slice(None)] * 4
-    )
-    backward(auxiliary, losses)
-    assert all(loss == 0 for loss in losses.values())
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
 # Masks.
@@ -431,32 +317,25 @@ def test_mask_losses(assignment: str, agnostic: bool) -> None:
     maps = some_maps()
     sampled, samples = sampled_rois(OBJECTS, OTHERS)
     found = auxiliary.loss(nn.Module(), maps, dict(sampled=sampled), samples)
-    positives = sum(len(result.pos_priors) for result in sampled)
-    assert positives > 8
+    rois = bbox2roi([result.pos_priors for result in sampled])
+    labels = torch.cat([result.pos_gt_labels for result in sampled])
+    targets = []
+    for result, sample in zip(sampled, samples, strict=True):
+        boxes = result.pos_priors.numpy().clip(0, [WIDTH, HEIGHT] * 2)
+        truths = result.pos_assigned_gt_inds.numpy()
+        masks = sample.gt_instances.masks.crop_and_resize(boxes, (28, 28), truths)
+        targets.append(torch.from_numpy(masks.masks).double())
+    assert len(rois) > 8
     for i, (name, x) in enumerate(maps.items()):
-        total = torch.zeros(())
-        align = RoIAlign(14, 1 / STRIDES[i], sampling_ratio=0)
-        for image, (result, sample) in enumerate(zip(sampled, samples, strict=True)):
-            for box, label, truth in zip(
-                result.pos_priors,
-                result.pos_gt_labels,
-                result.pos_assigned_gt_inds,
-                strict=True,
-            ):
-                if assignment == "assigned" and level_of(box) != i:
-                    continue
-                roi = torch.cat([box.new_tensor([image]), box])[None]
-                logits = auxiliary.mask_heads[0](align(x, roi))[0]
-                logits = logits[0 if agnostic else label]
-                masks = sample.gt_instances.masks
-                inside = box.numpy().clip(0, [WIDTH, HEIGHT] * 2)
-                target = masks.crop_and_resize(
-                    inside[None], (28, 28), np.array([int(truth)])
-                )
-                target = torch.from_numpy(target.masks[0]).double()
-                entropy = F.softplus(logits) - logits * target
-                total = total + entropy.mean()
-        expected = (0.5 * total / positives).double()
+        own = torch.ones(len(rois), dtype=torch.bool)
+        if assignment == "assigned":
+            own = levels_of(rois) == i
+        pooled = RoIAlign(14, 1 / STRIDES[i], sampling_ratio=0)(x, rois[own])
+        logits = auxiliary.mask_heads[0](pooled)
+        column = 0 * labels[own] if agnostic else labels[own]
+        logits = logits[torch.arange(len(logits)), column]
+        entropy = F.softplus(logits) - logits * torch.cat(targets)[own]
+        expected = 0.5 * entropy.mean((1, 2)).sum() / len(rois)
         torch.testing.assert_close(found[f"aux.loss_mask.{name}"].double(), expected)
     assert found["aux.loss_mask.m2"] > 0
 
@@ -465,21 +344,18 @@ def test_mask_losses(assignment: str, agnostic: bool) -> None:
 
 
 def test_settings_of_augfpn() -> None:
-    detector = StubDetector()
-    auxiliary = RoIAuxiliary(detector, copy.deepcopy(SETTINGS))
+    auxiliary = RoIAuxiliary(StubDetector(), copy.deepcopy(SETTINGS))
     assert [level.name for level in auxiliary.levels] == LEVELS
     assert auxiliary.loss_weight == 0.25 and auxiliary.assignment == "all"
-    assert auxiliary.pre_convs is None and auxiliary.mask_heads is None
-    assert auxiliary.uncertainty is None
+    for part in (auxiliary.pre_convs, auxiliary.mask_heads, auxiliary.uncertainty):
+        assert part is None
     (head,) = auxiliary.bbox_heads
     assert [fc.out_features for fc in head.shared_fcs] == [1024, 1024]
     assert head.shared_fcs[0].in_features == CHANNELS * 49
     assert head.loss_bbox.beta == 1.0 and head.loss_bbox.loss_weight == 1.0
     assert not head.loss_cls.use_sigmoid and head.loss_cls.loss_weight == 1.0
+    assert head.bbox_coder.stds == [0.1, 0.1, 0.2, 0.2]
     assert head.fc_cls.out_features == NUM_CLASSES + 1
-    assert [layer.spatial_scale for layer in auxiliary.roi_extractor.roi_layers] == [
-        1 / stride for stride in STRIDES
-    ]
     # Nothing of the detector is kept: its parameters would have two names.
     assert all("neck" not in key for key in auxiliary.state_dict())
 
@@ -530,20 +406,18 @@ def test_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize("beside", [False, True], ids=["result", "with-weights"])
-def test_recorded_samples(stages: int, beside: bool) -> None:
+def test_recorded_samples(stages: int) -> None:
     """Of the first stage's sampler; PISA's returns weights beside its result."""
     sampled, samples = sampled_rois(OBJECTS, [])
-    results = iter([(result, 1.0) if beside else result for result in sampled])
-    sampler = SimpleNamespace(sample=lambda: next(results))
+    results = iter([sampled[0], (sampled[1], 1.0)])
+    samplers = [SimpleNamespace(sample=lambda: next(results)), None]
     detector = nn.Module()
-    other = SimpleNamespace(sample=None)
     detector.roi_head = SimpleNamespace(
-        bbox_sampler=sampler if stages == 1 else [sampler, other]
+        bbox_sampler=samplers[0] if stages == 1 else samplers
     )
     auxiliary = form()
     with auxiliary.recording(detector) as recorded:
-        sampler.sample(), sampler.sample()
+        samplers[0].sample(), samplers[0].sample()
     found = auxiliary.loss(detector, some_maps(), recorded, samples)
     expected = auxiliary.loss(detector, some_maps(), dict(sampled=sampled), samples)
     assert found == expected and len(found) > 2
@@ -571,7 +445,7 @@ def test_checkpointed_losses_have_the_same_gradients(
 def test_a_level_of_another_stride() -> None:
     maps = some_maps()
     maps["m3"] = maps["m4"]
-    with pytest.raises(
-        ValueError, match=r"m3 is a map of \(12, 18\).*\(24, 36\) cells of 8"
-    ):
-        losses_of(form(), OBJECTS, OTHERS, maps=maps)
+    sampled, samples = sampled_rois(OBJECTS, OTHERS)
+    message = r"m3 is a map of \(12, 18\).*\(24, 36\) cells of 8"
+    with pytest.raises(ValueError, match=message):
+        form().loss(nn.Module(), maps, dict(sampled=sampled), samples)

@@ -1,14 +1,12 @@
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
 from torch import nn
 
 import fpn_necks  # noqa: F401
-from fpn_necks.shipped_configs import configs_folder
+from tests.tiny_detectors import load_config
 
 
 def build(type_: str = "BridgelessYOLOV3Head", **changes) -> nn.Module:
@@ -58,22 +56,13 @@ def test_widths_must_be_equal() -> None:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    path = configs_folder() / "asff/yolov3_d53_asff_4xb16-300e_coco.py"
-    return Config.fromfile(path)
+    return load_config("yolov3_d53_asff_4xb16-300e_coco")
 
 
-@pytest.fixture(scope="module")
-def detector(config: Config) -> nn.Module:
-    torch.manual_seed(0)
-    settings = config.model.copy()
-    settings.backbone.init_cfg = None
-    detector = MODELS.build(settings)
-    detector.init_weights()
-    return detector
-
-
-def test_yolov3_with_asff_is_wired_as_released(detector: nn.Module) -> None:
+def test_yolov3_with_asff_is_wired_as_released(config: Config) -> None:
     """Third input 128 -> 256, results 1024, 512, 256, and no convs behind them."""
+    with torch.device("meta"):
+        detector = MODELS.build(config.model)
     asff = detector.neck[1]
     assert [f.expand.conv.in_channels for f in asff.fusions] == [512, 256, 256]
     assert [f.expand.conv.out_channels for f in asff.fusions] == [1024, 512, 256]
@@ -92,20 +81,6 @@ def test_yolov3_with_asff_is_wired_as_released(detector: nn.Module) -> None:
     assert not list(detector.bbox_head.convs_bridge.parameters())
 
 
-def test_yolov3_with_asff_trains(detector: nn.Module) -> None:
-    """The second image has no object."""
-    batch = demo_mm_inputs(2, [[3, 64, 96]] * 2, num_items=[3, 0], num_classes=80)
-    # The size of the images is drawn every ten iterations of a run.
-    MessageHub.get_current_instance().update_info("iter", 0)
-    losses = detector(**detector.data_preprocessor(batch, True), mode="loss")
-    total, _ = detector.parse_losses(losses)
-    assert total.isfinite()
-    total.backward()
-    for name, parameter in detector.named_parameters():
-        assert parameter.grad is not None, f"No gradient for {name}"
-        assert parameter.grad.isfinite().all(), name
-
-
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
 def test_other_rows_of_table_3(config: Config, fusion: str) -> None:
     changed = Config(dict(model=config.model.copy()))
@@ -118,28 +93,15 @@ def test_other_rows_of_table_3(config: Config, fusion: str) -> None:
     assert {f.fusion for f in neck[1].fusions} == {fusion}
 
 
-def test_yolov3_with_asff_detects(detector: nn.Module) -> None:
-    detector.eval()
-    with torch.no_grad():
-        results = detector.test_step(
-            demo_mm_inputs(1, [[3, 96, 128]], num_items=[0], num_classes=80)
-        )
-    assert results[0].pred_instances.bboxes.shape[1] == 4
-
-
 def test_schedule_is_that_of_the_paper(config: Config) -> None:
     """4 GPUs with 16 images, 300 epochs, 4 of warm-up, cosine from 1e-3 to 1e-5."""
     weight = nn.Parameter(torch.zeros(1))
     optimizer = OPTIMIZERS.build(dict(config.optim_wrapper.optimizer, params=[weight]))
-    schedulers = [
-        PARAM_SCHEDULERS.build(
-            dict(
-                {k: v for k, v in settings.items() if k != "convert_to_iter_based"},
-                optimizer=optimizer,
-            )
-        )
-        for settings in config.param_scheduler
-    ]
+    schedulers = []
+    for settings in config.param_scheduler:
+        settings = dict(settings, optimizer=optimizer)
+        settings.pop("convert_to_iter_based", None)
+        schedulers.append(PARAM_SCHEDULERS.build(settings))
     rates = []
     for _ in range(config.train_cfg.max_epochs):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -151,7 +113,3 @@ def test_schedule_is_that_of_the_paper(config: Config) -> None:
     assert rates == [*sorted(rates[:4]), *sorted(rates[4:], reverse=True)]
     assert rates[-1] == pytest.approx(1e-5, rel=0.01)
     assert rates[152] == pytest.approx((1e-3 + 1e-5) / 2, rel=0.02)
-    assert optimizer.param_groups[0]["weight_decay"] == 5e-4
-    assert (
-        config.auto_scale_lr.base_batch_size == 4 * config.train_dataloader.batch_size
-    )

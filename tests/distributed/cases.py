@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from tests.tiny_detectors import load_config, set_statistic_factors, shrink
+from tests import tiny_detectors
+from tests.data_samples import data_sample
 
 IMAGE_SIZE = (64, 96)  # (height, width) in pixels
 IMAGES_PER_PROCESS = 2
@@ -51,7 +49,6 @@ class Case:
         return torch.float64 if self.gradient == "global" else torch.float32
 
 
-# The hardest of each method; each is trained in two and in three processes.
 CASES = {
     "s-alpha": Case("faster-rcnn_r50_s-alpha-fpn_1x_coco"),
     "s-alpha-learnable": Case(
@@ -63,6 +60,7 @@ CASES = {
     "s-alpha-fcos": Case("fcos_r50_s-alpha-fpn_gn-head_1x_coco", gradient="global"),
     "asff-behind-s-alpha": Case("retinanet_r50_s-alpha-fpn-asff_1x_coco"),
     "asff-fcos": Case("fcos_r50_asff_gn-head_1x_coco", gradient="global"),
+    "auxiliary-retinanet": Case("retinanet_r101_fpn_auxiliary-uncertainty_1x_coco"),
     "cfg-auxiliary": Case("faster-rcnn_r101_cfg-fpn_auxiliary-uncertainty_1x_coco"),
     "cfg-atss": Case("atss_r101_cfg-fpn_1x_coco", gradient="global"),
     "cfg-auxiliary-fcos": Case(
@@ -74,30 +72,34 @@ CASES = {
         gradient="global",
     ),
     "augfpn": Case("faster-rcnn_r50_augfpn_1x_coco"),
+    "augfpn-assigned": Case(
+        "faster-rcnn_r50_augfpn_1x_coco",
+        {
+            "model.auxiliary.assignment": "assigned",
+            "model.auxiliary.uncertainty_weight": 0.5,
+        },
+    ),
     "augfpn-cascade-mask": Case("cascade-mask-rcnn_r50_augfpn_1x_coco"),
     "augfpn-fcos": Case("fcos_r50_augfpn_gn-head_4xb4-1x_coco", gradient="neither"),
     "drfpn-cascade-mask": Case("cascade-mask-rcnn_r50_drfpn_3xb8-1x_coco"),
     "drfpn-fcos": Case("fcos_r50_drfpn_gn-head_3xb8-1x_coco", gradient="global"),
-}
-# Further heads; in two processes.
-MORE_CASES = {
     "asff-faster": Case("faster-rcnn_r50_asff_1x_coco"),
     "drfpn-mask": Case("mask-rcnn_r50_drfpn_3xb8-1x_coco"),
     "cfg-fsaf": Case("fsaf_r101_cfg-fpn_1x_coco"),
     "cfg-freeanchor": Case("freeanchor_r101_cfg-fpn_1x_coco"),
     "cfg-sparse": Case("sparse-rcnn_r50_cfg-fpn_1x_coco", gradient="neither"),
 }
-ALL_CASES = CASES | MORE_CASES
 
 
 @functools.cache
 def _config_of(name: str) -> Config:
-    case = ALL_CASES[name]
-    config = load_config(case.config)
+    case = CASES[name]
+    config = tiny_detectors.load_config(case.config)
     config.merge_from_dict(case.changes)
-    shrink(config)
-    for settings in (config.model.get("train_cfg"), config.model.get("test_cfg")):
-        take_few_boxes(settings)
+    tiny_detectors.shrink(config)
+    tiny_detectors.take_few_boxes(
+        [config.model.get("train_cfg"), config.model.get("test_cfg")]
+    )
     return config
 
 
@@ -106,29 +108,9 @@ def config_of(name: str) -> Config:
     return copy.deepcopy(_config_of(name))
 
 
-def take_few_boxes(settings: Any) -> None:
-    """Let proposals and samples fit the small images."""
-    if isinstance(settings, list):
-        for part in settings:
-            take_few_boxes(part)
-    elif isinstance(settings, dict):
-        if "num" in settings.get("sampler", {}):
-            settings["sampler"]["num"] = 32
-        if "nms_pre" in settings:
-            settings["nms_pre"] = 100
-        if settings.get("max_per_img", 0) > 100:
-            settings["max_per_img"] = 50
-        for part in settings.values():
-            take_few_boxes(part)
-
-
 def build(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Build a case's detector in training mode, with the weights of seed 0."""
-    torch.manual_seed(0)
-    model = MODELS.build(config_of(name).model)
-    model.init_weights()
-    set_statistic_factors(model)
-    return model.to(dtype).train()
+    return tiny_detectors.build(config_of(name).model).to(dtype)
 
 
 def freeze_norms(model: nn.Module) -> nn.Module:
@@ -186,30 +168,9 @@ def _sample(random: np.random.Generator, count: int, masks: bool) -> DetDataSamp
     height, width = IMAGE_SIZE
     sides = random.uniform(6, 48, (count, 2))
     corners = random.uniform(0, 1, (count, 2)) * (np.array([width, height]) - sides)
-    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
-    truths = InstanceData(
-        bboxes=torch.from_numpy(boxes),
-        labels=torch.from_numpy(random.integers(0, 2, count)),
-    )
-    if masks:
-        drawn = np.zeros((count, height, width), dtype=np.uint8)
-        for mask, (left, top, right, bottom) in zip(
-            drawn, boxes.round().astype(int), strict=True
-        ):
-            mask[top:bottom, left:right] = 1
-        truths.masks = BitmapMasks(drawn, height, width)
-    sample = DetDataSample(
-        metainfo=dict(
-            img_id=0,
-            img_shape=IMAGE_SIZE,
-            ori_shape=IMAGE_SIZE,
-            pad_shape=IMAGE_SIZE,
-            scale_factor=(1.0, 1.0),
-        )
-    )
-    sample.gt_instances = truths
-    sample.ignored_instances = truths[:0]
-    return sample
+    boxes = np.concatenate([corners, corners + sides], axis=1)
+    labels = random.integers(0, 2, count)
+    return data_sample(boxes, labels, size=IMAGE_SIZE, masks=masks)
 
 
 def gradients(model: nn.Module, losses: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,29 +1,45 @@
-"""Several processes on a machine without a GPU; mmengine's launchers need one each."""
+"""Starts processes as users do, with torchrun, and ends them."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+import torch
 from torch import distributed
 
 
-def join_without_gpu(config: Config) -> None:
-    """Form the group of torchrun's processes with gloo, and wrap the model for it.
+def run_tasks(folder: Path, processes: int, tasks: list[str]) -> None:
+    """Let processes do the tasks of ``tests.distributed.worker``; see ``found_in``."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run",
+            f"--nproc-per-node={processes}", "--standalone",
+            "-m", "tests.distributed.worker", str(folder), *tasks,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=900)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # torchrun passes it on to its processes
+        process.communicate(timeout=60)
+        raise
+    assert process.returncode == 0, output[-5000:]
 
-    mmengine chooses a CUDA device per process whatever the backend is, and hands its
-    index to DistributedDataParallel.
 
-    Args:
-        config: Gets the wrapper.
-    """
-    distributed.init_process_group("gloo")
-    config.model_wrapper_cfg = dict(
-        type="MMDistributedDataParallel",
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=config.get("find_unused_parameters", False),
-    )
+def found_in(folder: Path, processes: int, task: str) -> list[Any]:
+    """Return what each process has found in a task."""
+    files = [folder / f"{task}.{rank}.pth" for rank in range(processes)]
+    return [torch.load(file, weights_only=False) for file in files]
 
 
 def leave_group() -> None:

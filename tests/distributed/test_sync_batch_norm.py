@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from fpn_necks.layers import StatisticFusionFactor
-from tests.distributed.cases import CASES, batch_of, build, gradients, losses_of
 from tests.neck_cases import CASES as NECKS
 from tests.neck_cases import IN_CHANNELS, NeckCase
 
@@ -60,26 +58,6 @@ def test_necks_with_sync_bn(case: NeckCase) -> None:
     for key, value in neck.named_buffers():
         if key.endswith("running_mean"):
             assert value.isfinite().all() and value.any(), key
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", CASES)
-def test_detectors_with_all_batch_norms_synchronised(name: str) -> None:
-    """``sync_bn='torch'`` in a config: there and back changes nothing."""
-    model = build(name)
-    batch = batch_of(0, 0, False, model.with_mask)
-    expected = losses_of(model, batch, seed=0)
-    norms = sum(isinstance(module, _BatchNorm) for module in model.modules())
-    model = convert_sync_batchnorm(build(name), "torch")
-    assert len(sync_norms(model)) == norms > 0
-    assert list(model.state_dict()) == list(build(name).state_dict())
-    # The new ones are in training mode; a Runner calls ``train`` before every epoch.
-    model = revert_sync_batchnorm(model).train()
-    assert not sync_norms(model)
-    found = losses_of(model, batch, seed=0)
-    totals = [model.parse_losses(losses)[0] for losses in (found, expected)]
-    torch.testing.assert_close(*totals)
-    gradients(model, found)  # an error if a parameter gets none
 
 
 def test_one_image_without_a_gpu() -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.hooks import SyncBuffersHook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
@@ -24,7 +22,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from tests.distributed.cases import (
-    ALL_CASES,
+    CASES,
     batch_of,
     build,
     config_of,
@@ -32,10 +30,10 @@ from tests.distributed.cases import (
     gradients,
     losses_of,
 )
-from tests.distributed.processes import join_without_gpu, leave_group
+from tests.distributed.processes import leave_group
 from tests.tiny_detectors import detector_config
 
-STEPS = 20
+STEPS = 8
 
 
 def wrap(model: nn.Module) -> MMDistributedDataParallel:
@@ -47,7 +45,7 @@ def wrap(model: nn.Module) -> MMDistributedDataParallel:
 
 def first_gradients(name: str, rank: int, empty: bool) -> dict[str, Tensor]:
     """Return the gradient that all processes have together in the first step."""
-    case = ALL_CASES[name]
+    case = CASES[name]
     model = build(name, case.gradient_dtype)
     if case.gradient == "global":
         # Statistics of a batch would be those of each process's part of it.
@@ -62,9 +60,8 @@ def train(name: str, rank: int, empty: bool) -> dict[str, Any]:
 
     Returns:
         Of all steps, the losses; in the end, the state before and after mmengine's
-        synchronisation of buffers; the first step's gradients; seconds.
+        synchronisation of buffers; the first step's gradients.
     """
-    start = time.perf_counter()
     first = first_gradients(name, rank, empty)
     config = config_of(name)
     assert not config.get("find_unused_parameters", False)
@@ -89,7 +86,6 @@ def train(name: str, rank: int, empty: bool) -> dict[str, Any]:
         state=model.module.state_dict(),
         optimizer=wrapper.optimizer.state_dict()["state"],
         gradients=first,
-        seconds=time.perf_counter() - start,
     )
 
 
@@ -136,12 +132,11 @@ def do(task: str, folder: Path, rank: int) -> Any:
 def main(folder: Path, tasks: list[str]) -> None:
     """Do the tasks in their order; write ``FOLDER/TASK.RANK.pth``."""
     logging.disable(logging.INFO)  # mmdet says for every weight how it was drawn
-    join_without_gpu(Config())
+    # mmengine's own start wants a GPU wherever torch was built with CUDA.
+    torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     for task in tasks:
         torch.save(do(task, folder, rank), folder / f"{task}.{rank}.pth")
-        # For whoever reads the output of a run that stopped.
-        print(f"process {rank} has done {task}", flush=True)
     leave_group()
 
 

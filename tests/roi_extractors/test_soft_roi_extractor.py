@@ -1,6 +1,5 @@
 import copy
 import math
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,12 @@ from fpn_necks.roi_extractors import SoftRoIExtractor, level_shares, original_le
 STRIDES = [4, 8, 16, 32]
 CHANNELS = 6
 ROI_LAYER = dict(type="RoIAlign", output_size=7, sampling_ratio=0)
+SETTINGS = dict(
+    type="SoftRoIExtractor",
+    roi_layer=ROI_LAYER,
+    out_channels=CHANNELS,
+    featmap_strides=STRIDES,
+)
 FUSIONS = ["asf", "acf", "sum", "max"]
 every_fusion = pytest.mark.parametrize("fusion", FUSIONS)
 
@@ -46,14 +51,7 @@ def some_rois(count: int = 9, size=(96, 128)) -> Tensor:
 
 def build(fusion: str = "asf", **changes) -> SoftRoIExtractor:
     torch.manual_seed(0)
-    arguments = dict(
-        type="SoftRoIExtractor",
-        roi_layer=ROI_LAYER,
-        out_channels=CHANNELS,
-        featmap_strides=STRIDES,
-        fusion=fusion,
-    )
-    extractor = MODELS.build(arguments | changes)
+    extractor = MODELS.build(SETTINGS | dict(fusion=fusion) | changes)
     extractor.init_weights()
     for name, parameter in extractor.named_parameters():
         if name.endswith("bias"):
@@ -152,15 +150,7 @@ def test_init_cfg() -> None:
         fan_in, fan_out = (conv.weight[:, 0].numel(), conv.weight[0].numel())
         bound = math.sqrt(6 / (fan_in + fan_out))
         assert 0.9 * bound < conv.weight.abs().max() <= bound
-    plain = MODELS.build(
-        dict(
-            type="SoftRoIExtractor",
-            roi_layer=ROI_LAYER,
-            out_channels=CHANNELS,
-            featmap_strides=STRIDES,
-            init_cfg=None,
-        )
-    )
+    plain = MODELS.build(SETTINGS | dict(init_cfg=None))
     before = copy.deepcopy(plain.state_dict())
     plain.init_weights()
     assert all(torch.equal(before[k], v) for k, v in plain.state_dict().items())
@@ -318,15 +308,6 @@ def test_traced_extractor_is_equal(fusion: str) -> None:
     torch.testing.assert_close(
         traced(other, rois.flip(0)), extractor(other, rois.flip(0))
     )
-
-
-@every_fusion
-def test_state_dict_and_pickle(fusion: str) -> None:
-    extractor, feats, rois = build(fusion), feature_maps(), some_rois()
-    other = build(fusion)
-    other.load_state_dict(extractor.state_dict())
-    for same in (other, pickle.loads(pickle.dumps(extractor))):
-        assert torch.equal(same(feats, rois), extractor(feats, rois))
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_uncertainty_of_places(look: Look) -> None:
         predictor = model.auxiliary.predictors[name]
         predictor(outputs[i], sizes)  # sets what it hands to the losses
         for kind, row in zip(("cls", "bbox"), rows[2 * i :], strict=False):
-            for x, alpha in zip(row.maps, predictor._rows._alpha[kind], strict=True):
+            for x, alpha in zip(row.maps, predictor.rows._alpha[kind], strict=True):
                 np.testing.assert_allclose(x.values.ravel(), alpha.numpy(), rtol=1e-5)
     (row, _) = collect_uncertainty(model, view, ["c3"])
     assert [x.column for x in row.maps] == [8, 16, 32, 64, 128]
