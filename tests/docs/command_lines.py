@@ -90,7 +90,7 @@ def check_command(words: Sequence[str], files: Collection[str] = ()) -> None:
         SystemExit: its parser refuses it, and has said why.
     """
     program, *rest = words
-    own = {*files, *READERS_FILES}
+    own = frozenset({*files, *READERS_FILES})
     for word in rest:
         if word not in files:
             _check_word(word)
@@ -145,7 +145,7 @@ def _shipped(path: str) -> Config:
 def _check_ours(words: tuple[str, ...], own: Collection[str]) -> None:
     """Read the command line of ``fpn-necks``; run what is cheap, from the root."""
     options = build_parser(words).parse_args(words)
-    config = getattr(options, "config", None) or "my_config"
+    config = getattr(options, "config", None) or ""
     if " ".join(words).startswith(CHEAP) and not _is_own(config, own):
         # `check` ends with 1 where it finds what the page shows.
         assert main(words) <= (words[0] == "check"), f"{words} ends with an error"
