@@ -49,6 +49,15 @@ BAD_CONFIGS = {
     "fine.py --cfg-options model": "--cfg-options takes KEY=VALUE, got 'model'",
     "fine.py --cfg-options model.neck.9.a=1": "FPN takes no '9'",
 }
+DETECT = {
+    "": "text.pth cannot be loaded",
+    "--overlap 640 6": "overlap_wh must be smaller",
+    "--batch-size 0": "batch_size",
+    "--score-thr 30": "score_threshold",
+    "--nms-thr 0": "nms_threshold",
+    "--border-margin -1": "border_margin",
+    "--device cuda:77": "there is no such GPU here",
+}
 OTHERS = {
     "": "required",
     "chekc fine.py": "'chekc' is unknown; did you mean 'check'?",
@@ -76,10 +85,15 @@ OTHERS = {
     "benchmark fine.py --device cuda:99": "there is no such GPU here",
     "benchmark fine.py --csv fine.pth": "exists; --force overwrites it",
     "benchmark --necks AugFPN BiFPN": "no neck's name has 'BiFPN': FPN (mmdet), ",
+    "alpha fine.py --cfg-options train_dataloader.dataset.data_root= "
+    "train_dataloader.dataset.ann_file=text.json": (
+        "cannot be read as CocoDataset expects it"
+    ),
     "convert pafpn text.pth out.pth": "'pafpn' is unknown; choose from",
     "convert augfpn none.pth out.pth": "none.pth",
     "convert augfpn text.pth out.pth": "text.pth cannot be loaded",
     "detect fine.py none.pth image.png out": "there is no checkpoint none.pth",
+    "detect fine.py text.pth none.png out": "none.png is no image and no folder",
     "visualize fine.py none image.png --what featurs": "did you mean 'features'?",
     "warm-start fine.py none.pth out.pth": "there is no checkpoint none.pth",
     "warm-start fine.py text.pth out.pth": "text.pth cannot be loaded",
@@ -118,6 +132,10 @@ def _with(command: str, config: str) -> str:
 
 
 CASES = OTHERS | {
+    f"detect fine.py text.pth image.png out {options}": said
+    for options, said in DETECT.items()
+}
+CASES |= {
     _with(command, config): said
     for name, command in WITH_CONFIG.items()
     for config, said in BAD_CONFIGS.items()
