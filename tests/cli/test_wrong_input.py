@@ -101,7 +101,7 @@ OTHERS = {
     "warm-start fine.py other.pth fine.pth": "fine.pth exists",
     "reproduce show augfpn-table-9": "did you mean augfpn-table-",
     "reproduce run asff-table-1 --rows nothing": "nothing",
-    "reproduce run asff-table-1": "there or name its folder with --data-root",
+    "reproduce run augfpn-table-2": "there or name its folder with --data-root",
     "reproduce run asff-table-1 --seeds -1": "--seeds must be at least 0, got -1",
     "reproduce run asff-table-1 --dry-run --images-per-second 0": "above 0, got 0",
     "reproduce run s-alpha-table-1 --cfg-options model.backbone.depth.9=1": (
