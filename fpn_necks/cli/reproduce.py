@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    """Run the command."""
     from ..reproduction import find_table, load_tables
 
     if options.action == "list":
