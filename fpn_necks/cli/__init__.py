@@ -1,7 +1,8 @@
 """The command line ``fpn-necks COMMAND``: one module per command, its arguments alone.
 
-A command's module is imported when the command is chosen. Whatever goes wrong in one is
-answered here, in a line: commands and what they call just raise.
+A command's module is imported when the command is chosen. Its docstring is the help,
+``add_arguments`` adds to the parser, ``run`` runs and may return an exit status.
+Whatever goes wrong is answered here, in a line: commands and what they call just raise.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ DETECTORS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     use_mmdet()
     from ..layers import StatisticFusionFactor
 
@@ -44,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     out = options.out or Path("work_dirs/fusion_factors") / Path(options.config).stem
     fragment, picture = out / "fusion_factor.py", out / "objects_per_level.png"
     for file in (fragment, picture):

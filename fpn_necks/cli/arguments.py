@@ -33,12 +33,10 @@ def add_options(
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``."""
     parser.add_argument("--device", help="default: cuda:0 if there is one, else cpu")
 
 
 def add_force(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add ``--force``."""
     parser.add_argument("--force", action="store_true", help=f"overwrite {what}")
 
 

@@ -30,7 +30,6 @@ from .arguments import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add = parser.add_argument
     add("config", metavar="CONFIG", nargs="?", help="what others are compared to")
     add("--compare", nargs="+", default=[], metavar="CONFIG")
@@ -72,7 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     least = dict(batch=1, pairs=1, threads=1, boxes=0)
     for name, number in least.items():
         if getattr(options, name) < number:

@@ -11,13 +11,11 @@ from .arguments import add_config, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add_config(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command."""
     use_mmdet()
     from ..check import run_check
 

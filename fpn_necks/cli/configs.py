@@ -7,14 +7,12 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     parser.add_argument(
         "name", nargs="?", help="file name, with or without folder and .py"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     from ..shipped_configs import config_path, list_configs
 
     if options.name is None:

@@ -13,7 +13,6 @@ NAMES = {"augfpn": "highfpn", "augfpn-retinanet": "highfpn-retinanet"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     import fpn_necks
 
     fpn_necks.register_modules()
@@ -32,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     refuse_existing(options.target, options.force)
     from ..released.detectors import convert_checkpoint
 

@@ -14,7 +14,6 @@ from .arguments import add_config, add_device, add_force, path, pick_device, use
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add = parser.add_argument
     add_config(parser, "of the detector")
     add("checkpoint", metavar="CHECKPOINT", type=path, help="its weights")
@@ -56,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command."""
     use_mmdet()
     from ..config_tools import build_without_weights, load_detector_config, read_options
     from ..inference.folders import detect_folder

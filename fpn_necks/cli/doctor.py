@@ -7,12 +7,10 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     parser.add_argument("--json", action="store_true", help="print JSON, for reports")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command."""
     from ..doctor import run_doctor
 
     return run_doctor(as_json=options.json)

@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    """Run the command."""
     from ..reproduction import find_table, load_tables
 
     if options.action == "list":
@@ -80,12 +79,8 @@ def run(options: argparse.Namespace) -> int | None:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--rows", nargs="+", metavar="ROW", help="names or slugs (default: all)")
-    add(
-        "--launcher",
-        choices=("none", "pytorch", "slurm"),
-        default="none",
-        help="(default: none)",
-    )
+    launchers = ("none", "pytorch", "slurm")
+    add("--launcher", choices=launchers, default="none", help="(default: none)")
     add("--gpus", type=int, default=1, metavar="N", help="per node (default: 1)")
     add("--nodes", type=int, default=1, metavar="N", help="with slurm (default: 1)")
     add("--srun-args", default="", help="for srun, such as '-p PARTITION -t 24:00:00'")

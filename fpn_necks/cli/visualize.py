@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     use_mmdet()
     from ..visualization.pictures import PICTURES
 
@@ -56,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     from ..visualization.pictures import PICTURES, draw_picture
 
     known = PICTURES[options.what].options

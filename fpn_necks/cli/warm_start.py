@@ -11,7 +11,6 @@ from .arguments import add_config, path, refuse_existing, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add_config(parser, "of the detector with our neck")
     parser.add_argument(
         "checkpoint",
@@ -23,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     refuse_existing(options.out, force=False)
     use_mmdet()
     from ..checkpoints import write_checkpoint

@@ -54,7 +54,7 @@ class Launch:
         srun_args: Further arguments of srun, such as ``-p partition``.
 
     Raises:
-        ValueError: If a number is below 1, or the launcher cannot start so many.
+        ValueError: A number is below 1, or the launcher cannot start so many.
     """
 
     launcher: Literal["none", "pytorch", "slurm"] = "none"
@@ -63,10 +63,6 @@ class Launch:
     srun_args: str = ""
 
     def __post_init__(self) -> None:
-        if self.launcher not in LAUNCHERS:
-            raise ValueError(
-                f"launcher must be one of {', '.join(LAUNCHERS)}, got {self.launcher!r}"
-            )
         for name, able in dict(gpus=LAUNCHERS[1:], nodes=LAUNCHERS[2:]).items():
             value = getattr(self, name)
             if value < 1:

@@ -95,37 +95,6 @@ def test_imports_of_the_users_own_run(
     assert main(["check", str(write_config(tmp_path, text))]) == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["raises.py"], "raises.py cannot be read"),
-        (["notes.txt"], "notes.txt cannot be read"),
-        (["fine.py", "--cfg-options", "model.neck.9.a=1"], "a=1 does not fit fine.py"),
-    ],
-)
-def test_wrong_usage_is_one_line_and_status_2(
-    words: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_config(tmp_path, "model = dict(neck=[dict(type='FPN')])\n", "fine.py")
-    Path("raises.py").write_text("raise RuntimeError('as it is')\n")
-    Path("notes.txt").write_text("no config\n")
-    try:
-        status = main(["check", *words])
-    except SystemExit as exit_:
-        status = exit_.code
-    assert status == 2
-    captured = capsys.readouterr()
-    assert said in captured.err.splitlines()[-1]
-    errors = [line for line in captured.err.splitlines() if "error:" in line]
-    assert len(errors) == 1 and "Traceback" not in captured.err
-    assert captured.out == ""
-
-
 def test_as_users_call_it(tmp_path: Path) -> None:
     """In a process of its own, in which the package has not been imported whole."""
     path = write_config(

@@ -52,33 +52,6 @@ def test_necks_without_a_config(capsys: pytest.CaptureFixture) -> None:
     assert "| FPN (mmdet) |" in output and "| FPN + ASFF |" in output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["CONFIG@model.neck.type=NoNeck"], "there is no type 'NoNeck'"),
-        (["CONFIG@model.neck.in_channels=3,4"], "cannot be measured"),
-        (["CONFIG", "--pairs", "0"], "--pairs must be at least 1"),
-        (["CONFIG", "--size", "16", "64"], "--size must be at least 32 32"),
-        (["CONFIG", "--boxes", "-1"], "--boxes must be at least 0"),
-        (["CONFIG", "--names", "a", "b"], "--names must be one per config, 1, got 2"),
-        (["CONFIG", "--device", "tpu9"], "--device must be cpu or cuda, got tpu9"),
-        (["CONFIG", "--device", "cuda:99"], "there is no such GPU here"),
-        (["CONFIG", "--csv", "CONFIG"], "exists; --force overwrites it"),
-        (["--necks", "AugFPN", "BiFPN"], "no neck's name has 'BiFPN': FPN (mmdet), "),
-    ],
-)
-def test_wrong_input_is_told_in_one_line(
-    config: str,
-    arguments: list[str],
-    message: str,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    arguments = [argument.replace("CONFIG", config) for argument in arguments]
-    assert main(["--device", "cpu", *arguments]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: ") and message in error
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     "name",

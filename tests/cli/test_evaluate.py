@@ -92,21 +92,6 @@ def test_categories_and_dense_images(run, tmp_path: Path) -> None:
     assert output.splitlines()[-1].split()[0] == "100.00"
 
 
-def test_wrong_input_is_one_line(run, tmp_path: Path) -> None:
-    gt, detections = tmp_path / "gt.json", tmp_path / "detections.json"
-    gt.write_text(json.dumps(small_case()[0]))
-    detections.write_text("not json")
-    for options, message in (
-        (("--gt", gt), "is no JSON"),
-        (("--gt", tmp_path / "missing.json"), "there is no file"),
-        (("--gt", gt, "--metric", "recall"), "metrics must be some of"),
-    ):
-        status, output, error = run(*options, "--detections", detections)
-        assert (status, output) == (2, "")
-        assert error.startswith("error: ") and message in error
-        assert error.count("\n") == 1
-
-
 def test_table_without_boxes_and_without_columns() -> None:
     assert paper_table({"AP50_tiny": 0.12345, "AP50_small": -1.0}) == (
         "AP50_tiny  AP50_small\n    12.35           -"

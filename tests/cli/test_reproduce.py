@@ -110,30 +110,6 @@ def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("show", "tiny-table-2"), "no table 'tiny-table-2'.*tiny-table-1"),
-        (("run", TABLE, "--rows", "fpm"), "no row 'fpm'; near ones: .*fpn"),
-        (("run", TABLE), "row 'FPN': data/coco/.*train2017.json is missing.*data-root"),
-        (("run", TABLE, "--seeds", "-1"), "--seeds must be at least 0, got -1"),
-        (
-            ("run", TABLE, "--dry-run", "--images-per-second", "0"),
-            "--images-per-second must be above 0, got 0",
-        ),
-        (
-            ("run", TABLE, "--cfg-options", "train_dataloader.dataset.pipeline.9=1"),
-            "row 'FPN': option train_dataloader.dataset.pipeline.9=1 does not fit",
-        ),
-    ],
-)
-def test_wrong_input_is_one_line(run: Run, words: tuple, message: str) -> None:
-    status, output, errors = run(*words)
-    assert status == 2 and output == ""
-    (line,) = errors.splitlines()
-    assert line.startswith("error: ") and re.search(message, line)
-
-
 def test_a_failed_row_is_status_1(run: Run, options: list[str], monkeypatch) -> None:
     monkeypatch.setattr(running, "execute_command", lambda *_: 5)
     status, output, errors = run("run", TABLE, "--cfg-options", *options)

@@ -58,30 +58,6 @@ def test_tiles(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
     assert out.read_bytes() != before and "100%" not in output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["{none}", "{out}"], "there is no file"),
-        (["{source}", "{source}", "--force"], "OUT must not be SOURCE"),
-        (["{source}", "{out}", "--overlap", "640", "0"], "overlap must be smaller"),
-        (["{source}", "{out}", "--keep", "2"], "keep must be finite and above 0"),
-    ],
-)
-def test_tiles_refused(
-    run, drawn: SyntheticTinyPerson, tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    places = dict(
-        none=tmp_path / "none.json",
-        source=drawn.train.annotation_file,
-        out=tmp_path / "out.json",
-    )
-    before = drawn.train.annotation_file.read_bytes()
-    output = run("tile", *(a.format(**places) for a in arguments), status=2)
-    assert message in output
-    assert drawn.train.annotation_file.read_bytes() == before
-    assert not (tmp_path / "out.json").exists()
-
-
 def test_erasing(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
     source = drawn.train.annotation_file, drawn.train.image_dir
     out, written = tmp_path / "erased", tmp_path / "erased.json"

@@ -32,8 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fpn = MODELS.build(plain.model)
     meta = dict(dataset_meta=dict(classes=("a",)), epoch=12)
     torch.save(dict(state_dict=fpn.state_dict(), meta=meta), folder / "fpn.pth")
-    torch.save(dict(state_dict={"other": torch.zeros(1)}), folder / "other.pth")
-    (folder / "none.pth").write_bytes(b"no checkpoint")
     return folder
 
 
@@ -82,30 +80,6 @@ def test_options_change_the_config(
     assert "roi_head.bbox_head.fc_cls.bias: (8,) in the model, (3,) in the" in output
     names = torch.load(out, weights_only=True)["state_dict"]
     assert "roi_head.bbox_head.fc_cls.bias" not in names
-
-
-@pytest.mark.parametrize(
-    ("config", "checkpoint", "out", "said"),
-    [
-        ("augfpn.py", "none.pth", "start.pth", "none.pth cannot be loaded"),
-        ("augfpn.py", "other.pth", "start.pth", "nothing of the checkpoint fits"),
-        ("augfpn.py", "fpn.pth", "fpn.pth", "fpn.pth exists"),
-    ],
-)
-def test_wrong_input_is_one_line(
-    folder: Path,
-    capsys: pytest.CaptureFixture,
-    config: str,
-    checkpoint: str,
-    out: str,
-    said: str,
-) -> None:
-    before = sorted(folder.iterdir())
-    assert main([str(folder / name) for name in (config, checkpoint, out)]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
-    assert said in captured.err
-    assert sorted(folder.iterdir()) == before
 
 
 def test_shipped_config_in_full_width(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from fpn_necks.cli import main
 from tests.tiny_sets import write_coco_set
@@ -22,6 +23,7 @@ CONFIGS = {
     "argument.py": BASE + "model = dict(neck=dict(type='SAlphaFPN', fusion_factr=0.5))",
     "asff.py": BASE + "model = dict(neck=dict(type='ASFF'))",
     "lazy.py": "from mmdet.models import NoSuchHead\nmodel = dict(type=NoSuchHead)",
+    "stages.py": "model = dict(neck=[dict(type='FPN')])",
     "fine.py": BASE,
 }
 WITH_CONFIG = {
@@ -47,12 +49,24 @@ BAD_CONFIGS = {
     "fine.py --cfg-options model": "--cfg-options takes KEY=VALUE, got 'model'",
     "fine.py --cfg-options model.neck.9.a=1": "FPN takes no '9'",
 }
+DETECT = {
+    "": "text.pth cannot be loaded",
+    "--overlap 640 6": "overlap_wh must be smaller",
+    "--batch-size 0": "batch_size",
+    "--score-thr 30": "score_threshold",
+    "--nms-thr 0": "nms_threshold",
+    "--border-margin -1": "border_margin",
+    "--device cuda:77": "there is no such GPU here",
+}
 OTHERS = {
     "": "required",
     "chekc fine.py": "'chekc' is unknown; did you mean 'check'?",
     "check missing.py": "there is no config missing.py",
     "check syntax.py": "syntax.py cannot be read",
     "check fine.py --cfg-options model": "takes KEY=VALUE",
+    "check raises.py": "raises.py cannot be read",
+    "check text.json": "text.json cannot be read",
+    "check stages.py --cfg-options model.neck.9.a=1": "a=1 does not fit stages.py",
     "configs asf": "did you mean asff/",
     "doctor now": "unrecognized arguments: now",
     "alpha none.json --detector retinanet": "there is no file",
@@ -61,20 +75,53 @@ OTHERS = {
     "alpha set/annotations.json --detector retinane": "there is no config retinane",
     "alpha fine.py --count boxes": "'boxes' is unknown",
     "alpha fine.py": "does not exist; set train_dataloader.dataset.data_root",
+    "benchmark fine.py@model.neck.type=NoNeck": "there is no type 'NoNeck'",
+    "benchmark fine.py@model.neck.in_channels=3,4 --size 32 32": "cannot be measured",
+    "benchmark fine.py --pairs 0": "--pairs must be at least 1",
+    "benchmark fine.py --size 16 64": "--size must be at least 32 32",
+    "benchmark fine.py --boxes -1": "--boxes must be at least 0",
+    "benchmark fine.py --names a b": "--names must be one per config, 1, got 2",
+    "benchmark fine.py --device tpu9": "--device must be cpu or cuda, got tpu9",
+    "benchmark fine.py --device cuda:99": "there is no such GPU here",
+    "benchmark fine.py --csv fine.pth": "exists; --force overwrites it",
+    "benchmark --necks AugFPN BiFPN": "no neck's name has 'BiFPN': FPN (mmdet), ",
+    "alpha fine.py --cfg-options train_dataloader.dataset.data_root= "
+    "train_dataloader.dataset.ann_file=text.json": (
+        "cannot be read as CocoDataset expects it"
+    ),
     "convert pafpn text.pth out.pth": "'pafpn' is unknown; choose from",
     "convert augfpn none.pth out.pth": "none.pth",
     "convert augfpn text.pth out.pth": "text.pth cannot be loaded",
     "detect fine.py none.pth image.png out": "there is no checkpoint none.pth",
+    "detect fine.py text.pth none.png out": "none.png is no image and no folder",
     "visualize fine.py none image.png --what featurs": "did you mean 'features'?",
     "warm-start fine.py none.pth out.pth": "there is no checkpoint none.pth",
+    "warm-start fine.py text.pth out.pth": "text.pth cannot be loaded",
+    "warm-start fine.py other.pth out.pth": "nothing of the checkpoint fits",
+    "warm-start fine.py other.pth fine.pth": "fine.pth exists",
     "reproduce show augfpn-table-9": "did you mean augfpn-table-",
     "reproduce run asff-table-1 --rows nothing": "nothing",
+    "reproduce run augfpn-table-2": "there or name its folder with --data-root",
+    "reproduce run asff-table-1 --seeds -1": "--seeds must be at least 0, got -1",
+    "reproduce run asff-table-1 --dry-run --images-per-second 0": "above 0, got 0",
+    "reproduce run s-alpha-table-1 --cfg-options model.backbone.depth.9=1": (
+        "option model.backbone.depth.9=1 does not fit"
+    ),
     "tiny-person": "required",
     "tiny-person tiles a b": "'tiles' is unknown; did you mean 'tile'?",
     "tiny-person tile none.json out.json": "none.json",
+    "tiny-person tile set/annotations.json set/annotations.json --force": (
+        "OUT must not be SOURCE"
+    ),
+    "tiny-person tile text.json out.json --overlap 640 0": "overlap must be smaller",
+    "tiny-person tile text.json out.json --keep 2": "keep must lie in",
     "tiny-person erase text.json . out": "text.json is no JSON",
     "tiny-person city-persons none.mat . out out.json": "none.mat",
     "tiny-person evaluate --gt none.json --detections text.json": "none.json",
+    "tiny-person evaluate --gt text.json --detections text.json": "is no JSON",
+    "tiny-person evaluate --gt text.json --detections text.json --metric recall": (
+        "metrics must be some of"
+    ),
     "tiny-person synthesize out --num-train 0": "num_train",
 }
 
@@ -85,6 +132,10 @@ def _with(command: str, config: str) -> str:
 
 
 CASES = OTHERS | {
+    f"detect fine.py text.pth image.png out {options}": said
+    for options, said in DETECT.items()
+}
+CASES |= {
     _with(command, config): said
     for name, command in WITH_CONFIG.items()
     for config, said in BAD_CONFIGS.items()
@@ -99,6 +150,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(text)
     for name in ("text.pth", "fine.pth", "text.json", "image.png"):
         (folder / name).write_text("no such file format")
+    torch.save(dict(state_dict={"other": torch.zeros(1)}), folder / "other.pth")
     write_coco_set(folder / "set", num_images=1)
     (folder / "set" / "annotations.json").write_text("{}")
     return folder

@@ -1,24 +1,21 @@
-"""The command lines of the pages: taken apart, and given to the scripts' own parsers.
+"""The command lines of the pages: bash takes them apart, their parsers read them.
 
-A script is run up to where it has read its command line and stopped there, so that a
-page is held to the options, values and numbers of arguments that the script really
-takes. What is cheap and changes nothing runs to its end.
+A script runs up to where it has read its command line and stops there, so that a page
+is held to the options, values and numbers of arguments that the script really takes.
+What is cheap and changes nothing runs to its end.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
-import contextlib
 import functools
-import io
 import os
 import re
 import runpy
-import shlex
+import subprocess
 import sys
-from argparse import Namespace
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -26,287 +23,163 @@ import mmdet
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from fpn_necks.cli import main
-from fpn_necks.config_tools import build_without_weights
-from fpn_necks.shipped_configs import config_path
+from fpn_necks.cli import build_parser, main
+from fpn_necks.config_tools import build_without_weights, find_config, value_at
 from tests.docs.code_blocks import READERS_FILES, ROOT
 
-MMDET = Path(mmdet.__file__).parent / ".mim"
 FOLDERS = ("configs/", "tools/", "docs/", "tests/", "fpn_necks/")
 DATA_SETS = "coco|coco100|tinyperson|tinycitypersons|cityscapes"
 CONFIG_NAME = re.compile(rf"(?!my_)[a-z0-9-]+_[\w.-]+_({DATA_SETS})(\.py)?")
-# What a page calls the clone where the reader is in another folder.
-CLONE = "path/to/clone/"
-# Programs that need no more than to be named.
-PLAIN = {"cp", "export", "ruff", "source"}
+# Their options are not looked at; a test's files are, as all are.
+PLAIN = {"cp", "pytest", "ruff"}
 # They print what is there and end: they are run.
-CHEAP = {"configs", "check", "list", "show", "--help", "-h", "--version"}
+CHEAP = ("configs", "check", "reproduce list", "reproduce show")
+# Nothing is found on this path, so that each command is written down instead. What
+# stands in $(...) is a pipe and may only print: it runs, with a stand-in for mmdet.
+SHELL = r"""
+PATH=/nowhere
+source() { :; }
+command_not_found_handle() {
+    printf '%s\x1f' "$@" >>commands
+    printf '\x1e' >>commands
+    [ -p /dev/stdout ] || return 0
+    case $1 in
+        python) "$PYTHON" -S "${@:2}" ;;
+        fpn-necks) "$PYTHON" -m fpn_necks "${@:2}" ;;
+        *) return 127 ;;
+    esac
+}
+"""
 
 
-class WrongCommand(Exception):
-    """A command line that would not work."""
-
-
-class _Parsed(BaseException):
-    """Carries what a parser has read out of the script."""
-
-
-def commands_in(source: str) -> list[str]:
-    """Return the commands of a bash block, one per line of the shell."""
-    lines = source.replace("\\\n", " ").splitlines()
-    return [line for line in lines if shlex.split(line, comments=True)]
-
-
-def check_command(
-    line: str, variables: dict[str, str], files: Collection[str] = ()
-) -> None:
-    """Check one line.
+def commands_of(source: str, folder: Path) -> list[list[str]]:
+    """Return the words of the commands that a shell would start.
 
     Args:
-        line: of a shell.
-        variables: what earlier lines of the page have set; added to.
+        source: a page's lines for bash, in order.
+        folder: a new one to work in.
+
+    Raises:
+        AssertionError: bash finds a fault, such as a variable that is set nowhere.
+    """
+    (folder / "mmdet").mkdir(parents=True)
+    (folder / "mmdet" / ".mim").symlink_to(Path(mmdet.__file__).parent / ".mim")
+    (folder / "commands").touch()
+    result = subprocess.run(
+        ["bash", "-euc", SHELL + source.replace(".venv/bin/", "")],
+        cwd=folder,
+        env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    records = (folder / "commands").read_text().split("\x1e")[:-1]
+    return [record.split("\x1f")[:-1] for record in records]
+
+
+def check_command(words: Sequence[str], files: Collection[str] = ()) -> None:
+    """Check one command.
+
+    Args:
+        words: the program and its arguments.
         files: the reader's own, which the page shows.
 
     Raises:
-        WrongCommand: it would not work; the message says why.
+        Exception: it would not work.
+        SystemExit: its parser refuses it, and has said why.
     """
-    assigned = re.fullmatch(r"(?:export )?(\w+)=\$\((.*)\)([\w./]*)\s*(#.*)?", line)
-    if assigned:
-        variables[assigned[1]] = _output_of(assigned[2], variables) + assigned[3]
-        return
-    words = shlex.split(_with_values(line, variables), comments=True)
-    for command in _simple_commands(words):
-        while command and (setting := re.fullmatch(r"(\w+)=(.*)", command[0])):
-            variables[setting[1]] = setting[2]
-            command = command[1:]
-        command = [
-            f"my_{Path(word).name}" if word in files else word.removeprefix(CLONE)
-            for word in command
-        ]
-        if command:
-            _check_simple(command)
-
-
-def _with_values(line: str, variables: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        if name not in variables:
-            raise WrongCommand(f"${name} is set nowhere before: {line}")
-        return variables[name]
-
-    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, line)
-
-
-def _simple_commands(words: Sequence[str]) -> Iterator[list[str]]:
-    command: list[str] = []
-    skip = False
-    for word in words:
-        if word in ("&&", "|", "||", ";"):
-            yield command
-            command = []
-        elif word in (">", ">>", "2>", "<"):
-            skip = True
-        elif skip:
-            skip = False
-        else:
-            command.append(word)
-    yield command
-
-
-def _output_of(command: str, variables: Mapping[str, str]) -> str:
-    """Run what stands in ``$(...)``, which may only print."""
-    words = shlex.split(_with_values(command, variables))
-    if words[:2] == ["python", "-c"]:
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            exec(words[2], {})
-    elif words[:2] == ["fpn-necks", "configs"]:
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            _run(words, (0,))
-    else:
-        raise WrongCommand(f"$({command}) is of no kind that is known here")
-    return out.getvalue().strip()
-
-
-def _check_simple(words: list[str]) -> None:
-    for word in words:
-        _check_word(word)
-    program, rest = Path(words[0]).name, words[1:]
-    if re.fullmatch(r"python(3(\.\d+)?)?", program):
-        _check_python(rest)
-    elif program == "fpn-necks":
-        _check_script(words)
+    program, *rest = words
+    own = frozenset({*files, *READERS_FILES})
+    for word in rest:
+        if word not in files:
+            _check_word(word)
+    if program == "fpn-necks":
+        _check_ours(tuple(rest), own)
+    elif program == "python" and rest[0] == "-c":
+        ast.parse(rest[1])
+    elif program == "python" and rest[0] != "-m":
+        options = _read_arguments(rest)
+        if getattr(options, "cfg_options", None) and not _is_own(options.config, own):
+            _check_overrides(_shipped(options.config), options.cfg_options)
     elif program == "bash":
-        _check_shell_script(rest)
-    elif program == "pytest":
-        pass  # its files are looked for as all are
+        script = (ROOT / rest[0]).read_text()
+        for word in rest[1:]:
+            is_known = re.search(rf"(?<!\S){re.escape(word)}\b", script)
+            assert is_known or "test.sh" in rest[0], f"{rest[0]} has no option {word}"
     elif program == "pip":
-        _check_pip(rest)
+        project = (ROOT / "pyproject.toml").read_text()
+        assert rest[0] == "install", f"pip has no command {rest[0]!r} that is known"
+        for extra in re.findall(r"\[(\w+)\]", " ".join(rest)):
+            assert f"\n{extra} = [" in project, f"the package has no extra {extra!r}"
     elif program == "mim":
-        if rest[0] not in ("search", "test", "train"):
-            raise WrongCommand(f"mim has no command {rest[0]!r}")
-    elif program not in PLAIN:
-        raise WrongCommand(
-            f"{program!r} is a program that tests/docs/command_lines.py does not know: "
-            f"{shlex.join(words)}"
-        )
+        assert rest[0] in ("search", "test", "train"), f"mim has no command {rest[0]!r}"
+    else:
+        known = program in PLAIN or rest[:2] == ["-m", "pytest"]
+        assert known, f"{program!r} is no program that is known here"
 
 
 def _check_word(word: str) -> None:
     """Look for files of the repository and shipped configs."""
     value = word.split("=", 1)[-1]
     path = re.sub(r"(::|\[|@|:).*", "", value)
-    if path.startswith(FOLDERS) and "*" not in path and "_build" not in path:
-        if not (ROOT / path).exists():
-            raise WrongCommand(f"there is no {path}")
-    if value.startswith("mmdet::"):
-        name = value.removeprefix("mmdet::").split("@")[0].removesuffix(".py")
-        if not (MMDET / "configs" / f"{name}.py").is_file():
-            raise WrongCommand(f"mmdet has no config {name}")
+    if path.startswith(FOLDERS):
+        assert (ROOT / path).exists(), f"there is no {path}"
     name = value.split("@")[0]
-    if CONFIG_NAME.fullmatch(name):
-        try:
-            config_path(name)
-        except LookupError as error:
-            raise WrongCommand(str(error)) from error
+    if value.startswith("mmdet::") or CONFIG_NAME.fullmatch(name):
+        find_config(name)
 
 
-def _check_python(words: list[str]) -> None:
-    if words[0] == "-c":
-        ast.parse(words[1])
-    elif words[0] == "-m":
-        if words[1] != "pytest":
-            raise WrongCommand(f"python -m {words[1]} is not known here")
-    else:
-        _check_script(words)
+def _is_own(path: str, own: Collection[str]) -> bool:
+    return path in own or Path(path).name.startswith("my_")
 
 
-def _check_pip(words: list[str]) -> None:
-    if words[0] not in ("install", "uninstall", "list", "show"):
-        raise WrongCommand(f"pip has no command {words[0]!r} that is known here")
-    extras = re.findall(r"\[([\w,-]+)\]", " ".join(words))
-    project = (ROOT / "pyproject.toml").read_text()
-    for extra in ",".join(extras).split(","):
-        if extra and not re.search(rf"^{extra} = \[", project, re.MULTILINE):
-            raise WrongCommand(f"the package has no extra {extra!r}")
-
-
-def _check_shell_script(words: list[str]) -> None:
-    script = _script(words[0])
-    known = script.read_text()
-    for word in words[1:]:
-        is_option = word.startswith("-") and script.name != "test.sh"
-        if is_option and not re.search(rf"(?<!\S){re.escape(word)}\b", known):
-            raise WrongCommand(f"{script.name} has no option {word}")
-
-
-def _script(word: str) -> Path:
-    """Return the file of a script of this repository or of mmdet's tools."""
-    for folder in ("mmdet/.mim/", "mmdetection/"):
-        if folder in word:
-            path = MMDET / word.split(folder, 1)[1]
-            break
-    else:
-        path = ROOT / word
-    if not path.is_file():
-        raise WrongCommand(f"there is no script {word}")
-    return path
-
-
-def _check_script(words: list[str]) -> None:
-    if not words[0].startswith("my_"):
-        _check_script_once(tuple(words))
+def _shipped(path: str) -> Config:
+    """Read a config of the repository, also by its name or as a training writes it."""
+    name = Path(path).name
+    is_name = CONFIG_NAME.fullmatch(name) and not (ROOT / path).is_file()
+    return Config.fromfile(find_config(name if is_name else path))
 
 
 @functools.cache
-def _check_script_once(words: tuple[str, ...]) -> None:
-    is_check = words[:2] == ("fpn-necks", "check")
-    is_cheap = CHEAP & set(words[1:3]) and words[1] != "tiny-person"
-    if is_cheap and not (is_check and _shipped(words[2]) is None):
+def _check_ours(words: tuple[str, ...], own: Collection[str]) -> None:
+    """Read the command line of ``fpn-necks``; run what is cheap, from the root."""
+    options = build_parser(words).parse_args(words)
+    config = getattr(options, "config", None) or ""
+    if " ".join(words).startswith(CHEAP) and not _is_own(config, own):
         # `check` ends with 1 where it finds what the page shows.
-        _run(words, (0, 1) if is_check else (0,))
-        return
-    options = _parse(words)
-    name = Path(words[0]).name
-    if name in ("train.py", "test.py") and hasattr(options, "cfg_options"):
-        config = _shipped(options.config)  # a reader's own is None
-        if config is not None:
-            _check_overrides(config, options.cfg_options or {})
+        assert main(words) <= (words[0] == "check"), f"{words} ends with an error"
 
 
-def _parse(words: Sequence[str]) -> Namespace:
+class _Parsed(BaseException):
+    """Carries what a parser has read out of the script."""
+
+
+def _read_arguments(words: Sequence[str]) -> Namespace:
     """Run a script until it has read its command line."""
-    parse = argparse.ArgumentParser.parse_args
+    parse = ArgumentParser.parse_args
 
-    def parse_and_stop(parser, args=None, namespace=None):
-        raise _Parsed(parse(parser, args, namespace))
+    def parse_and_stop(*given: object) -> None:
+        raise _Parsed(parse(*given))
 
-    errors = io.StringIO()
-    try:
-        with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_and_stop):
-            with contextlib.redirect_stderr(errors):
-                _start(words)
-    except _Parsed as parsed:
-        return parsed.args[0]
-    except SystemExit as error:
-        raise WrongCommand(
-            f"{shlex.join(words)}: {errors.getvalue() or error}"
-        ) from None
-    raise WrongCommand(f"{words[0]} reads no command line")
-
-
-def _run(words: Sequence[str], allowed: tuple[int, ...]) -> None:
-    status: object = 0
-    try:
-        with _in_root():
-            _start(words)
-    except SystemExit as error:
-        status = error.code or 0
-    if status not in allowed:
-        raise WrongCommand(f"{shlex.join(words)} ends with status {status}")
-
-
-@contextlib.contextmanager
-def _in_root() -> Iterator[None]:  # Python 3.10 has no contextlib.chdir
-
-    before = Path.cwd()
-    os.chdir(ROOT)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-def _start(words: Sequence[str]) -> None:
-    if words[0] == "fpn-necks":
-        raise SystemExit(main(list(words[1:])))
-    script = _script(words[0])
-    path = [str(script.parent), *sys.path]  # as Python starts a script
-    with mock.patch.multiple(sys, argv=[str(script), *words[1:]], path=path):
-        runpy.run_path(str(script), run_name="__main__")
-
-
-def _shipped(path: str) -> Config | None:
-    """Return a config that exists; those of the reader's own do not."""
-    absolute = ROOT / path
-    if absolute.is_file():
-        return Config.fromfile(absolute)
-    name = Path(path).name
-    if CONFIG_NAME.fullmatch(name):  # by its name, or written by a training
-        return Config.fromfile(config_path(name))
-    if name.startswith("my_") or name in READERS_FILES:
-        return None
-    raise WrongCommand(f"there is no config {path}")
+    path = [str((ROOT / words[0]).parent), *sys.path]  # as Python starts a script
+    with (
+        mock.patch.object(ArgumentParser, "parse_args", parse_and_stop),
+        mock.patch.multiple(sys, argv=list(words), path=path),
+    ):
+        try:
+            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+        except _Parsed as parsed:
+            return parsed.args[0]
+    raise AssertionError(f"{words[0]} reads no command line")
 
 
 def _check_overrides(config: Config, changes: Mapping[str, object]) -> None:
     """Apply --cfg-options, and build the detector where they change it."""
     for key in changes:
-        parents = key.split(".")[:-1]
-        place = config
-        for parent in parents[:2]:
-            if isinstance(place, Mapping) and parent not in place:
-                raise WrongCommand(f"{key}: the config has no {parent}")
-            place = place[int(parent) if isinstance(place, list) else parent]
+        parents = ".".join(key.split(".")[:-1][:2])
+        known = not parents or value_at(config, parents) is not None
+        assert known, f"{key}: the config has no {parents}"
     config.merge_from_dict(dict(changes))
     if any(key.startswith("model.") for key in changes):
         register_all_modules()

@@ -2,11 +2,8 @@
 
 import ast
 import functools
-import importlib
-import inspect
+import pkgutil
 import re
-import shlex
-from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,13 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import fpn_necks.auxiliary
 import fpn_necks.necks
 import fpn_necks.roi_extractors
+from fpn_necks.config_tools import read_options
+from fpn_necks.messages import arguments_of
 from fpn_necks.reproduction import load_tables
 from fpn_necks.shipped_configs import configs_folder, list_configs
 from tests.tiny_detectors import (
@@ -64,13 +63,6 @@ class Row:
         return config
 
 
-def read_options(words: str) -> dict[str, Any]:
-    """Return what mmdet's own command line makes of options."""
-    parser = ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    return parser.parse_args(["--cfg-options", *shlex.split(words)]).cfg_options
-
-
 def find_rows() -> list[Row]:
     """Rows with options, each training once; sweeps of α are one number each."""
     rows: dict[str, Row] = {}
@@ -84,7 +76,8 @@ def find_rows() -> list[Row]:
         for line in table.split("\n\n")[0].splitlines()[2:]:
             label, config, options = (cell.strip("`") for cell in cells(line))
             (name,) = (name for name in OURS if Path(name).stem == config)
-            rows[label] = Row(f"{page.stem}: {label}", name, read_options(options))
+            changes = read_options(options.split())
+            rows[label] = Row(f"{page.stem}: {label}", name, changes)
     return list(rows.values())
 
 
@@ -198,34 +191,17 @@ def test_every_neck_extractor_and_loss_has_its_page() -> None:
             assert f"`{module.__name__}.{name}`" in text, name
 
 
-def resolve(path: str) -> Any:
-    """Return the object behind a dotted path."""
-    module, _, rest = path, "", []
-    while True:
-        try:
-            return functools.reduce(getattr, rest, importlib.import_module(module))
-        except ModuleNotFoundError:
-            module, _, last = module.rpartition(".")
-            rest = [last, *rest]
-
-
-def arguments_of(cls: type) -> set[str]:
-    """Return the names of a constructor's arguments, of all classes it passes to."""
-    inits = [vars(c)["__init__"] for c in cls.__mro__ if "__init__" in vars(c)]
-    return {name for init in inits for name in inspect.signature(init).parameters}
-
-
 @each_page
 def test_symbols_calls_and_configs_exist(page: Path) -> None:
     for word in quoted(page):
         if word.startswith("fpn_necks."):
-            resolve(word)
+            pkgutil.resolve_name(word)
         elif re.match(r"[A-Z]\w+\(.*=.*\)$", word):
             call = ast.parse(word, mode="eval").body
             modules = (fpn_necks.layers, *REGISTERING)
             (cls,) = {
                 getattr(m, call.func.id) for m in modules if hasattr(m, call.func.id)
             }
-            assert {k.arg for k in call.keywords} <= arguments_of(cls), word
+            assert {k.arg for k in call.keywords} <= (arguments_of(cls) or set())
         elif re.fullmatch(r"\S+_(coco|coco100|tinyperson|cityscapes)", word):
             assert word in STEMS, word

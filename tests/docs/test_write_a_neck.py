@@ -1,22 +1,17 @@
 """docs/write_a_neck.md: its project is written to a folder, tested and trained."""
 
-import functools
-import importlib
-import itertools
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 import fpn_necks.necks
 from fpn_necks.__main__ import main
+from tests.docs.code_blocks import modules_taken_back
 from tests.tiny_detectors import make_tiny
 from tests.tiny_sets import write_coco_set
 
@@ -24,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "write_a_neck.md").read_text()
 CONFIG = "configs/retinanet_r50_softmax-fpn_1x_coco.py"
 FILES = dict(re.findall(r"^`(\S+\.py)`:\n\n```python\n(.*?)```", PAGE, re.M | re.S))
-OF_THE_PROJECT = ("my_necks", "test_softmax_fpn", "test_generic")
+OF_THE_PROJECT = {"my_necks", "test_softmax_fpn", "test_generic"}
+SHOWN = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +37,8 @@ def registered(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """Make the project the working directory; take back what it registers."""
     monkeypatch.chdir(project)
     monkeypatch.syspath_prepend(project)
-    yield project
-    MODELS.module_dict.pop("SoftmaxFPN", None)
-    for name in list(sys.modules):
-        if name.split(".")[0] in OF_THE_PROJECT:
-            del sys.modules[name]
-
-
-def calls(module: ModuleType) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Expand a module's tests by their ``parametrize`` marks, as pytest does."""
-    for name, function in vars(module).items():
-        if not name.startswith("test_") or not callable(function):
-            continue
-        marks = getattr(function, "pytestmark", [])
-        for values in itertools.product(*(mark.args[1] for mark in marks)):
-            arguments = dict(zip([m.args[0] for m in marks], values, strict=True))
-            label = f"{name} {[getattr(v, '__name__', v) for v in values]}"
-            yield label, functools.partial(function, **arguments)
+    with modules_taken_back(OF_THE_PROJECT):
+        yield project
 
 
 def test_the_page_shows_every_file_of_the_project() -> None:
@@ -67,35 +48,27 @@ def test_the_page_shows_every_file_of_the_project() -> None:
     assert not hasattr(fpn_necks.necks, "SoftmaxFPN")
 
 
-def test_its_tests_pass(registered: Path) -> None:
+def test_its_tests_pass(registered: Path, capsys: pytest.CaptureFixture) -> None:
     """Its own and the generic ones, but compilation, which takes seconds."""
-    found = [
-        *calls(importlib.import_module("test_softmax_fpn")),
-        *calls(importlib.import_module("test_generic")),
-    ]
-    for label, call in found:
-        if "compiles" not in label:
-            call()
-    assert len(found) > 30
+    words = ["-s", "-p", "no:cacheprovider", "--rootdir=.", "-k", "not compiles"]
+    assert pytest.main([*words, "test_softmax_fpn.py", "test_generic.py"]) == 0
+    assert int(re.search(r"(\d+) passed", capsys.readouterr().out)[1]) > 30
 
 
 def test_check_says_what_the_page_says(
     registered: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    shown = re.findall(r"```text\n(.*?)```", PAGE, re.S)
     assert main(["check", CONFIG]) == 0
-    assert shown[3].rstrip() in capsys.readouterr().out
+    assert SHOWN[3].rstrip() in capsys.readouterr().out
 
 
 def test_forgotten_import_is_named(
     registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    MODELS.module_dict.pop("SoftmaxFPN", None)
     path = tmp_path / "forgotten.py"
     path.write_text(FILES[CONFIG].replace(', "my_necks"', ""))
     assert main(["check", str(path)]) == 1
-    shown = re.findall(r"```text\n(.*?)```", PAGE, re.S)
-    assert shown[4].rstrip() in capsys.readouterr().out
+    assert SHOWN[4].rstrip() in capsys.readouterr().out
 
 
 def test_detector_trains_and_tests(

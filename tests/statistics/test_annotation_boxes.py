@@ -179,11 +179,3 @@ def test_files_that_are_not_coco(content: str, tmp_path: Path) -> None:
     path.write_text(content)
     with pytest.raises(ValueError, match="'bad.json'.*cannot be read|bad.json.*no box"):
         read_boxes(build_dataset(config_for(path)))
-
-
-def test_set_without_boxes(tmp_path: Path) -> None:
-    path = write_coco_set(tmp_path)
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "annotations": []}))
-    with pytest.raises(ValueError, match="annotations.json.*has no box"):
-        read_boxes(build_dataset(config_for(path)))

@@ -10,7 +10,6 @@ from ..arguments import path, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add = parser.add_argument
     add("root", type=path, nargs="?", default=Path("data/tiny_set"))
     add("--no-images", action="store_true", help="check annotations alone")
@@ -18,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command."""
     use_mmdet()
     from ...datasets import check_tiny_person
 

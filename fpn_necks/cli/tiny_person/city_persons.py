@@ -7,7 +7,6 @@ from .files import add_images, check_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add_images(parser, "anno_train.mat, anno_val.mat or a COCO json")
     add = parser.add_argument
     add("json", type=path, help="COCO json to write")
@@ -24,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     use_mmdet()
     from ...datasets.tiny_person import city_persons as sets
     from ...datasets.tiny_person import write_coco

@@ -7,7 +7,6 @@ from .files import add_images, check_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add_images(parser, "COCO json of whole images")
     add = parser.add_argument
     add("--json", type=path, help="where to write annotations without erased boxes")
@@ -15,7 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     use_mmdet()
     from ...datasets.tiny_person import read_coco, write_coco
     from ...datasets.tiny_person.erase import erase_images

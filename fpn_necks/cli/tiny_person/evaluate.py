@@ -9,7 +9,6 @@ from ..arguments import add_force, path, refuse_existing, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add = parser.add_argument
     add("--gt", type=path, required=True, help="COCO annotations of the whole images")
     add("--detections", type=path, required=True, help="COCO results")
@@ -33,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     refuse_existing(options.json, options.force)
     use_mmdet()
     from ...evaluation import EvaluationOptions, evaluate_tiny_person

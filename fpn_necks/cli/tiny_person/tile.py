@@ -6,7 +6,6 @@ from ..arguments import add_force, path, refuse_existing, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     add, pair = (
         parser.add_argument,
         dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT")),
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     use_mmdet()
     from ...datasets import TileSettings
     from ...datasets.tiny_person import read_coco, tile_coco, write_coco
