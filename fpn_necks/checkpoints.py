@@ -87,24 +87,28 @@ def allow_checkpoint_types() -> None:
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     """Read a checkpoint onto the processor, by safe loading whatever torch's default.
 
+    Before 2.4 torch cannot load mmengine's log history safely. There files are loaded
+    as mmengine loads them, and a warning says so.
+
     Raises:
         OSError: the file cannot be opened.
         ValueError: it is no checkpoint, damaged, or holds what safe loading refuses.
     """
     allow_checkpoint_types()
+    safe = hasattr(torch.serialization, "add_safe_globals")
+    if not safe:
+        warnings.warn(
+            "torch before 2.4 cannot load checkpoints of mmengine safely: open only "
+            "files that you trust",
+            stacklevel=2,
+        )
     with Path(path).expanduser().open("rb") as file:
         try:
             _refuse_torchscript(file)
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=safe)
         except Exception as error:  # damaged files fail in many ways
             refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
-            if refused and refused[1].endswith(".HistoryBuffer"):
-                what = (
-                    "it holds mmengine's training log, which torch before 2.4 cannot "
-                    "load safely: use torch 2.4 or newer, or keep the weights alone "
-                    "with mmdet's tools/model_converters/publish_model.py"
-                )
-            elif refused:
+            if refused:
                 what = f"for safety, files that import {refused[1]} are refused"
             elif "TorchScript" in str(error):
                 what = "for safety, TorchScript archives are refused"

@@ -114,7 +114,7 @@ OTHERS = {
         "OUT must not be SOURCE"
     ),
     "tiny-person tile text.json out.json --overlap 640 0": "overlap must be smaller",
-    "tiny-person tile text.json out.json --keep 2": "keep must lie in",
+    "tiny-person tile text.json out.json --keep 2": "keep must be finite and above 0",
     "tiny-person erase text.json . out": "text.json is no JSON",
     "tiny-person city-persons none.mat . out out.json": "none.mat",
     "tiny-person evaluate --gt none.json --detections text.json": "none.json",
