@@ -24,7 +24,7 @@ data_root = "data/synthetic_tiny_person/"
 tiles = dict(size=(320, 256), overlap=(48, 48), cut_boxes="ignore")
 strides = [4, 8, 16, 32, 64]  # P2 to P6
 channels = 64
-max_epochs = 9
+max_epochs = 6
 
 model = dict(
     backbone=dict(
