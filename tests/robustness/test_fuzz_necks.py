@@ -219,7 +219,7 @@ def channels_of(config: Config) -> list[int]:
     return config["in_channels"]
 
 
-@fuzz(200, config=pyramid_necks() | asff_necks(), data=st.data())
+@fuzz(150, config=pyramid_necks() | asff_necks(), data=st.data())
 def test_allowed_necks(config: Config, data: st.DataObject) -> None:
     batch = data.draw(st.integers(1, 3), "batch")
     training = data.draw(st.booleans(), "training")
@@ -261,7 +261,7 @@ COUPLED = {
 }
 
 
-@fuzz(200, config=pyramid_necks() | asff_necks(), data=st.data())
+@fuzz(150, config=pyramid_necks() | asff_necks(), data=st.data())
 def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
     hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
     fixed = {"type", "order"} if config["type"] == "ASFF" else {"type"}
@@ -316,7 +316,7 @@ def wrong_maps(draw: st.DrawFn, channels: list[int]) -> Any:
     return fault, which, faults[fault]()
 
 
-@fuzz(150, config=pyramid_necks() | asff_necks(), data=st.data())
+@fuzz(100, config=pyramid_necks() | asff_necks(), data=st.data())
 def test_maps_that_do_not_fit(config: Config, data: st.DataObject) -> None:
     channels = channels_of(config)
     if config["type"] == "ASFF":
