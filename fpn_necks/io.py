@@ -110,13 +110,9 @@ def save_figure(
     overwrite: bool = True,
     **options: Any,
 ) -> None:
-    """Write a picture of matplotlib's; see `atomic_write`.
+    """Write a picture of matplotlib's; see `atomic_write` and ``Figure.savefig``.
 
-    Args:
-        figure: what to draw.
-        path: its ending decides the format, without one it is PNG.
-        overwrite: whether a file of that name may be replaced.
-        **options: of ``Figure.savefig``.
+    The ending of the path decides the format; without one it is PNG.
 
     Raises:
         ValueError: the format is unknown.

@@ -28,13 +28,7 @@ _COMPONENT = re.compile(r"neck\.(?:\d+\.)?\w+|roi_head\.\w+|\w+")
 
 @dataclass(frozen=True)
 class Mismatch:
-    """An entry that both have, in different shapes.
-
-    Args:
-        name: in the model.
-        in_model: its shape there.
-        in_checkpoint: its shape in the checkpoint.
-    """
+    """An entry that both have, in different shapes; ``name`` is the model's."""
 
     name: str
     in_model: tuple[int, ...]

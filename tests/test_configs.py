@@ -20,9 +20,12 @@ from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 from tests.tiny_detectors import (
     detector_config,
     load_config,
+    make_tiny,
     set_statistic_factors,
     shrink,
+    shrink_backbone,
     train_and_test_a_step,
+    use_few_rois,
 )
 from tests.tiny_sets import write_coco_set
 
@@ -153,6 +156,44 @@ def test_uncertainty_has_no_weight_decay(name: str) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_training_step_and_test_step(name: str, tiny_set: Path) -> None:
     train_and_test_a_step(detector_config(name, tiny_set))
+
+
+TRAINED: set[str] = set()  # schedules and losses do not change what is wide
+WITHOUT_WIDTH = (
+    *("backbone", "data_preprocessor", "init_cfg", "train_cfg", "test_cfg"),
+    *("anchor_generator", "bbox_coder", "loss_cls", "loss_bbox", "loss_iou"),
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CONFIGS)
+def test_steps_in_real_widths(name: str, tiny_set: Path) -> None:
+    """Only the backbone is small, and the RoIs are few."""
+    config = load_config(name)
+    if (parts := types_of(config.model)) in TRAINED:
+        pytest.skip("a config of the same parts is trained")
+    TRAINED.add(parts)
+    widths = neck_widths(config.model)
+    config = make_tiny(config, tiny_set, shrink_backbone)
+    assert neck_widths(config.model) == widths
+    train_and_test_a_step(use_few_rois(config, proposals=50, sampled=16))
+
+
+def types_of(node: object, key: str = "model") -> str:
+    """Return the types of a detector's parts, those without a width left out."""
+    if isinstance(node, list):
+        return " ".join(types_of(entry, key) for entry in node)
+    if not isinstance(node, dict) or key in WITHOUT_WIDTH:
+        return ""
+    parts = (types_of(value, name) for name, value in node.items())
+    return f"{node.get('type')}({' '.join(filter(None, parts))})"
+
+
+def neck_widths(model: dict) -> list:
+    """Return what a neck gives out; C5's width where there is no neck is small."""
+    neck = model.get("neck") or []
+    stages = neck if isinstance(neck, list) else [neck]
+    return [stage.get("out_channels") for stage in stages]
 
 
 class Sizes(Dataset):
