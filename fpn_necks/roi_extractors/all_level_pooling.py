@@ -131,8 +131,9 @@ class AllLevelPooling(BaseRoIExtractor):
         try:
             layers = super().build_roi_layers(settings, featmap_strides)
             for layer in layers:
-                for side in layer.output_size:
-                    check_int("output_size", side)
+                height, width = layer.output_size
+                check_int("output_size", height)
+                check_int("output_size", width)
                 check_int("sampling_ratio", getattr(layer, "sampling_ratio", 0), 0)
                 check_bool("aligned", getattr(layer, "aligned", True))
         except Exception as error:  # an assertion of mmdet, mostly

@@ -174,3 +174,14 @@ def gradients_of(model: nn.Module, total: Tensor) -> dict[str, Tensor | None]:
 def auxiliary_losses(losses: dict[str, Any]) -> dict[str, Tensor]:
     """Return those of the losses that the auxiliary supervision adds up."""
     return {k: v for k, v in losses.items() if k.startswith("aux.") and "loss" in k}
+
+
+def hooks_of(model: nn.Module) -> list[str]:
+    """Name the modules that have a hook."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    return [
+        f"{path}.{kind}"
+        for path, module in model.named_modules()
+        for kind in kinds
+        if getattr(module, kind)
+    ]

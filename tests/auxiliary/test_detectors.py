@@ -18,6 +18,7 @@ from tests.auxiliary.cases import (
     detector_config,
     gradients_of,
     has_rpn,
+    hooks_of,
     losses_of,
     plain,
     supervised,
@@ -70,17 +71,6 @@ class Operators(TorchDispatchMode):
         shapes = [tuple(part.shape) for part in parts if isinstance(part, Tensor)]
         self.calls.append((str(function), shapes))
         return result
-
-
-def hooks_of(model: nn.Module) -> list[str]:
-    """Name the modules that have a hook."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-    return [
-        f"{path}.{kind}"
-        for path, module in model.named_modules()
-        for kind in kinds
-        if getattr(module, kind)
-    ]
 
 
 @all_cases

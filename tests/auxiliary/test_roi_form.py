@@ -45,12 +45,12 @@ MASK_HEAD = dict(
 class StubDetector(nn.Module):
     """What the form looks at: the backbone's indices and the neck's laterals."""
 
-    def __init__(self, widths: list[int] | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.backbone = nn.Identity()
         self.backbone.out_indices = (0, 1, 2, 3)
         neck = dict(type="FPN", out_channels=CHANNELS, num_outs=4)
-        self.neck = MODELS.build(neck | dict(in_channels=widths or [4, 5, 6, 7]))
+        self.neck = MODELS.build(neck | dict(in_channels=[4, 5, 6, 7]))
 
 
 def form(settings: Any = None, **arguments: Any) -> RoIAuxiliary:
@@ -362,13 +362,9 @@ def test_settings_of_augfpn() -> None:
 
 def test_what_is_taken_from_the_detectors_head() -> None:
     coder = dict(type="DeltaXYWHBBoxCoder", target_stds=[0.05, 0.05, 0.1, 0.1])
-    main = dict(
-        type="ConvFCBBoxHead",
-        num_classes=7,
-        reg_class_agnostic=True,
-        bbox_coder=coder,
-        loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True),
-    )
+    main = dict(type="ConvFCBBoxHead", num_classes=7, reg_class_agnostic=True)
+    loss = dict(type="CrossEntropyLoss", use_sigmoid=True)
+    main |= dict(bbox_coder=coder, loss_cls=loss)
     settings = copy.deepcopy(SETTINGS)
     settings["roi_head"]["bbox_head"] = [main, dict(main, num_classes=9)]
     rcnn = settings["train_cfg"]["rcnn"]
@@ -384,12 +380,8 @@ def test_what_is_taken_from_the_detectors_head() -> None:
 
 def test_initial_weights() -> None:
     torch.manual_seed(0)
-    auxiliary = RoIAuxiliary(
-        StubDetector(),
-        copy.deepcopy(SETTINGS),
-        feature_channels=64,
-        uncertainty_weight=0.5,
-    )
+    settings, changes = copy.deepcopy(SETTINGS), dict(uncertainty_weight=0.5)
+    auxiliary = RoIAuxiliary(StubDetector(), settings, feature_channels=64, **changes)
     auxiliary.init_weights()
     (head,), (branch,) = auxiliary.bbox_heads, auxiliary.uncertainty
     assert head.fc_cls.weight.std().item() == pytest.approx(0.01, rel=0.1)
