@@ -6,16 +6,7 @@ expect of them (``rules.py``, of ``levels.py`` and ``settings.py``); ``report.py
 prints what was found, with file and line.
 """
 
-from .measure import Detector, examine
 from .problem import Problem
 from .report import check_config, run_check
-from .rules import find_problems
 
-__all__ = [
-    "Detector",
-    "Problem",
-    "check_config",
-    "examine",
-    "find_problems",
-    "run_check",
-]
+__all__ = ["Problem", "check_config", "run_check"]

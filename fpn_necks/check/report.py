@@ -52,16 +52,12 @@ def check_config(config: Config) -> list[Problem]:
     return sorted(problems, key=lambda problem: _ORDER[problem.level])
 
 
-def run_check(
-    name: str,
-    options: Mapping[str, Any] | Sequence[str] = (),
-    as_json: bool = False,
-) -> int:
+def run_check(name: str, options: Sequence[str] = (), as_json: bool = False) -> int:
     """Check a config file and print its problems.
 
     Args:
         name: path of the config, or name of a shipped one.
-        options: values by dotted key, or ``key=value`` words.
+        options: overrides of config values, ``key=value``.
         as_json: print JSON instead of lines.
 
     Returns:
@@ -72,9 +68,9 @@ def run_check(
         ConfigError: it cannot be read, or an option does not fit it.
     """
     file = find_config(name)
-    options = options if isinstance(options, Mapping) else read_options(options)
+    changes = read_options(options)
     try:
-        problems = check_config(load_config(file, options, import_modules=False))
+        problems = check_config(load_config(file, changes, import_modules=False))
     except ConfigError as error:
         broken = _LAZY_IMPORT.search(str(error))
         if broken is None:
@@ -82,7 +78,7 @@ def run_check(
         detail = one_line(error.__cause__ or error)
         place = f"{broken[1]}:{broken[2]}"
         problems = [Problem("error", "import", detail, "correct it", place=place)]
-    places = [problem.place or _place(problem, file, options) for problem in problems]
+    places = [problem.place or _place(problem, file, changes) for problem in problems]
     if as_json:
         entries = [
             vars(p) | dict(place=place, to_change=change_lines(p.changes))

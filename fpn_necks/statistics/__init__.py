@@ -3,7 +3,6 @@
 from .annotation_boxes import AnnotationBoxes, build_dataset, read_boxes
 from .estimate import (
     FusionFactorEstimate,
-    count_connections,
     estimate,
     estimate_from_config,
     find_detector,
@@ -14,7 +13,7 @@ from .level_counts import (
     count_regress_range_levels,
 )
 from .positive_anchors import count_positive_anchors
-from .ratios import fusion_factors, unsuitable_data
+from .ratios import fusion_factors
 
 __all__ = [
     "AnnotationBoxes",
@@ -22,7 +21,6 @@ __all__ = [
     "best_anchors",
     "build_dataset",
     "count_best_levels",
-    "count_connections",
     "count_positive_anchors",
     "count_regress_range_levels",
     "estimate",
@@ -30,5 +28,4 @@ __all__ = [
     "find_detector",
     "fusion_factors",
     "read_boxes",
-    "unsuitable_data",
 ]

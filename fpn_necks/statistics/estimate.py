@@ -119,7 +119,7 @@ def estimate_from_config(
 
     register_all_modules(init_default_scope=True)
     model = MODELS.build(config.model)
-    num_connections = count_connections(model)
+    num_connections = _count_connections(model)
     find_detector(model)
     return estimate(
         model, build_dataset(config), num_connections, count, progress=progress
@@ -196,12 +196,8 @@ def estimate(
     )
 
 
-def count_connections(model: Any) -> int:
-    """Return the number of top-down connections of a detector's feature pyramid.
-
-    Raises:
-        ValueError: the detector has no neck with lateral convs.
-    """
+def _count_connections(model: nn.Module) -> int:
+    """Return the number of top-down connections of a detector's feature pyramid."""
     for module in model.modules():
         if hasattr(module, "lateral_convs"):
             return len(module.lateral_convs) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
+from math import ceil
 from typing import Any
 
 import torch
@@ -91,12 +92,8 @@ def _grid_anchors(
     anchor_generator: Any, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Return all anchors of an image ``(N, 4)`` and their levels ``(N,)``."""
-    grids = [_grid_size(shape, stride) for stride in anchor_generator.strides]
+    strides = anchor_generator.strides
+    grids = [(ceil(shape[0] / y), ceil(shape[1] / x)) for x, y in strides]
     per_level = anchor_generator.grid_priors(grids, device="cpu")
     level_of = [torch.full((len(a),), i) for i, a in enumerate(per_level)]
     return torch.cat(per_level), torch.cat(level_of)
-
-
-def _grid_size(shape: tuple[int, int], stride: Sequence[float]) -> tuple[int, int]:
-    """Return a level's (rows, columns) for an image of (height, width) pixels."""
-    return int(-(-shape[0] // stride[1])), int(-(-shape[1] // stride[0]))

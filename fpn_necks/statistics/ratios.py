@@ -74,7 +74,7 @@ def fusion_factors(
                     stacklevel=2,
                 )
         factors.append(factor)
-    unsuitable = unsuitable_data(factors, limits)
+    unsuitable = _unsuitable_data(factors, limits or (0.0, float("inf")))
     if unsuitable:
         warnings.warn(unsuitable, stacklevel=2)
     if limits is not None:
@@ -82,16 +82,14 @@ def fusion_factors(
     return factors
 
 
-def unsuitable_data(
-    factors: Sequence[float], limits: tuple[float, float] | None = None
+def _unsuitable_data(
+    factors: Sequence[float], limits: tuple[float, float]
 ) -> str | None:
     """Say what is wrong with a training set that gives such factors; None if nothing.
 
-    Args:
-        factors: counted α, before they are clamped.
-        limits: the range that they are clamped to.
+    The factors are those counted, before they are clamped to the limits.
     """
-    low, high = limits or (0.0, float("inf"))
+    low, high = limits
     counted = ", ".join(f"{factor:.3g}" for factor in factors)
     start = f"the training set gives the fusion factors {counted}"
     if any(factor >= 1 for factor in factors):

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from fpn_necks.cli import main as command_line
 from fpn_necks.detectors import load_detector
-from fpn_necks.visualization.pictures import PICTURES
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
     check_picture,
@@ -146,11 +145,3 @@ def test_wrong_input_is_answered_in_one_line(
     lines = [x for x in capsys.readouterr().err.splitlines() if "error" in x.lower()]
     assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
     assert not out.exists()
-
-
-def test_an_unknown_kind_lists_all(capsys) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["a.py", "none", "a.png", "--what", "everything"])
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert all(name in error for name in PICTURES)

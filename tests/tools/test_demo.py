@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
+import demo
 import pytest
 
 from fpn_necks.coco_files import is_ignored
@@ -35,13 +34,6 @@ def run_demo(work_dir: Path, *arguments: str) -> subprocess.CompletedProcess:
         # Processes that run side by side would wait for each other's threads.
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-
-
-def load_demo() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("demo", DEMO)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +121,7 @@ class TestDemo:
         status: int,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        assert load_demo().judge(reached, minimum) == status
+        assert demo.judge(reached, minimum) == status
         output = capsys.readouterr()
         assert ("FAILED" in output.err) == (status == 1)
         assert ("passed" in output.out) == (status == 0)
@@ -138,14 +130,14 @@ class TestDemo:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         metrics = {f"{kind}50_{b}": 0.25 for kind in ("AP", "MR") for b in BUCKETS}
-        load_demo().print_table(metrics, metrics | {"MR50_tiny1": -1.0})
+        demo.print_table(metrics, metrics | {"MR50_tiny1": -1.0})
         rows = [line.split() for line in capsys.readouterr().out.splitlines()]
         (row,) = (row for row in rows if row[:1] == ["tiny1"])
         assert row[-4:] == ["0.250", "0.250", "0.250", "-"]
 
     def test_refuses_bad_arguments(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="2"):
-            load_demo().parse_arguments(["--train-images", "0"])
+            demo.parse_arguments(["--train-images", "0"])
         assert "--train-images must be at least 1" in capsys.readouterr().err
 
     def test_says_that_only_dense_images_were_drawn(
@@ -154,7 +146,6 @@ class TestDemo:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        demo = load_demo()
         generate = demo.generate
         monkeypatch.setattr(
             demo, "generate", lambda *a, **kw: generate(*a, **kw, dense_fraction=1)

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
+import make_model_zoo as zoo
 import pytest
 
 from fpn_necks.reproduction import load_papers, load_tables
 from fpn_necks.shipped_configs import configs_folder, list_configs
 from tests.tiny_detectors import load_config
 
-ROOT = Path(__file__).parents[2]
-
-
-def load_tool() -> ModuleType:
-    path = ROOT / "tools" / "make_model_zoo.py"
-    spec = importlib.util.spec_from_file_location("make_model_zoo_tool", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-zoo = load_tool()
-PAGE = ROOT / "docs" / "model_zoo.md"
+PAGE = Path(__file__).parents[2] / "docs" / "model_zoo.md"
 CONFIGS = list_configs()
 # One stage, two stages with Soft-RoI and auxiliary losses, YOLOv3, tiles.
 CHECKED = (
