@@ -31,6 +31,7 @@ import fpn_necks
 
 from ..checkpoints import last_checkpoint, read_checkpoint
 from ..io import write_json, write_text
+from ..layers.arguments import check_choice
 from .compare import evaluated_split
 from .plan import CONFIG_FILE, RESULT_FILE, RUN_FILE, Run
 
@@ -63,6 +64,7 @@ class Launch:
     srun_args: str = ""
 
     def __post_init__(self) -> None:
+        check_choice("launcher", self.launcher, LAUNCHERS)
         for name, able in dict(gpus=LAUNCHERS[1:], nodes=LAUNCHERS[2:]).items():
             value = getattr(self, name)
             if value < 1:

@@ -339,6 +339,7 @@ def test_commands() -> None:
         (("none", 2), "gpus=2 needs a launcher: pytorch or slurm, not none"),
         (("pytorch", 2, 2), "nodes=2 needs a launcher: slurm, not pytorch"),
         (("pytorch", 0), "gpus must be at least 1, got 0"),
+        (("mpi", 1), "launcher must be one of .*'slurm'.*got 'mpi'"),
     ],
 )
 def test_wrong_launches(arguments: tuple, message: str) -> None:
