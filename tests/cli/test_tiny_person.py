@@ -96,7 +96,7 @@ def test_city_persons(run, tmp_path: Path) -> None:
     assert "--resume" in run("city-persons", *arguments, "--force", status=2)
     options = ("--force", "--resume", "--factor", "0")
     output = run("city-persons", *arguments, *options, status=2)
-    assert "factor must be positive" in output
+    assert "factor must be finite and above 0" in output
 
 
 def test_checker(run, tmp_path: Path) -> None:

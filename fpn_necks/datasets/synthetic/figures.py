@@ -17,7 +17,6 @@ import numpy as np
 Figure = tuple[tuple[str, float, float, float, float, float], ...]
 
 _CANVAS = 192  # pixels along a side
-_MOVES = 0.06  # of the canvas, at most
 _FAINTEST = 0.15  # fainter edge pixels are cut away, so boxes are not inflated
 _LEAST_CHANGE = 6  # grey levels by which a covered pixel differs at the very least
 
@@ -110,7 +109,7 @@ def paint(figure: Figure, rng: np.random.Generator) -> np.ndarray:
         colours["shirt"] = colours["skin"]
     canvas = np.zeros((_CANVAS, _CANVAS, 4), np.uint8)
     for part, x1, y1, x2, y2, width in figure:
-        end = np.array((x2, y2)) + rng.uniform(-_MOVES, _MOVES, 2)
+        end = np.array((x2, y2)) + rng.uniform(-0.06, 0.06, 2)
         points = np.rint(np.array([(x1, y1), end]) * _CANVAS).astype(int).tolist()
         colour = (*colours[part].tolist(), 255)
         cv2.line(canvas, *points, colour, round(width * _CANVAS))

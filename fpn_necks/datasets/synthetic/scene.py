@@ -16,7 +16,6 @@ from . import figures
 from .figures import choose
 
 _SAND = ((125, 170, 200), (150, 190, 212), (165, 195, 215), (115, 155, 180))
-_TRIES = 40  # to place a person
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def _place_people(
         free = np.subtract(shore.shape, (height, width))
         if free.min() < 0:
             continue
-        for _ in range(_TRIES):
+        for _ in range(40):  # tries to place it
             y, x = rng.integers(0, free + 1).tolist()
             foot = shore[y + height - 1, x + width // 2]
             place = taken[y : y + height, x : x + width]

@@ -126,8 +126,7 @@ def generate(
         options = dict(total=count, unit="image", disable=not progress)
         scenes = tqdm(_draw_all(jobs, workers), f"drawing {split}", **options)
         coco = _to_coco(scenes, names)
-        words = "synthetic tiny people on beaches"
-        coco["info"] = dict(description=words, seed=seed, settings=asdict(settings))
+        coco["info"] = dict(seed=seed, settings=asdict(settings))
         write_json(file, coco)
         splits.append(SplitSummary.of(coco, file, root / split))
     return SyntheticTinyPerson(root, *splits)
