@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 # In training they return other predictions than in testing. FCOS with norm_on_bbox does
-# as well and is known, see _as_in_testing.
+# as well and is known to DecodedProposals.
 UNLIKE_TESTING = (
     dense_heads.CenterNetUpdateHead,
     dense_heads.GuidedAnchorHead,
@@ -83,8 +83,14 @@ class DecodedProposals:
         The outputs are what the head's forward has returned in this iteration.
         """
         truths, ignored, metas = unpack_gt_instances(samples)
+        outputs = list(outputs)
+        # FCOS with norm_on_bbox predicts distances in strides while it trains.
+        if getattr(head, "norm_on_bbox", False):
+            strides = [stride[0] for stride in head.prior_generator.strides]
+            scaled = zip(outputs[1], strides, strict=True)
+            outputs[1] = [x * stride for x, stride in scaled]
         found = head.predict_by_feat(
-            *_as_in_testing(head, outputs),
+            *outputs,
             batch_img_metas=metas,
             cfg=self.config,
             rescale=False,
@@ -113,20 +119,3 @@ def check_head(head: nn.Module) -> None:
             "RoIAuxiliary needs a head that predicts the same in training and testing; "
             f"{kind.__name__} does not"
         )
-
-
-def _as_in_testing(
-    head: nn.Module, outputs: Sequence[Sequence[Any]]
-) -> list[list[Any]]:
-    """Detach predictions, and scale boxes that a head scales in testing only."""
-    result = [[_detached(x) for x in kind] for kind in outputs]
-    # FCOS with norm_on_bbox predicts distances in strides while it trains.
-    if getattr(head, "norm_on_bbox", False):
-        strides = [stride[0] for stride in head.prior_generator.strides]
-        result[1] = [x * stride for x, stride in zip(result[1], strides, strict=True)]
-    return result
-
-
-def _detached(x: Any) -> Any:
-    # SABL predicts boxes as pairs of maps.
-    return tuple(_detached(y) for y in x) if isinstance(x, tuple) else x.detach()

@@ -78,15 +78,14 @@ def targets_of_levels(
     """
     if list(levels) == list(range(number)):
         return targets
-    if not any(isinstance(part, list) and len(part) == number for part in targets):
+    per_level = [isinstance(x, list) and len(x) == number for x in targets]
+    if not any(per_level):
         raise ValueError(
             f"strides must be None for {head}, whose targets are not one per stride"
         )
     return tuple(
-        [part[i] for i in levels]
-        if isinstance(part, list) and len(part) == number
-        else part
-        for part in targets
+        [part[i] for i in levels] if is_list else part
+        for part, is_list in zip(targets, per_level, strict=True)
     )
 
 
