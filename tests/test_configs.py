@@ -254,7 +254,10 @@ def test_supervised_maps_of_the_backbone_are_trained(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "cascade-mask-rcnn_r50_augfpn_autoaug-10e_cityscapes",
+        pytest.param(
+            "cascade-mask-rcnn_r50_augfpn_autoaug-10e_cityscapes",
+            marks=pytest.mark.long,
+        ),
         "retinanet_r50_s-alpha-fpn-asff_1x_coco",
     ],
 )

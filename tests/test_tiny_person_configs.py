@@ -168,6 +168,7 @@ def test_fine_tuning_starts_from_what_pre_training_leaves(name: str) -> None:
     assert name.replace("1xb2", "8xb4").startswith(first.removesuffix("45k_coco"))
 
 
+@pytest.mark.long
 def test_pre_trained_weights_are_taken_over(tmp_path: Path) -> None:
     name = "retinanet_r50_s-alpha-fpn_1xb2-msm-1x_tinyperson"
     write_coco_set(tmp_path / "set", size=(192, 128), empty_last=True)

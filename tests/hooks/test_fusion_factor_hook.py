@@ -181,7 +181,7 @@ FAILED = "FAILED the fusion factors cannot be counted: "
     ("kind", "expected"),
     [
         pytest.param("slow", "ALPHA [", marks=pytest.mark.long),
-        ("broken", f"{FAILED}ValueError: no luck"),
+        pytest.param("broken", f"{FAILED}ValueError: no luck", marks=pytest.mark.long),
         ("different", f"{FAILED}the processes see different training sets"),
     ],
 )

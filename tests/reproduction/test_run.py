@@ -199,6 +199,7 @@ def epochs_in_logs(folder: Path) -> list[int]:
     return [len(re.findall(rf"Epoch\(train\)\s+\[{n}\]\[2/2\]", logs)) for n in (1, 2)]
 
 
+@pytest.mark.long
 def test_a_run_is_interrupted_moved_and_continued(
     table: Table, data: Path, tmp_path: Path
 ) -> None:
