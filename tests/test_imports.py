@@ -12,10 +12,10 @@ ARROWS = {
     "messages": "",
     "checkpoints": "io",
     "shipped_configs": "messages",
-    "config_tools": "messages shipped_configs",
+    "layers": "",
+    "config_tools": "layers messages shipped_configs",
     "warm_start": "checkpoints",
     "coco_files": "io",
-    "layers": "",
     "necks": "layers",
     "roi_extractors": "layers",
     "dense_heads": "",
@@ -33,7 +33,7 @@ ARROWS = {
     "doctor_steps": "",
     "doctor": "compatibility doctor_steps version",
     "costs": "config_tools messages roi_extractors",
-    "reproduction": "checkpoints config_tools costs io messages",
+    "reproduction": "checkpoints config_tools costs io layers messages",
     "integrations": "",
 }
 
