@@ -24,7 +24,7 @@ from tests.full_disk import limit_writing, tree
 
 needs_safe_loading = pytest.mark.skipif(
     not hasattr(torch.serialization, "add_safe_globals"),
-    reason="this torch has no allow-list; it loads as it always did",
+    reason="this torch has no allow-list; it refuses training logs",
 )
 
 

@@ -25,6 +25,7 @@ from fpn_necks.cli import main
 from fpn_necks.detectors import load_detector
 from fpn_necks.reproduction.run import Launch, Run, run_all
 from tests.full_disk import tree
+from tests.test_checkpoints import needs_safe_loading
 from tests.tiny_detectors import load_config, set_statistic_factors, shrink
 
 
@@ -158,23 +159,21 @@ def test_command_lines(
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("resumed", [True, False], ids=["resume", "load_from"])
-def test_reproduce_refuses_before_any_process(resumed: bool, tmp_path: Path) -> None:
+def test_reproduce_resumes_from_nothing_unsafe(tmp_path: Path) -> None:
     path = write_payload(tmp_path / "iter_1.pth", "os.system", tmp_path / "ran")
+    (tmp_path / "last_checkpoint").write_text(str(path))
 
     def must_not_start(command: object, output: Path) -> int:
         raise AssertionError("it has started")
 
-    if resumed:
-        (tmp_path / "last_checkpoint").write_text(str(path))
     facts = dict(seed=0, evaluate=False, settings="", world_size=1)
-    settings = Config(dict(load_from=None if resumed else str(path)))
-    run = Run("row", tmp_path, settings, facts)
+    run = Run("row", tmp_path, Config(), facts)
     (reason,) = run_all([run], Launch(), lambda _: None, must_not_start).values()
     assert "for safety, files that import posix.system are refused" in reason
     assert not (tmp_path / "ran").exists()
 
 
+@needs_safe_loading
 @both_formats
 def test_what_is_harmless_loads(zipped: bool, config: Path, tmp_path: Path) -> None:
     """A checkpoint as mmengine writes it, with log history and optimizer."""
