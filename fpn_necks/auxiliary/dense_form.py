@@ -112,6 +112,10 @@ class DenseAuxiliary(AuxiliaryForm):
             }
         )
 
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        return f"{super().extra_repr()}, strides={self.strides}"
+
     @classmethod
     def check_settings(cls, settings: Settings) -> None:
         """Raise unless the detector has one stage."""

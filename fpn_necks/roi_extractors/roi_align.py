@@ -48,6 +48,10 @@ class PixelSumRoIAlign(RoIAlign):
             image = rois[:, 0].long()[:, None, None, None, None]
             pixels = ((image * height + y) * width + x).flatten(3).flatten(0, 2)
             weights = (y_weights * x_weights).flatten(3).flatten(0, 2)
+        if input.requires_grad and torch.is_grad_enabled():
+            # As mmcv's: another layout would change the operators behind it.
+            input = input.view_as(input)
+            input.register_hook(torch.Tensor.contiguous)
         table = input.permute(0, 2, 3, 1).reshape(-1, channels)
         sums = F.embedding_bag(
             pixels, table, per_sample_weights=weights.to(table.dtype), mode="sum"
