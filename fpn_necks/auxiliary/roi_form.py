@@ -144,6 +144,10 @@ class RoIAuxiliary(AuxiliaryForm):
                 settings, widths, strides, number
             )
 
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        return f"{super().extra_repr()}, assignment={self.assignment}"
+
     @classmethod
     def check_settings(cls, settings: Settings) -> None:
         """Raise unless a detector of these settings samples RoIs or can propose."""

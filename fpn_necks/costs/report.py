@@ -168,7 +168,7 @@ def _measure_necks(
 ) -> Iterator[Cost]:
     for word in words or ():
         if not any(word in name for name in NECKS):
-            raise ValueError(f"no neck's name has {word!r}: {', '.join(NECKS)}")
+            raise ValueError(f"no neck's name has {word!r}: {'; '.join(NECKS)}")
     base = build_neck(NECKS[BASE], PYRAMIDS[pyramid]).to(maps[0].device)
     for name, stages in NECKS.items():
         if name != BASE and words and not any(word in name for word in words):

@@ -164,9 +164,8 @@ def _doubles(
     one = np.float32(1)
     # One number for set and left side, with room between the sets.
     left = x1y1[:, 0].astype(np.float64)
-    left += sets * (
-        2 * (np.abs(x1y1).max(initial=0) + (x2y2 - x1y1).max(initial=0) + 2)
-    )
+    farthest = np.abs(x1y1).max(initial=0) + (x2y2 - x1y1).max(initial=0)
+    left += sets * (2 * (farthest + 2))
     order = np.argsort(left, kind="stable")
     left = left[order]
     (x1, y1), (x2, y2) = x1y1[order].T.copy(), x2y2[order].T.copy()

@@ -254,8 +254,8 @@ class ResultFolder:
             width=width,
             height=height,
             detections=[
-                dict(zip(("bbox", "score", "label"), row, strict=True))
-                for row in zip(*columns, strict=True)
+                dict(bbox=box, score=score, label=label)
+                for box, score, label in zip(*columns, strict=True)
             ],
         )
         # One of other detections must not stay.

@@ -3,6 +3,7 @@
 from .adaptive_pooling import adaptive_average_pool
 from .arguments import check_bool, check_choice, check_int, check_list, check_number
 from .channel_refinement import ChannelRefinement
+from .constants import in_graph
 from .context import DenseASPPContext, NonLocalContext, PyramidPooling
 from .conv_block import conv_block
 from .feature_grouping import (
@@ -88,6 +89,7 @@ __all__ = [
     "check_number",
     "conv_block",
     "fit_to",
+    "in_graph",
     "recompute",
     "resize_to",
     "softmax_over_levels",

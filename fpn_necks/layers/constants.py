@@ -20,11 +20,15 @@ def made_once(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     kept = functools.lru_cache(maxsize=128)(torch.inference_mode(False)(make))
 
     def get(like: Tensor, *arguments: int) -> Tensor:
-        # Before 2.3 torch cannot be asked; there compiling ends the graph here.
-        is_compiling = getattr(torch.compiler, "is_compiling", bool)
-        in_graph = is_compiling() or torch.jit.is_tracing()
-        if type(like) is Tensor and not in_graph:
+        if type(like) is Tensor and not in_graph():
             return kept(*arguments, like.dtype, like.device)
         return make(*arguments, like.dtype, like.device)
 
     return get
+
+
+def in_graph() -> bool:
+    """Tell whether a graph is traced or compiled, in which tensors are no numbers."""
+    # Before 2.3 torch cannot be asked; there compiling ends the graph here.
+    is_compiling = getattr(torch.compiler, "is_compiling", bool)
+    return torch.jit.is_tracing() or is_compiling()

@@ -10,7 +10,14 @@ from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor, nn
 
-from fpn_necks.layers import check_bool, check_int, check_list, check_maps, check_number
+from fpn_necks.layers import (
+    check_bool,
+    check_int,
+    check_list,
+    check_maps,
+    check_number,
+    in_graph,
+)
 
 from .roi_align import PixelSumRoIAlign
 
@@ -194,9 +201,7 @@ class AllLevelPooling(BaseRoIExtractor):
 def _check_rois(rois: Tensor, num_images: int, clamped: bool) -> None:
     if not isinstance(rois, Tensor):
         raise TypeError(f"rois must be a tensor, got {type(rois).__name__}")
-    # Before 2.3 torch cannot be asked; there compiling ends the graph here.
-    is_compiling = getattr(torch.compiler, "is_compiling", bool)
-    if torch.jit.is_tracing() or is_compiling():
+    if in_graph():
         return
     if rois.dim() != 2 or rois.shape[1] != 5:
         raise ValueError(f"rois must have the shape (K, 5), got {tuple(rois.shape)}")

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmcv.ops import RoIAlign
 from torch import Tensor
 
+from fpn_necks.layers import in_graph
+
 
 class PixelSumRoIAlign(RoIAlign):
     """mmcv's RoIAlign, which takes two to three times as long on a CPU.
@@ -20,13 +22,10 @@ class PixelSumRoIAlign(RoIAlign):
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """Pool ``(N, C, H, W)`` at ``(K, 5)`` RoIs to ``(K, C, *output_size)``."""
-        # Before 2.3 torch cannot be asked; there compiling ends the graph here.
-        is_compiling = getattr(torch.compiler, "is_compiling", bool)
         if (
             input.device.type != "cpu"
             or input.dtype not in (torch.float32, torch.float64)
-            or torch.jit.is_tracing()
-            or is_compiling()
+            or in_graph()
             or self.pool_mode != "avg"
             or self.use_torchvision
             or not self.sampling_ratio

@@ -84,7 +84,7 @@ OTHERS = {
     "benchmark fine.py --device tpu9": "--device must be cpu or cuda, got tpu9",
     "benchmark fine.py --device cuda:99": "there is no such GPU here",
     "benchmark fine.py --csv fine.pth": "exists; --force overwrites it",
-    "benchmark --necks AugFPN BiFPN": "no neck's name has 'BiFPN': FPN (mmdet), ",
+    "benchmark --necks AugFPN BiFPN": "no neck's name has 'BiFPN': FPN (mmdet); ",
     "alpha fine.py --cfg-options train_dataloader.dataset.data_root= "
     "train_dataloader.dataset.ann_file=text.json": (
         "cannot be read as CocoDataset expects it"

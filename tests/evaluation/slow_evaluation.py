@@ -146,12 +146,17 @@ def all_outcomes(one_image, truth, detections, category, *arguments):
     return sorted(ranked, key=lambda entry: -entry[0]), positives
 
 
-def slow_average_precision(ranked, positives, truth, options):
+def running_counts(ranked):
     num_true = num_false = 0
-    points = []
     for _, outcome in ranked:
         num_true += outcome == "true"
         num_false += outcome == "false"
+        yield num_true, num_false
+
+
+def slow_average_precision(ranked, positives, truth, options):
+    points = []
+    for num_true, num_false in running_counts(ranked):
         precision = num_true / (num_true + num_false) if num_true else 0.0
         points.append((num_true / positives, precision))
     reached = [[p for recall, p in points if recall >= i * 0.01] for i in range(101)]
@@ -159,11 +164,8 @@ def slow_average_precision(ranked, positives, truth, options):
 
 
 def slow_miss_rate(ranked, positives, truth, options):
-    num_true = num_false = 0
     curve = []
-    for _, outcome in ranked:
-        num_true += outcome == "true"
-        num_false += outcome == "false"
+    for num_true, num_false in running_counts(ranked):
         curve.append((num_false / len(truth["images"]), num_true / positives))
     logs = []
     for i in range(9):

@@ -46,6 +46,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    for name in ("scale", "runs"):
+        if getattr(arguments, name) <= 0:
+            parser.error(f"--{name} must be above 0, got {getattr(arguments, name)}")
     if arguments.json is not None and arguments.json.exists():
         parser.error(f"--json: {arguments.json} exists; it is not overwritten")
     return arguments
