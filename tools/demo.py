@@ -164,7 +164,9 @@ def make_runner(config: Config, work_dir: Path, **changes: Any) -> Runner:
     # mmengine keeps visualizers by name, and warns if one is asked for twice.
     config.visualizer.name = work_dir.name
     config.merge_from_dict(changes)
-    return Runner.from_cfg(config)
+    runner = Runner.from_cfg(config)
+    runner.model.to(memory_format=torch.channels_last)  # faster on a processor
+    return runner
 
 
 def test(runner: Runner) -> dict[str, float]:

@@ -31,7 +31,7 @@ usage: bash tools/setup.sh [--quiet] [--help]
 
 Makes .venv in this clone: torch $TORCH_VERSION, torchvision $TORCHVISION_VERSION, mmengine $MMENGINE_VERSION,
 mmcv $MMCV_VERSION with compiled ops, mmdet $MMDET_VERSION, the test tools, and fpn_necks, editable.
-The first run takes 6 to 25 minutes (mmcv is compiled), a second clone 2 to 3, and
+The first run takes 5 to 25 minutes (mmcv is compiled), a second clone 2 to 3, and
 a run where everything is in place a few seconds.
 
   --quiet  print only the line of versions when nothing needs to be done
@@ -524,7 +524,7 @@ build_mmcv() {
   kept=$({ find "$source/build" -name '*.o' 2>/dev/null || true; } | wc -l)
   kept_note=''
   if ((kept > 0)); then kept_note=", $kept kept from an earlier run"; fi
-  begin "compiling mmcv's ops, $flavour_note, $MAX_JOBS at a time (4 to 10 minutes on two cores)"
+  begin "compiling mmcv's ops, $flavour_note, $MAX_JOBS at a time (3 to 10 minutes on two cores)"
   local environment=(PATH="$venv/bin:$PATH" MMCV_WITH_OPS=1)
   if [[ $flavour == cpu ]]; then
     # mmcv compiles for CUDA whenever torch sees a GPU, so hide it.

@@ -24,6 +24,8 @@ from recipe import (
     Run,
 )
 
+GROUP_NORM = dict(type="GN", num_groups=16)
+
 
 def config(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
     """Return a run's config for mmengine's ``Runner``.
@@ -179,14 +181,16 @@ def _detector(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         )
     elif run.neck in ("pafpn", "drfpn"):
         neck["type"] = run.neck.upper()
+    elif run.neck == "fpn-gn":
+        neck["norm_cfg"] = GROUP_NORM
     model["neck"] = neck
-    if run.neck == "asff":
+    if run.neck in ("asff", "asff-no-norm"):
         refinement = dict(
             type="ASFF",
             in_channels=CHANNELS,
             out_channels=CHANNELS,
             num_fused=len(BACKBONE_CHANNELS),
-            norm_cfg=dict(type="GN", num_groups=16),
+            norm_cfg=GROUP_NORM if run.neck == "asff" else None,
             act_cfg=dict(type="ReLU"),
         )
         model["neck"] = [neck, refinement]

@@ -61,6 +61,12 @@ NECKS = {
     "augfpn": "AugFPN",
     "drfpn": "DRFPN",
 }
+# Further runs, planned after ASFF's first: is it its norm that learns slowly? One seed,
+# the rate that ASFF chose.
+FURTHER = {
+    "fpn-gn": "FPN, group norm behind each conv",
+    "asff-no-norm": "FPN + ASFF without norms",
+}
 # Fig. 1 of the S-α paper; α = 1 is FPN, bit for bit.
 CURVE = {
     "alpha-0": 0.0,
@@ -79,7 +85,7 @@ class Run:
 
     Args:
         data: a key of `PREPARATION`.
-        neck: a key of `NECKS` or of `CURVE`.
+        neck: a key of `NECKS`, `FURTHER` or `CURVE`.
         rate: the learning rate.
         seed: of the initialisation and the order of images.
         trial: train shortly and test on the images that choose the rate.
@@ -126,8 +132,14 @@ def neck_entries(data: str, seed: int) -> list[Entry]:
     return [Entry(data, neck, seed, neck) for neck in NECKS]
 
 
+def further_entries() -> list[Entry]:
+    """Return the runs that look for a cause."""
+    return [Entry("tinyperson", neck, SEEDS[0], "asff") for neck in FURTHER]
+
+
 def entries() -> list[Entry]:
     """Return all that is to be run, in order. Two entries may be one run."""
     tiny = [[*curve_entries(k), *neck_entries("tinyperson", k)] for k in SEEDS]
+    tiny.insert(1, further_entries())
     blood = [neck_entries("bccd", k) for k in SEEDS]
     return [entry for group in tiny + blood for entry in group]

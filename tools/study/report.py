@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 import recipe
-from recipe import CURVE, METRICS, NECKS, SEEDS, Entry
+from recipe import CURVE, FURTHER, METRICS, NECKS, SEEDS, Entry
 from results import Results, chosen_rate, read_results, result_of
 
 from fpn_necks.reproduction.tables import find_table
@@ -50,6 +50,7 @@ def page(results: Results) -> str:
             [[curve_label(results, n), *_row(results, curve_entry(n))] for n in CURVE],
         ),
         tinyperson=necks_table(results, "tinyperson"),
+        further=further_table(results),
         bccd=necks_table(results, "bccd"),
         done=f"{len(runs)} runs are done; {len(planned)} were planned, or a few more "
         "where S-α FPN chooses another rate than FPN",
@@ -162,6 +163,24 @@ def necks_table(results: Results, data: str) -> str:
             costs.append(f"{minutes:.1f}")
         rows.append([name, _trials(results, entry), *_row(results, entry), *costs])
     return _table(head, rows)
+
+
+def further_table(results: Results) -> str:
+    """Return what the runs that look for a cause gave, beside FPN and ASFF."""
+    known = [(NECKS[neck], Entry("tinyperson", neck, 0, neck)) for neck in NECKS]
+    known = [pair for pair in known if pair[1].neck in ("fpn", "asff")]
+    known += [(FURTHER[e.neck], e) for e in recipe.further_entries()]
+    rows = []
+    for name, entry in known:
+        result = result_of(results, entry)
+        metrics = result and result["metrics"]
+        cells = ["not run yet"] * 2
+        if result:
+            cells = [f"{result['rate']:g}", "diverged"]
+        if metrics:
+            cells[1] = f"{100 * metrics[METRICS[entry.data]]:.1f}"
+        rows.append([name, *cells])
+    return _table(["neck", "learning rate", "AP50 tiny, seed 0"], rows)
 
 
 def _trials(results: Results, entry: Entry) -> str:
