@@ -24,7 +24,7 @@ data_root = "data/synthetic_tiny_person/"
 tiles = dict(size=(320, 256), overlap=(48, 48), cut_boxes="ignore")
 strides = [4, 8, 16, 32, 64]  # P2 to P6
 channels = 64
-max_epochs = 6
+max_epochs = 4
 
 model = dict(
     backbone=dict(
@@ -47,7 +47,7 @@ model = dict(
         num_classes=1,
         in_channels=channels,
         feat_channels=channels,
-        stacked_convs=2,
+        stacked_convs=1,
         # Smallest anchor of each level: twice its stride, 8 to 128 px.
         anchor_generator=dict(octave_base_scale=2, strides=strides),
     ),
