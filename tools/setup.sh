@@ -4,19 +4,15 @@
 # itself, editable. Safe to run again, and after an interruption.
 set -euo pipefail
 
-# ---------------------------------------------------------------------------
-# The pins: the only place that names the versions this clone is tested with.
-# Each one can be overridden from the environment.
-# ---------------------------------------------------------------------------
+# The pins, each of which can be overridden from the environment: the only place that
+# names the versions this clone is tested with.
 TORCH_VERSION=${TORCH_VERSION:-2.11.0}          # mmcv 2.1.0 does not compile from 2.14 on
 TORCHVISION_VERSION=${TORCHVISION_VERSION:-0.26.0}  # must be the partner of that torch
 MMENGINE_VERSION=${MMENGINE_VERSION:-0.10.7}
 MMCV_VERSION=${MMCV_VERSION:-2.1.0}             # mmdet 3.3.0 refuses mmcv 2.2 and later
 MMDET_VERSION=${MMDET_VERSION:-3.3.0}
-# A numpy to hold to, for a torch that was built before numpy 2 (torch 2.2 and older).
-NUMPY_VERSION=${NUMPY_VERSION:-}
-# Extra words for the torch installation only, for example an --index-url of CPU builds.
-TORCH_PIP_ARGUMENTS=${TORCH_PIP_ARGUMENTS:-}
+NUMPY_VERSION=${NUMPY_VERSION:-}                # to hold to, for torch 2.2 and older
+TORCH_PIP_ARGUMENTS=${TORCH_PIP_ARGUMENTS:-}    # for example an --index-url of CPU builds
 # Free space for a first installation, in GB. Measured: 5.3 for the environment, 6.6 at
 # the peak while packages are unpacked, 0.4 for compiling mmcv; the rest is room for
 # pip's own cache of downloads, where it keeps one.
@@ -38,10 +34,8 @@ a run where everything is in place a few seconds.
 
 Environment:
   PYTHON               the Python to use (3.$OLDEST_PYTHON to 3.$NEWEST_PYTHON); default: the first that fits
-                       of python3, python3.12, python3.11, python3.10
-  TORCH_VERSION, TORCHVISION_VERSION, MMENGINE_VERSION, MMCV_VERSION, MMDET_VERSION
-                       other versions than the tested ones
-  NUMPY_VERSION        a numpy to hold to: 1.26.4 for torch 2.2 and older
+  TORCH_VERSION, TORCHVISION_VERSION, MMENGINE_VERSION, MMCV_VERSION, MMDET_VERSION,
+  NUMPY_VERSION        other versions than the tested ones
   TORCH_PIP_ARGUMENTS  extra words for pip when it installs torch
   MAX_JOBS             compilations at a time; default: the cores, with 2 GB of memory each
   TORCH_CUDA_ARCH_LIST GPU architectures to compile for; default: those present
@@ -70,13 +64,7 @@ venv_python=$venv/bin/python
 unset PYTHONPATH PYTHONHOME
 export PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
-# ---------------------------------------------------------------------------
-# Saying things
-# ---------------------------------------------------------------------------
-on_terminal=no
-if [[ -t 1 ]]; then on_terminal=yes; fi
 child=''
-
 say() { printf '%s\n' "$*"; }
 
 fail() {  # fail WHAT REMEDY...: names the missing thing, then what to do about it
@@ -94,53 +82,27 @@ stop_child() {
 }
 trap 'stop_child; printf "\nset-up interrupted; run it again to go on from here\n" >&2; exit 130' INT TERM
 
-# run_logged LOG PROGRESS COMMAND...: runs COMMAND with its output in LOG and, while it
-# runs, shows what the function PROGRESS prints: on a terminal one line that renews
-# itself, elsewhere one line whenever PROGRESS's coarse count changes or 30 s are over.
+# run_logged LOG COMMAND...: runs COMMAND with its output in LOG, and says every 30 s that
+# it runs, with the last "[n/77]" of a compilation.
 run_logged() {
-  local log=$1 progress=$2 started=$SECONDS last_said=$SECONDS last_tens=0 text count status=0
-  shift 2
+  local log=$1 started=$SECONDS said=$SECONDS status=0
+  shift
   set -m  # a process group of its own, so that an interruption ends all of it
   "$@" >"$log" 2>&1 </dev/null &
   child=$!
   set +m
   while kill -0 "$child" 2>/dev/null; do
-    if ((SECONDS - started < 2)); then sleep 0.05; continue; fi
-    sleep 0.5
-    if [[ $on_terminal == yes ]]; then
-      text=$("$progress" "$log")
-      printf '\r\033[K    %s (%s s)' "$text" "$((SECONDS - started))"
-    elif ((SECONDS - last_said >= 10)); then
-      text=$("$progress" "$log")
-      count=0
-      if [[ $text =~ ([0-9]+)\ of\ [0-9]+\ files ]]; then count=${BASH_REMATCH[1]}; fi
-      if ((count / 10 != last_tens || SECONDS - last_said >= 30)); then
-        say "    $text ($((SECONDS - started)) s)"
-        last_said=$SECONDS last_tens=$((count / 10))
-      fi
+    sleep 0.2
+    if ((SECONDS - said >= 30)); then
+      said=$SECONDS
+      say "    at work$(grep -oE '^ *\[[0-9]+/[0-9]+\]' "$log" | tail -n 1) ($((SECONDS - started)) s)"
     fi
   done
   wait "$child" || status=$?
   child=''
-  if [[ $on_terminal == yes ]]; then printf '\r\033[K'; fi
   return "$status"
 }
 
-environment_size() { du -sm "$venv" 2>/dev/null | cut -f1 || true; }
-pip_progress() { printf 'pip is at work, .venv holds %s MB' "$(environment_size)"; }
-mmcv_progress() {
-  local last
-  last=$(grep -oE '^ *\[[0-9]+/[0-9]+\]' "$1" | tail -n 1 | tr -d ' []' || true)
-  if [[ -n $last ]]; then
-    printf 'mmcv ops: %s of %s files%s' "${last%/*}" "${last#*/}" "$kept_note"
-  else
-    printf 'mmcv ops: preparing%s' "$kept_note"
-  fi
-}
-
-# ---------------------------------------------------------------------------
-# pip
-# ---------------------------------------------------------------------------
 explain_pip_failure() {  # explain_pip_failure WHAT LOG
   local what=$1 log=$2
   printf '\nthe end of %s:\n' "${log#"$clone"/}" >&2
@@ -161,14 +123,12 @@ pip_install() {  # pip_install LOG_NAME WHAT ARGUMENTS...
   local log=$state/$1.log what=$2
   shift 2
   : >"$half_done"
-  run_logged "$log" pip_progress "$venv_python" -m pip install --quiet "$@" ||
+  run_logged "$log" "$venv_python" -m pip install --quiet "$@" ||
     explain_pip_failure "$what" "$log"
   rm -f "$half_done"
 }
 
-# ---------------------------------------------------------------------------
-# What the machine offers
-# ---------------------------------------------------------------------------
+# --- What the machine offers
 python_minor() {  # prints the minor version of a usable Python 3, nothing otherwise
   "$1" -c 'import sys; print(sys.version_info[1] if sys.version_info[0] == 3 else "")' 2>/dev/null || true
 }
@@ -176,22 +136,16 @@ python_minor() {  # prints the minor version of a usable Python 3, nothing other
 is_supported() { [[ -n $1 ]] && (($1 >= OLDEST_PYTHON && $1 <= NEWEST_PYTHON)); }
 
 choose_python() {
-  local candidate minor found=''
-  if [[ -n ${PYTHON:-} ]]; then
-    minor=$(python_minor "$PYTHON")
-    [[ -n $minor ]] || fail "PYTHON=$PYTHON does not run" "set PYTHON to a working Python 3.$OLDEST_PYTHON to 3.$NEWEST_PYTHON"
-    is_supported "$minor" || fail "PYTHON=$PYTHON is Python 3.$minor, which is not supported" \
-      "set PYTHON to a Python 3.$OLDEST_PYTHON to 3.$NEWEST_PYTHON (mmcv $MMCV_VERSION and mmdet $MMDET_VERSION are tested there)"
-    python=$PYTHON
-    return
-  fi
-  for candidate in python3 python3.12 python3.11 python3.10; do
+  local candidate minor found='' candidates=(python3 python3.12 python3.11 python3.10)
+  if [[ -n ${PYTHON:-} ]]; then candidates=("$PYTHON"); fi
+  for candidate in "${candidates[@]}"; do
     minor=$(python_minor "$candidate")
     if is_supported "$minor"; then python=$candidate; return; fi
-    if [[ -n $minor ]]; then found+=" $candidate is 3.$minor;"; fi
+    if [[ -n $minor ]]; then found+=" $candidate is Python 3.$minor, which is not supported;"; fi
   done
-  fail "no supported Python (3.$OLDEST_PYTHON to 3.$NEWEST_PYTHON) was found;${found:- no python3 runs}" \
-    "install one (Debian, Ubuntu: apt-get install python3 python3-venv python3-dev) or name one: PYTHON=/path/to/python3.11 bash tools/setup.sh"
+  if [[ -n ${PYTHON:-} && -z $found ]]; then found=" PYTHON=$PYTHON does not run"; fi
+  fail "no Python 3.$OLDEST_PYTHON to 3.$NEWEST_PYTHON:${found:- no python3 runs}" \
+    "install one (Debian, Ubuntu: apt-get install python3 python3-venv python3-dev; 3.$OLDEST_PYTHON to 3.$NEWEST_PYTHON) or name one: PYTHON=/path/to/python3.11 bash tools/setup.sh"
 }
 
 check_disk() {  # check_disk GB
@@ -204,57 +158,40 @@ check_disk() {  # check_disk GB
 }
 
 check_compiler() {  # mmcv's ops are C++17 that includes Python.h
-  local compiler=${CXX:-c++} python=$1 headers probe
+  local compiler=${CXX:-c++} python=$1 headers
   command -v "${compiler%% *}" >/dev/null 2>&1 ||
     fail "no C++ compiler ('$compiler' was not found), and mmcv's ops must be compiled" \
       "Debian, Ubuntu: apt-get install g++; Fedora, RHEL: dnf install gcc-c++; or set CXX"
-  probe=$state/compiler_probe.cpp
-  printf '#include <optional>\nstd::optional<int> value = 1;\n' >"$probe"
   # shellcheck disable=SC2086  # CXX may hold options
-  $compiler -std=c++17 -fsyntax-only "$probe" 2>"$state/compiler_probe.log" || {
-    tail -n 5 "$state/compiler_probe.log" >&2
-    fail "the C++ compiler '$compiler' cannot compile C++17" \
+  $compiler -std=c++17 -fsyntax-only -x c++ - <<<'#include <optional>' 2>"$state/compiler.log" ||
+    fail "the C++ compiler '$compiler' cannot compile C++17: $(last_error "$state/compiler.log")" \
       "install g++ 9 or newer (Debian, Ubuntu: apt-get install g++) or set CXX"
-  }
   headers=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
   [[ -f $headers/Python.h ]] || fail "the Python headers are missing ($headers/Python.h), and mmcv's ops need them" \
     "Debian, Ubuntu: apt-get install python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev; Fedora, RHEL: dnf install python3-devel"
 }
 
 jobs_for_memory() {  # one compilation of mmcv against torch takes up to 2 GB
-  local cores memory_kb limit
+  local cores memory_kb limit fitting
   cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-  memory_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null || true)
-  memory_kb=${memory_kb:-4000000}
+  memory_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null || echo 4000000)
   limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)  # a container's own bound
   if [[ $limit =~ ^[0-9]+$ ]] && ((limit / 1024 < memory_kb)); then memory_kb=$((limit / 1024)); fi
-  local fitting=$((memory_kb / 2000000))
-  if ((fitting < 1)); then fitting=1; fi
-  echo $((cores < fitting ? cores : fitting))
-}
-
-find_nvcc() {
-  local candidate
-  for candidate in "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" "$(command -v nvcc || true)" /usr/local/cuda/bin/nvcc; do
-    if [[ -n $candidate && -x $candidate ]]; then echo "$candidate"; return; fi
-  done
+  fitting=$((memory_kb / 2000000))
+  echo $((fitting < 1 ? 1 : cores < fitting ? cores : fitting))
 }
 
 # Decides between CPU and CUDA ops: sets flavour (part of the cache key) and, for CUDA,
 # TORCH_CUDA_ARCH_LIST. CUDA needs a GPU that answers, nvcc, and a torch of nvcc's
 # CUDA major version (torch refuses to compile otherwise). nvcc alone is no reason.
 choose_flavour() {
-  local torch_cuda=$1 nvcc nvcc_version
+  local torch_cuda=$1 nvcc nvcc_version=''
   flavour=cpu flavour_note='CPU ops (no GPU here)'
   nvidia-smi -L >/dev/null 2>&1 || return 0
-  nvcc=$(find_nvcc)
-  if [[ -z $nvcc ]]; then
-    flavour_note='CPU ops: there is a GPU, but no nvcc; install the CUDA toolkit and run this again for GPU ops'
-    return 0
-  fi
-  nvcc_version=$("$nvcc" --version | sed -nE 's/.*release ([0-9]+\.[0-9]+).*/\1/p')
+  nvcc=$(PATH="${CUDA_HOME:+$CUDA_HOME/bin:}$PATH:/usr/local/cuda/bin" command -v nvcc || true)
+  if [[ -n $nvcc ]]; then nvcc_version=$("$nvcc" --version | sed -nE 's/.*release ([0-9]+\.[0-9]+).*/\1/p'); fi
   if [[ -z $torch_cuda || ${nvcc_version%%.*} != "${torch_cuda%%.*}" ]]; then
-    flavour_note="CPU ops: nvcc is of CUDA ${nvcc_version:-?}, but this torch is of CUDA ${torch_cuda:-none}; they must agree for GPU ops"
+    flavour_note="CPU ops: nvcc is of CUDA ${nvcc_version:-none}, but this torch is of CUDA ${torch_cuda:-none}; GPU ops need a CUDA toolkit that agrees"
     return 0
   fi
   if [[ -z ${TORCH_CUDA_ARCH_LIST:-} ]]; then
@@ -266,35 +203,25 @@ choose_flavour() {
   flavour_note="CUDA ops for compute capability $TORCH_CUDA_ARCH_LIST"
 }
 
-# ---------------------------------------------------------------------------
-# Checks of the environment: by import, since what is installed and what works differ
-# ---------------------------------------------------------------------------
+# --- Checks of the environment: by import, since what is installed and what works differ
 check_mmcv() {
-  # No bytecode of a wheel that may be thrown away, and no folder of the caller's
-  # working directory ahead of the environment.
-  (cd "$state" && MMCV_VERSION=$MMCV_VERSION "$venv_python" -W ignore - 2>"$state/check_mmcv.log" <<'PY'
+  # In a folder without modules, and without writing bytecode of a wheel to be thrown away.
+  (cd "$state" && "$venv_python" -W ignore - 2>"$state/check_mmcv.log" <<'PY'
 import os
 
 import torch
-import mmcv
 from mmcv.ops import nms
 
-wanted = os.environ["MMCV_VERSION"]
-assert mmcv.__version__ == wanted, f"mmcv is {mmcv.__version__}, wanted {wanted}"
-boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]])
-kept, _ = nms(boxes, torch.tensor([0.9, 0.8]), 0.5)
-assert len(kept) == 1, f"mmcv's nms kept {len(kept)} of two overlapping boxes"
-if torch.cuda.is_available() and os.environ.get("FLAVOUR", "cpu") != "cpu":
-    kept, _ = nms(boxes.cuda(), torch.tensor([0.9, 0.8]).cuda(), 0.5)
-    assert len(kept) == 1, "mmcv's nms is wrong on the GPU"
+boxes, scores = torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10]]), torch.tensor([0.9, 0.8])
+for device in ["cpu"] + ["cuda"] * (os.environ.get("FLAVOUR", "cpu") != "cpu"):
+    kept, _ = nms(boxes.to(device), scores.to(device), 0.5)
+    assert len(kept) == 1, f"mmcv's nms kept {len(kept)} of two overlapping boxes on {device}"
 PY
   )
 }
 
 check_all() {  # prints the line of versions
-  (cd "$state" && CLONE=$clone TORCH_VERSION=$TORCH_VERSION TORCHVISION_VERSION=$TORCHVISION_VERSION \
-    MMENGINE_VERSION=$MMENGINE_VERSION MMCV_VERSION=$MMCV_VERSION MMDET_VERSION=$MMDET_VERSION \
-    "$venv_python" -W ignore - 2>"$state/check.log" <<'PY'
+  (cd "$state" && CLONE=$clone PINS=$pins "$venv_python" -W ignore - 2>"$state/check.log" <<'PY'
 import importlib.util
 import os
 import platform
@@ -304,27 +231,25 @@ import mmcv
 import mmdet
 import mmengine
 import numpy
-import pytest
+import pytest  # noqa: F401
 import torch
 import torchvision
 from mmcv.ops import nms
 
 modules = [torch, torchvision, mmengine, mmcv, mmdet]
 for module in modules:
-    wanted = os.environ[f"{module.__name__.upper()}_VERSION"]
     found = module.__version__.split("+")[0]
-    assert found == wanted, f"{module.__name__} is {found}, wanted {wanted}"
-boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]])
-scores = torch.tensor([0.9, 0.8])
+    pin = f"{module.__name__} {found} "
+    assert pin in os.environ["PINS"], f"{module.__name__} is {found}"
+boxes, scores = torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10]]), torch.tensor([0.9, 0.8])
 assert len(nms(boxes, scores, 0.5)[1]) == 1, "mmcv's nms is wrong"
 assert len(torchvision.ops.nms(boxes, scores, 0.5)) == 1, "torchvision's nms is wrong"
 assert torch.from_numpy(numpy.ones(2)).sum() == 2, "torch cannot read numpy arrays"
 # Found, not imported: an error in the working copy is no fault of the environment.
-location = importlib.util.find_spec("fpn_necks")
-assert location is not None, "fpn_necks is not installed"
+place = importlib.util.find_spec("fpn_necks")
 expected = os.path.join(os.environ["CLONE"], "fpn_necks", "__init__.py")
-assert os.path.realpath(location.origin) == os.path.realpath(expected), (
-    f"fpn_necks is {location.origin}, not this clone"
+assert place and os.path.realpath(place.origin) == os.path.realpath(expected), (
+    f"fpn_necks is {place and place.origin}, not this clone"
 )
 names = [f"{module.__name__} {module.__version__}" for module in modules]
 names += [f"numpy {numpy.__version__}", f"opencv {cv2.__version__}"]
@@ -336,9 +261,7 @@ PY
 
 last_error() { tail -n 1 "$1" 2>/dev/null || true; }
 
-# ---------------------------------------------------------------------------
-# Steps
-# ---------------------------------------------------------------------------
+# --- Steps
 mkdir -p "$state" || fail "cannot write to $clone" "use a clone of your own"
 if command -v flock >/dev/null 2>&1; then
   exec 9>"$state/lock"
@@ -511,7 +434,7 @@ build_mmcv() {
     begin "fetching the source of mmcv $MMCV_VERSION"
     rm -rf "$source" "$download"
     mkdir -p "$download"
-    run_logged "$state/mmcv-download.log" pip_progress env PATH="$venv/bin:$PATH" MMCV_WITH_OPS=1 \
+    run_logged "$state/mmcv-download.log" env PATH="$venv/bin:$PATH" MMCV_WITH_OPS=1 \
       "$venv_python" -m pip download --quiet --no-deps --no-binary mmcv --no-build-isolation \
       --dest "$download" "mmcv==$MMCV_VERSION" ||
       explain_pip_failure "the source of mmcv $MMCV_VERSION" "$state/mmcv-download.log"
@@ -538,7 +461,7 @@ build_mmcv() {
     environment+=(CXX="$fast")
   fi
   rm -rf "$state/dist"
-  if ! run_logged "$state/mmcv-build.log" mmcv_progress env "${environment[@]}" \
+  if ! run_logged "$state/mmcv-build.log" env "${environment[@]}" \
     "$venv_python" -m pip wheel --verbose --no-deps --no-build-isolation --no-cache-dir \
     --wheel-dir "$state/dist" "$source"; then
     grep -nE '(error:|Error:|Killed|fatal)' "$state/mmcv-build.log" | tail -n 10 | sed 's/^/    /' >&2 || true
