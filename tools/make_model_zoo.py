@@ -1,15 +1,12 @@
-"""Write the tables of docs/model_zoo.md, or check that they are up to date.
+"""Write the tables of docs/model_zoo.md.
 
 Parameters and multiply-adds of every shipped config are counted anew, without data and
-weights: about a minute. AP are the papers', from the tables of `reproduce`. The exit
-status is 0, 1 if --check finds the page out of date and 2 if it cannot be written.
+weights: about a minute. AP are the papers', from the tables of `reproduce`.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,7 +20,6 @@ from mmengine.config import Config
 from fpn_necks.config_tools import value_at
 from fpn_necks.costs import count_costs
 from fpn_necks.costs.tables import markdown_rows
-from fpn_necks.io import write_text
 from fpn_necks.reproduction import Paper, Row, Table, load_papers
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 
@@ -189,40 +185,18 @@ def make_tables(papers: Sequence[Paper]) -> str:
 
 def replace_tables(page: str, tables: str) -> str:
     """Return a page with new tables between its two markers."""
-    parts = re.fullmatch(
-        f"(.*{re.escape(BEGIN)}\n).*({re.escape(END)}.*)", page, re.DOTALL
-    )
-    if parts is None or page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"the page needs one line '{BEGIN}' and one '{END}' below it")
-    return f"{parts[1]}\n{tables}\n\n{parts[2]}"
+    before, _, rest = page.partition(BEGIN)
+    _, _, behind = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{behind}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="only compare")
-    parser.add_argument(
-        "--page", type=Path, default=PAGE, help="(default: docs/model_zoo.md)"
-    )
-    options = parser.parse_args(arguments)
+def main() -> None:
+    """Write the page."""
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    try:
-        old = options.page.read_text(encoding="utf-8")
-        replace_tables(old, "")  # a page without markers is found before the work
-        new = replace_tables(old, make_tables(load_papers()))
-        if options.check:
-            state = "up to date" if new == old else "out of date: run without --check"
-            print(f"{options.page} is {state}")
-            return int(new != old)
-        write_text(options.page, new)
-    except (OSError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"written: {options.page}")
-    return 0
+    page = replace_tables(PAGE.read_text("utf-8"), make_tables(load_papers()))
+    PAGE.write_text(page, "utf-8")
+    print(f"written: {PAGE}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -119,42 +119,7 @@ def test_options_that_change_something_are_no_match() -> None:
     assert zoo.is_trained_by(table.find_row("R101-FPN + ASFF"), name, config)
 
 
-# ------------------------------------------------------------------------ the command
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables that take no time; the real ones have their own tests."""
-    monkeypatch.setattr(zoo, "make_tables", lambda papers: "| new |")
-
-
-def test_writes_checks_and_keeps_the_rest(
-    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    page = tmp_path / "zoo.md"
-    old = f"# Title\n\n{zoo.BEGIN}\n| old |\n{zoo.END}\n\nwords\n"
-    page.write_text(old)
-    assert zoo.main(["--check", "--page", str(page)]) == 1
-    assert "out of date" in capsys.readouterr().out
-    assert page.read_text() == old
-    assert zoo.main(["--page", str(page)]) == 0
-    assert (
-        page.read_text() == f"# Title\n\n{zoo.BEGIN}\n\n| new |\n\n{zoo.END}\n\nwords\n"
-    )
-    assert zoo.main(["--check", "--page", str(page)]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["zoo.md"]
-
-
-@pytest.mark.parametrize("content", [None, "no markers", "<!-- end of the tables -->"])
-def test_wrong_page_is_one_line(
-    quick: None,
-    content: str | None,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    page = tmp_path / "zoo.md"
-    if content is not None:
-        page.write_text(content)
-    assert zoo.main(["--page", str(page)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and len(error.splitlines()) == 1
+def test_tables_are_replaced_and_the_rest_stays() -> None:
+    page = f"# Title\n\n{zoo.BEGIN}\n| old |\n{zoo.END}\n\nwords\n"
+    new = zoo.replace_tables(page, "| new |")
+    assert new == f"# Title\n\n{zoo.BEGIN}\n\n| new |\n\n{zoo.END}\n\nwords\n"
