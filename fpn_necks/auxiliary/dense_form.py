@@ -69,6 +69,11 @@ class DenseAuxiliary(AuxiliaryForm):
         with_cp: bool = True,
         **kwargs: Any,
     ) -> None:
+        if settings.get("bbox_head") is None:
+            raise ValueError(
+                "DenseAuxiliary needs a one-stage detector with a bbox_head; "
+                "RoIAuxiliary is for two stages"
+            )
         super().__init__(detector, settings, levels, with_cp=with_cp, **kwargs)
         check_int("feature_channels", feature_channels)
         head = detector.bbox_head
@@ -111,19 +116,6 @@ class DenseAuxiliary(AuxiliaryForm):
                 for level in self.levels
             }
         )
-
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        return f"{super().extra_repr()}, strides={self.strides}"
-
-    @classmethod
-    def check_settings(cls, settings: Settings) -> None:
-        """Raise unless the detector has one stage."""
-        if settings.get("bbox_head") is None:
-            raise ValueError(
-                "DenseAuxiliary needs a one-stage detector with a bbox_head; "
-                "RoIAuxiliary is for two stages"
-            )
 
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:

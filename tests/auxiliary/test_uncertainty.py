@@ -188,46 +188,15 @@ def test_gradient_is_not_zero_at_initialisation() -> None:
     assert (layer(x) > 0).float().mean() > 0.5
 
 
-def train_branch(loss: float, tau: float, steps: int = 250) -> list[float]:
-    """Train α alone on a fixed batch; return its mean after each step."""
-    layer = branch(5)
-    x = torch.randn(16, 5)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.03 / tau)
-    values = torch.full((16, 1), loss)
-    means = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        weighted_total(layer, x, values, tau).backward()
-        optimizer.step()
-        means.append(layer(x).mean().item())
-    return means
-
-
-@pytest.mark.parametrize(("loss", "tau"), [(3.0, 0.5), (1.0, 0.7), (1.0, 0.1)])
-def test_alpha_rises_to_the_logarithm(loss: float, tau: float) -> None:
+def test_alpha_rises_to_the_logarithm() -> None:
     """dL/dα = 0 at α = ln(L / τ), where L is above τ."""
-    means = train_branch(loss, tau)
-    assert means[0] > 0.1 and means[0] < means[5] < means[20]
-    assert means[-1] == pytest.approx(math.log(loss / tau), abs=0.01)
-
-
-def test_alpha_stays_at_zero_where_the_loss_is_small() -> None:
-    means = train_branch(loss=0.2, tau=0.5)
-    assert min(means) >= 0 and means[-1] < means[0] and means[-1] < 0.02
-
-
-@pytest.mark.parametrize("std", [0.1, 1.0, 10.0])
-def test_features_of_any_scale(std: float) -> None:
-    """α >= 0 only lowers losses: training stays finite and does not die out."""
-    layer, x = branch(256), std * torch.randn(32, 256)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
-    for _ in range(50):
+    layer, x = branch(5), torch.randn(16, 5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.06)
+    for _ in range(250):
         optimizer.zero_grad()
-        alpha = layer(x)
-        (3 * (-alpha).exp() + 0.5 * alpha).mean().backward()
-        assert torch.nn.utils.clip_grad_norm_(layer.parameters(), 35).isfinite()
+        weighted_total(layer, x, torch.full((16, 1), 3.0), 0.5).backward()
         optimizer.step()
-        assert 0 < alpha.mean() < 10
+    assert layer(x).mean().item() == pytest.approx(math.log(3.0 / 0.5), abs=0.01)
 
 
 # What can go wrong.
@@ -289,13 +258,12 @@ def test_attributes_of_the_wrapped_loss() -> None:
     assert list(loss.children()) == [wrapped]
 
 
-@pytest.mark.parametrize("reduction", ["none", "sum"])
-def test_further_arguments_reach_the_wrapped_loss(reduction: str) -> None:
+def test_further_arguments_reach_the_wrapped_loss() -> None:
     rows = UncertaintyRows(NUM_CLASSES)
     alpha = torch.rand(4)
     rows.start([alpha], [alpha])
     loss = UncertainLoss(CrossEntropyLoss(loss_weight=2.0), rows, "cls")
     scores, labels = torch.randn(4, 4), torch.tensor([0, 3, 1, 2])
-    found = loss(scores, labels, reduction_override=reduction)
+    found = loss(scores, labels, reduction_override="sum")
     each = 2 * (-alpha).exp() * F.cross_entropy(scores, labels, reduction="none")
-    torch.testing.assert_close(found, each if reduction == "none" else each.sum())
+    torch.testing.assert_close(found, each.sum())
