@@ -24,9 +24,8 @@ class AuxiliaryLosses:
     ``AuxiliaryRetinaNet``, ``AuxiliaryFasterRCNN`` and so on for every detector of one
     or two stages that mmdet registers.
 
-    Testing is the detector's own: nothing of it is overridden, and what the losses need
-    is recorded inside ``loss`` alone. The detector's parameters keep their names; those
-    of the auxiliary losses begin with ``auxiliary.``.
+    Testing is the detector's own. The detector's parameters keep their names; those of
+    the auxiliary losses begin with ``auxiliary.``.
 
     Args:
         auxiliary: config of ``RoIAuxiliary`` or ``DenseAuxiliary``; ``None`` is the

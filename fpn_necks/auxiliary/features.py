@@ -49,9 +49,8 @@ def find_levels(
     """Find the maps to supervise in a built detector.
 
     Backbone outputs are numbered from ``out_indices``: stage 0, of stride 4, is C2, as
-    in ResNet, Swin and PVT; ``first_level`` is for backbones that count otherwise. A
-    stage that the backbone computes without returning it (a detector without
-    neck, such as DC5) is found by the name of its module, in any ResNet of mmdet.
+    in ResNet, Swin and PVT; ``first_level`` is for backbones that count otherwise.
+    Stages that a ResNet computes without returning them (as in DC5) are found too.
 
     Args:
         detector: with a ``backbone``, and for laterals a ``neck``.

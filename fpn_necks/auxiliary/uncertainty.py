@@ -15,11 +15,9 @@ class Uncertainty(BaseModule):
 
     Jin et al., "You Should Look at All Objects", ECCV 2022 (arXiv 2207.07889), Eq. 11.
     The paper gives no initialisation. Ours is w ~ N(0, 0.01), b = 0.1: at α = 0 a ReLU
-    has no gradient, and the branch would never start to learn.
-
-    Weight decay would pull α to 0 whatever the losses are. Configs switch it off by the
-    name of these modules: ``paramwise_cfg=dict(custom_keys={"uncertainty":
-    dict(decay_mult=0.0)})``.
+    has no gradient. Weight decay would pull α to 0 whatever the losses are; configs
+    switch it off by the name of these modules:
+    ``paramwise_cfg=dict(custom_keys={"uncertainty": dict(decay_mult=0.0)})``.
 
     Args:
         in_channels: width of x.

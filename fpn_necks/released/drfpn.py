@@ -1,8 +1,4 @@
-"""The released neck of DRFPN.
-
-Called with the tuple of backbone maps it returns the tuple of outputs, as the released
-class does.
-"""
+"""The released neck of DRFPN."""
 
 from __future__ import annotations
 

@@ -167,10 +167,8 @@ def plain_losses(
 
 CASES: dict[str, dict[str, Any]] = {
     "augfpn": dict(),
-    "heavier": dict(loss_weight=1.2),
     "assigned": dict(assignment="assigned"),
     "separate-heads": dict(shared_head=False, loss_weight=1.0),
-    "separate-heads-assigned": dict(shared_head=False, assignment="assigned"),
     "class-agnostic": dict(bbox_head=SMALL | dict(reg_class_agnostic=True)),
     "uncertain": dict(uncertainty_weight=0.5),
     "uncertain-assigned": dict(uncertainty_weight=0.3, assignment="assigned"),

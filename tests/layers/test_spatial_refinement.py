@@ -176,16 +176,6 @@ def test_any_sizes(path: str, low_size, high_size) -> None:
     assert result.isfinite().all()
 
 
-def test_upsample_cfg() -> None:
-    low, high = levels()
-    nearest, bilinear = build(), build(upsample_cfg=dict(mode="bilinear"))
-    difference = bilinear(low, high) - nearest(low, high)
-    expected = F.interpolate(high, scale_factor=2, mode="bilinear") - F.interpolate(
-        high, scale_factor=2
-    )
-    torch.testing.assert_close(difference, expected, **EXACT)
-
-
 @pytest.mark.parametrize("batch", [1, 2])
 def test_memory_stays_below_the_plain_operations(batch: int) -> None:
     torch.manual_seed(0)

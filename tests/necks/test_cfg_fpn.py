@@ -81,24 +81,6 @@ def test_upsample_cfg(given: dict | None, used: dict) -> None:
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
-def test_every_output_reads_every_backbone_map() -> None:
-    """The paper's point; in FPN a level gets nothing from the finer ones."""
-
-    def dependencies(neck) -> list[list[bool]]:
-        maps = random_maps(4)
-        rows = []
-        for output in neck.double()(maps):
-            found = torch.autograd.grad(
-                output.sum(), maps, retain_graph=True, allow_unused=True
-            )
-            rows.append([g is not None and bool(g.abs().sum() > 0) for g in found])
-        return rows
-
-    assert dependencies(build(in_channels=WIDTHS[:4])) == [[True] * 4] * 4
-    fpn = dependencies(build(FPN, in_channels=WIDTHS[:4]))
-    assert fpn == [[k >= level for k in range(4)] for level in range(4)]
-
-
 @pytest.mark.parametrize(
     ("num_levels", "groups", "width"),
     [(1, 0, 256), (2, 0, 256), (3, 0, 264), (4, 0, 256), (5, 0, 280), (3, 32, 288)],
