@@ -129,23 +129,15 @@ class StatisticFusionFactor(FusionFactor):
         self._known = values
 
     def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        *others: list[str],
+        self, state_dict: dict[str, Any], prefix: str, *others: Any
     ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, *others
-        )
+        super()._load_from_state_dict(state_dict, prefix, *others)
         self._known = None
         if not self.alpha.is_meta:
             _ = self.is_set
-        key = f"{prefix}alpha"
-        if key in missing_keys:
-            missing_keys.remove(key)
+        _metadata, _strict, missing_keys, *_ = others
+        if f"{prefix}alpha" in missing_keys:
+            missing_keys.remove(f"{prefix}alpha")
 
 
 class LearnableFusionFactor(FusionFactor):

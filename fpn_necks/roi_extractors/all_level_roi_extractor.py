@@ -124,8 +124,9 @@ class AllLevelPooling(BaseRoIExtractor):
             )
         try:
             layers = super().build_roi_layers(settings, featmap_strides)
-            for side in layers[0].output_size:
-                check_int("output_size", side)
+            height, width = layers[0].output_size
+            check_int("output_size", height)
+            check_int("output_size", width)
             check_int("sampling_ratio", getattr(layers[0], "sampling_ratio", 0), 0)
             check_bool("aligned", getattr(layers[0], "aligned", True))
         except Exception as error:  # an assertion of mmdet, mostly
