@@ -31,8 +31,7 @@ from .checkpoints import last_checkpoint, read_checkpoint, state_dict_of
 from .config_tools import walk
 from .messages import one_line
 
-DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
-"""Number types of images that can be resized."""
+DTYPES = (np.uint8, np.uint16, np.int16, np.float32)  # images that can be resized
 
 
 def load_detector(
@@ -48,8 +47,8 @@ def load_detector(
 
     Args:
         config: file of any mmdet detector.
-        checkpoint: its weights; a folder is a training's work dir, whose last
-            checkpoint is taken; ``None`` for random weights, always the same.
+        checkpoint: its weights, or a training's work dir, whose last checkpoint is
+            taken; ``None`` for random weights, always the same.
         device: where it runs; ``None`` for ``cuda:0`` if there is one, else ``cpu``.
         options: overrides of config values.
 
@@ -99,12 +98,11 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         FileNotFoundError: there is none.
     """
     file = Path(path).expanduser()
-    if not file.is_dir():
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no checkpoint {file}")
+    if file.is_file():
         return file
-    last = last_checkpoint(file)
-    if last is None:
+    if not file.is_dir():
+        raise FileNotFoundError(f"there is no checkpoint {file}")
+    if (last := last_checkpoint(file)) is None:
         raise FileNotFoundError(
             f"no training has saved a checkpoint in {file}: there is no "
             "last_checkpoint; name the file"
@@ -118,13 +116,11 @@ def class_names(
     """Return as many names as there are classes, or more.
 
     Args:
-        found: names that the checkpoint or the config's ``metainfo`` has.
+        found: names that the checkpoint or the config's ``metainfo`` has. Classes
+            beyond them are called ``class 7``, counted from 0.
         number: classes that the detector predicts.
         offered: names of the data set's type, taken where `found` is missing and there
             are as many.
-
-    Returns:
-        The names; classes beyond are called ``class 7``, counted from 0.
     """
     if found is None and len(offered) == number:
         found = offered
@@ -177,16 +173,12 @@ def horizontal_boxes(sample: DetDataSample, model: nn.Module) -> InstanceData:
 def read_image(
     path: str | os.PathLike[str], model: nn.Module | None = None
 ) -> np.ndarray:
-    """Read an image as a detector does.
+    """Read an image as a detector does: `(height, width[, channels])`, colour as BGR.
 
     Args:
         path: of a file, or an address that mmengine's file backends know.
         model: detector whose test pipeline's first step loads; without one the image
             is read in colour by OpenCV.
-
-    Returns:
-        What the step gives: `(height, width)` or `(height, width, channels)`, channels
-        of colour as B, G, R by mmcv's loader.
 
     Raises:
         OSError: the file is missing or cannot be opened.
@@ -195,22 +187,17 @@ def read_image(
     loader = dict(type="LoadImageFromFile") if model is None else _steps(model)[0]
     if _name(loader) == "LoadImageFromNDArray":  # what inference_detector leaves behind
         loader["type"] = "LoadImageFromFile"
-    reason: object = "it is empty, damaged, too large or of an unknown format"
     try:
-        # None by ignore_empty of the loader.
-        loaded = TRANSFORMS.build(loader)(dict(img_path=os.fspath(path)))
-        cause = None
+        return TRANSFORMS.build(loader)(dict(img_path=os.fspath(path)))["img"]
     except OSError as error:
         if error.errno is not None:
             raise
         # Pillow's: it was opened, and cannot be decoded.
-        loaded, reason, cause = None, error, error
+        raise ValueError(f"cannot read the image {path}: {error}") from error
     # An assertion of mmcv's, or OpenCV's own error where the file is empty.
     except (AssertionError, cv2.error) as error:
-        loaded, cause = None, error
-    if loaded is None:
-        raise ValueError(f"cannot read the image {path}: {reason}") from cause
-    return loaded["img"]
+        reason = "it is empty, damaged, too large or of an unknown format"
+        raise ValueError(f"cannot read the image {path}: {reason}") from error
 
 
 def as_loaded(image: np.ndarray, model: nn.Module) -> np.ndarray:
@@ -227,10 +214,9 @@ def as_loaded(image: np.ndarray, model: nn.Module) -> np.ndarray:
         ValueError: it has another shape, or no pixels.
     """
     if not isinstance(image, np.ndarray) or image.dtype not in DTYPES:
-        found = getattr(image, "dtype", type(image).__name__)
         raise TypeError(
             "image must be a path or an array of uint8, uint16, int16 or float32, got "
-            f"{found}"
+            f"{getattr(image, 'dtype', type(image).__name__)}"
         )
     channels = 1 if image.ndim == 2 else image.shape[-1]
     colours = _steps(model)[0].get("color_type", "color")
@@ -250,12 +236,11 @@ def as_loaded(image: np.ndarray, model: nn.Module) -> np.ndarray:
 def array_pipeline(model: nn.Module, resize: bool = True) -> Compose:
     """Build a detector's test pipeline for images that are arrays.
 
+    It turns ``dict(img=array, img_id=0)`` into ``inputs`` and ``data_samples``.
+
     Args:
         model: detector from `load_detector` or ``mmdet.apis.init_detector``.
         resize: whether the pipeline resizes; if not, its resizing steps keep the size.
-
-    Returns:
-        What turns ``dict(img=array, img_id=0)`` into ``inputs`` and ``data_samples``.
 
     Raises:
         ValueError: the model has no test pipeline, or none that starts by loading.

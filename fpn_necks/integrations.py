@@ -14,9 +14,9 @@ RESNET_LAYERS = ("layer1", "layer2", "layer3", "layer4")  # C2 to C5
 class TorchvisionBackbone(nn.Module):
     """A network and a neck, as torchvision's detectors want their backbone.
 
-    The maps are named by number, ``"0"`` for the finest: torchvision's Faster R-CNN
-    pools from ``"0"`` to ``"3"`` and takes proposals from all five. Its RetinaNet and
-    FCOS expect strides 8 to 128: ``start_level=1, num_outs=5`` of a neck.
+    The maps are named by number, ``"0"`` for the finest. torchvision's Faster R-CNN
+    takes five; its RetinaNet and FCOS expect strides 8 to 128: ``start_level=1,
+    num_outs=5`` of a neck.
 
     Args:
         body: a classifier, such as torchvision's ResNets.
@@ -56,10 +56,6 @@ class TorchvisionBackbone(nn.Module):
             stage.init_weights()
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Return the neck's maps by number, the finest first.
-
-        Args:
-            images: ``(N, 3, H, W)``.
-        """
+        """Return the neck's maps of ``(N, 3, H, W)`` by number, the finest first."""
         maps = self.neck(tuple(self.body(images).values()))
         return OrderedDict((str(index), x) for index, x in enumerate(maps))

@@ -58,18 +58,6 @@ CASES = [
         {**P3_P7, "add_extra_convs": "on_lateral", "fusion_factor": 0.5},
     ),
     NeckCase(
-        "s-alpha-one-level",
-        "SAlphaFPN",
-        (8,),
-        dict(num_outs=1, start_level=3, fusion_factor=0.5),
-    ),
-    NeckCase(
-        "s-alpha-inner-levels",
-        "SAlphaFPN",
-        (2, 4),
-        dict(num_outs=2, start_level=1, end_level=2, fusion_factor=[0.4]),
-    ),
-    NeckCase(
         "s-alpha-norm",
         "SAlphaFPN",
         P2_P6_STRIDES,
@@ -104,7 +92,6 @@ CASES = [
         P3_P7_STRIDES,
         {**P3_P7, "add_extra_convs": "on_lateral", "cascade_times": 2, "rank": 4},
     ),
-    NeckCase("cfg-one-level", "CFGFPN", (8,), dict(num_outs=1, start_level=3)),
     NeckCase(
         "cfg-norm",
         "CFGFPN",

@@ -34,15 +34,13 @@ class DenseAuxiliary(AuxiliaryForm):
     map that is resized to each of the detector's own strides: averaged where the stride
     is larger, repeated where it is smaller. On it 1x1 convs, shared by the strides,
     predict what the detector's own head predicts, against the targets that this head
-    has computed. The paper does not say how one map meets targets of several strides;
-    this is our decision, so that every C_i sees objects of all sizes. Nor does it give
-    f_pre a nonlinearity; without one, it and the 1x1 convs behind it would be a single
-    linear map.
+    has computed. How one map meets targets of several strides is our decision, and so
+    is the ReLU, without which f_pre and the convs behind it would be one linear map.
 
     Works with mmdet's dense heads whose losses come from a ``get_targets`` and that
     have ``stacked_convs``: RetinaNet, FCOS, ATSS, GFL, ... Uncertainty (Eq. 10 and 11)
-    needs a head whose classification losses come before its box losses: not GFL. Heads
-    that compute their losses otherwise are refused here or at the first loss.
+    needs a head whose classification losses come before its box losses: not GFL. Other
+    heads are refused here or at the first loss.
 
     Args:
         detector: the built detector, to look at.
@@ -52,9 +50,8 @@ class DenseAuxiliary(AuxiliaryForm):
         strides: those of the detector's strides that are supervised; ``None``: all. The
             finest stride takes three quarters of the memory.
         with_cp: compute what belongs to one map anew in the backward pass instead of
-            keeping it, which saves most of the memory of these losses. Of heads whose
-            losses need other processes (all but those with ``AnchorHead``'s, as
-            RetinaNet's) the predictions alone.
+            keeping it, which saves most of the memory of these losses; of heads whose
+            losses need other processes (not RetinaNet's) the predictions alone.
         **kwargs: ``in_channels``, ``first_level``, ``loss_weight`` and
             ``uncertainty_weight`` of ``AuxiliaryForm``.
     """
@@ -69,6 +66,11 @@ class DenseAuxiliary(AuxiliaryForm):
         with_cp: bool = True,
         **kwargs: Any,
     ) -> None:
+        if settings.get("bbox_head") is None:
+            raise ValueError(
+                "DenseAuxiliary needs a one-stage detector with a bbox_head; "
+                "RoIAuxiliary is for two stages"
+            )
         super().__init__(detector, settings, levels, with_cp=with_cp, **kwargs)
         check_int("feature_channels", feature_channels)
         head = detector.bbox_head
@@ -111,19 +113,6 @@ class DenseAuxiliary(AuxiliaryForm):
                 for level in self.levels
             }
         )
-
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        return f"{super().extra_repr()}, strides={self.strides}"
-
-    @classmethod
-    def check_settings(cls, settings: Settings) -> None:
-        """Raise unless the detector has one stage."""
-        if settings.get("bbox_head") is None:
-            raise ValueError(
-                "DenseAuxiliary needs a one-stage detector with a bbox_head; "
-                "RoIAuxiliary is for two stages"
-            )
 
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:

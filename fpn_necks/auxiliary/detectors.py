@@ -24,9 +24,8 @@ class AuxiliaryLosses:
     ``AuxiliaryRetinaNet``, ``AuxiliaryFasterRCNN`` and so on for every detector of one
     or two stages that mmdet registers.
 
-    Testing is the detector's own: nothing of it is overridden, and what the losses need
-    is recorded inside ``loss`` alone. The detector's parameters keep their names; those
-    of the auxiliary losses begin with ``auxiliary.``.
+    Testing is the detector's own. The detector's parameters keep their names; those of
+    the auxiliary losses begin with ``auxiliary.``.
 
     Args:
         auxiliary: config of ``RoIAuxiliary`` or ``DenseAuxiliary``; ``None`` is the
@@ -41,27 +40,22 @@ class AuxiliaryLosses:
     def __init__(
         self, auxiliary: Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        if auxiliary is None:
-            super().__init__(**settings)
-            self.auxiliary = None
-            return
-        form = _form(auxiliary)
-        form.check_settings(settings)
         # The detector changes some of its arguments while it is built.
         super().__init__(**copy.deepcopy(settings))
-        arguments = {key: value for key, value in auxiliary.items() if key != "type"}
-        # So that a seed gives the detector the weights that it gives the plain one.
-        with torch.random.fork_rng(devices=[]):
-            self.auxiliary: AuxiliaryForm = form(self, settings, **arguments)
+        self.auxiliary: AuxiliaryForm | None = None
+        if auxiliary is not None:
+            form = _form(auxiliary)
+            arguments = {k: value for k, value in auxiliary.items() if k != "type"}
+            # A seed gives the detector the weights that it gives the plain one.
+            with torch.random.fork_rng(devices=[]):
+                self.auxiliary = form(self, settings, **arguments)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Return the detector's losses and those of ``AuxiliaryForm.loss``."""
         if self.auxiliary is None:
             return super().loss(batch_inputs, batch_data_samples)
         with (
-            record_features(
-                self, self.auxiliary.levels, self.auxiliary.unchanged
-            ) as features,
+            record_features(self, self.auxiliary.levels) as features,
             self.auxiliary.recording(self) as recorded,
         ):
             losses = super().loss(batch_inputs, batch_data_samples)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fpn_necks.layers import check_int
+from fpn_necks.layers import check_int, check_list
 
 LATERALS = "laterals"
 
@@ -50,9 +49,8 @@ def find_levels(
     """Find the maps to supervise in a built detector.
 
     Backbone outputs are numbered from ``out_indices``: stage 0, of stride 4, is C2, as
-    in ResNet, Swin and PVT; ``first_level`` is for backbones that count otherwise. A
-    stage that the backbone computes without returning it (a detector without
-    neck, such as DC5) is found by the name of its module, in any ResNet of mmdet.
+    in ResNet, Swin and PVT; ``first_level`` is for backbones that count otherwise.
+    Stages that a ResNet computes without returning them (as in DC5) are found too.
 
     Args:
         detector: with a ``backbone``, and for laterals a ``neck``.
@@ -68,76 +66,66 @@ def find_levels(
     """
     if first_level is not None:
         check_int("first_level", first_level)
-    found = {level.name: level for level in _laterals(detector, first_level)}
+    laterals = _laterals(detector, first_level)
     if levels == LATERALS:
-        if not found:
-            raise ValueError(_no_laterals(detector, "levels='laterals'"))
-        return tuple(found.values())
-    _check_names(levels)
-    if in_channels is not None and len(in_channels) != len(levels):
-        raise ValueError(
-            f"in_channels must have one width per level of {list(levels)}, "
-            f"got {in_channels!r}"
-        )
-    found |= {level.name: level for level in _stages(detector, first_level)}
+        if not laterals:
+            raise ValueError(
+                "levels='laterals' needs a neck with lateral_convs, and the detector "
+                "has none; supervise backbone outputs such as 'c3'"
+            )
+        return tuple(laterals)
+    names = check_list("levels, if not 'laterals',", levels)
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"levels must be different and not empty, got {names}")
+    if in_channels is not None:
+        check_list("in_channels", in_channels, len(names))
+    found = {x.name: x for x in [*laterals, *_stages(detector, first_level)]}
     result = []
-    for i, name in enumerate(levels):
+    for i, name in enumerate(names):
         if name not in found:
-            if name.startswith("m") and not any(key[0] == "m" for key in found):
-                raise ValueError(_no_laterals(detector, f"level {name!r}"))
             raise ValueError(
                 f"levels names {name!r}, which this detector does not compute; it has "
                 f"{', '.join(sorted(found))}"
             )
-        level = found[name]
-        channels = in_channels[i] if in_channels is not None else level.channels
+        channels = found[name].channels if in_channels is None else in_channels[i]
         if channels <= 0:
             raise ValueError(
                 f"the width of {name} is not known; give in_channels, one per level "
-                f"of {list(levels)}"
+                f"of {names}"
             )
-        result.append(replace(level, channels=channels))
+        result.append(replace(found[name], channels=channels))
     return tuple(result)
 
 
 @contextmanager
 def record_features(
-    detector: nn.Module,
-    levels: Sequence[SupervisedLevel],
-    unchanged: set[str] | None = None,
+    detector: nn.Module, levels: Sequence[SupervisedLevel]
 ) -> Iterator[dict[str, Tensor]]:
     """Collect the maps of a forward pass that runs inside the ``with`` block.
 
-    Forward hooks exist inside the block only: testing and tracing see none. Laterals
-    are copied, because a neck may add its top-down path to them in place.
+    Forward hooks exist inside the block only: testing and tracing see none.
 
     Args:
         detector: whose maps are collected.
         levels: the maps.
-        unchanged: laterals that the detector leaves as they are, by name: they are not
-            copied. A pass adds those that it finds; start with an empty set.
 
     Yields:
         A dict that is filled: name of the level -> ``(N, C, H, W)``.
 
     Raises:
-        RuntimeError: a lateral that earlier passes left alone was changed in place.
+        RuntimeError: a lateral was changed in place behind its conv.
     """
     maps: dict[str, Tensor] = {}
-    laterals: dict[str, tuple[Tensor, int]] = {}
-    unchanged = set() if unchanged is None else unchanged
+    versions: dict[str, int] = {}
 
     def hook_for(level: SupervisedLevel) -> Any:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             # A module that is called again is supervised where it came first.
-            if level.name in maps:
-                return
-            x = output if level.index is None else output[level.index]
-            maps[level.name] = x
-            if level.is_lateral:
-                laterals[level.name] = (x, x._version)
-                if level.name not in unchanged:
-                    maps[level.name] = x.clone()
+            if level.name not in maps:
+                x = output if level.index is None else output[level.index]
+                maps[level.name] = x
+                if level.is_lateral:
+                    versions[level.name] = x._version
 
         return keep
 
@@ -147,39 +135,12 @@ def record_features(
             handle = module.register_forward_hook(hook_for(level))
             stack.callback(handle.remove)
         yield maps
-    for name, (x, version) in laterals.items():
-        if x._version == version:
-            unchanged.add(name)
-        elif maps[name] is x:
+    for name, version in versions.items():
+        if maps[name]._version != version:
             raise RuntimeError(
-                f"the lateral {name} was changed in place, unlike in earlier "
-                "iterations, and cannot be supervised"
+                f"the neck changed its lateral {name} in place: only necks that add to "
+                "a new map can be supervised"
             )
-
-
-def _check_names(levels: Sequence[str] | str) -> None:
-    if isinstance(levels, str) or not isinstance(levels, Sequence):
-        raise TypeError(
-            f"levels must be {LATERALS!r} or a list of names such as 'c2', got "
-            f"{levels!r}"
-        )
-    for name in levels:
-        if not isinstance(name, str) or not re.fullmatch(r"[cm]\d+", name):
-            raise ValueError(
-                "levels must name backbone outputs 'c2', 'c3', ... or laterals 'm2', "
-                f"'m3', ..., got {name!r}"
-            )
-    if not levels or len(set(levels)) != len(levels):
-        raise ValueError(f"levels must be different and not empty, got {levels!r}")
-
-
-def _no_laterals(detector: nn.Module, wanted: str) -> str:
-    neck = getattr(detector, "neck", None)
-    what = "no neck" if neck is None else f"a {type(neck).__name__} without any"
-    return (
-        f"{wanted} needs a neck with lateral_convs, and the detector has {what}; "
-        "supervise backbone outputs such as 'c3'"
-    )
 
 
 def _stages(detector: nn.Module, first_level: int | None) -> list[SupervisedLevel]:
@@ -239,9 +200,7 @@ def _laterals(detector: nn.Module, first_level: int | None) -> list[SupervisedLe
         outputs = list(getattr(detector.backbone, "out_indices", []))
         first = outputs[0] + 2 if outputs else 2
         first = first if first_level is None else first_level
-        # Without the usual attribute: laterals are those of the last levels.
-        unused = max(len(_neck_widths(detector)) - len(convs), 0)
-        first += getattr(module, "start_level", unused)
+        first += getattr(module, "start_level", 0)
         prefix = ".".join(part for part in ("neck", path, "lateral_convs") if part)
         width = getattr(module, "out_channels", 0)
         return [

@@ -21,10 +21,9 @@ from .uncertainty import KINDS, UncertaintyRows
 class AuxiliaryForm(BaseModule):
     """Base of the heads that supervise maps inside a detector, in training only.
 
-    A detector calls ``check_settings`` before it is built, passes itself to the
-    constructor, enters ``recording`` around its own loss and then asks for ``loss``.
-    Nothing of the detector is kept as an attribute: its parameters have their own names
-    alone.
+    A detector that is built passes itself to the constructor, enters ``recording``
+    around its own loss and then asks for ``loss``. Nothing of it is kept as an
+    attribute: its parameters have their own names alone.
 
     Args:
         detector: the built detector, to look at.
@@ -72,31 +71,13 @@ class AuxiliaryForm(BaseModule):
                 stacklevel=3,
             )
         self.with_cp = check_bool("with_cp", with_cp)
-        self.unchanged: set[str] = set()  # laterals, see record_features
         self.loss_weight = loss_weight
         self.uncertainty_weight = uncertainty_weight
-
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        names = ", ".join(level.name for level in self.levels)
-        return (
-            f"levels={names}, loss_weight={self.loss_weight}, "
-            f"uncertainty_weight={self.uncertainty_weight}"
-        )
 
     def init_weights(self) -> None:
         """Initialise, and leave the random numbers that follow as they would be."""
         with torch.random.fork_rng(devices=[]):
             super().init_weights()
-
-    @classmethod
-    def check_settings(cls, settings: Mapping[str, Any]) -> None:
-        """Raise a ``ValueError`` if such a detector cannot carry this form.
-
-        Args:
-            settings: keyword arguments of the detector.
-        """
-        raise NotImplementedError
 
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from mmdet.models import dense_heads
@@ -18,12 +17,12 @@ from torch import Tensor, nn
 # as well and is known to DecodedProposals.
 UNLIKE_TESTING = (
     dense_heads.CenterNetUpdateHead,
-    dense_heads.GuidedAnchorHead,
     dense_heads.RepPointsHead,
     dense_heads.VFNetHead,
 )
 
-# Guo et al., "AugFPN", as its released code has it for one-stage detectors.
+# Guo et al., "AugFPN", as its released code has it for one-stage detectors. NMS is
+# within classes; a box's best RoIs are its own even if another overlaps them more.
 PROPOSALS = dict(
     nms_pre=2000,
     min_bbox_size=0,
@@ -51,25 +50,14 @@ SAMPLER = dict(
 class DecodedProposals:
     """Turns a dense head's predictions of an iteration into sampled RoIs.
 
-    Args:
-        proposals: post-processing as in ``test_cfg``; what is not given is AugFPN's:
-            scores above 0.01, 2000 boxes per level, NMS at 0.7 within classes, 1000
-            boxes per image.
-        assigner: config; the default is positive from IoU 0.5 on, and the best RoIs of
-            a box are its own even if another box overlaps them more.
-        sampler: config; the default takes 512 RoIs, a quarter of them positive, ground
-            truths among them.
+    Boxes are post-processed by ``PROPOSALS``, positive from IoU 0.5 on, and 512 of an
+    image are sampled, a quarter of them positive, ground truths among them.
     """
 
-    def __init__(
-        self,
-        proposals: Mapping[str, Any] | None = None,
-        assigner: Mapping[str, Any] | None = None,
-        sampler: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.config = ConfigDict({**PROPOSALS, **(proposals or {})})
-        self.assigner = TASK_UTILS.build(dict(assigner or ASSIGNER))
-        self.sampler = TASK_UTILS.build(dict(sampler or SAMPLER))
+    def __init__(self) -> None:
+        self.config = ConfigDict(PROPOSALS)
+        self.assigner = TASK_UTILS.build(ASSIGNER)
+        self.sampler = TASK_UTILS.build(SAMPLER)
 
     @torch.no_grad()
     def __call__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,6 @@ from fpn_necks.layers import check_choice, check_int
 from fpn_necks.roi_extractors import AllLevelRoIExtractor, original_levels
 
 from .form import AuxiliaryForm, check_strides
-from .head_configs import box_head_config, build_mask_heads, first_stage
 from .proposals import DecodedProposals, check_head
 from .recording import record_calls, record_inputs, record_outputs
 from .uncertainty import KINDS, UncertaintyRows, add_uncertainty
@@ -63,9 +63,6 @@ class RoIAuxiliary(AuxiliaryForm):
         roi_layer: config of the pooling; the default is mmdet's aligned RoIAlign with
             the released 2 x 2 samples per cell.
         mask_loss: also let the levels predict masks, with a head like the detector's.
-        proposals: see ``DecodedProposals``, as the next two; for one-stage detectors.
-        assigner: config.
-        sampler: config.
         **kwargs: ``in_channels``, ``first_level``, ``uncertainty_weight`` and
             ``with_cp`` of ``AuxiliaryForm``; masks are not computed anew.
     """
@@ -82,23 +79,21 @@ class RoIAuxiliary(AuxiliaryForm):
         bbox_head: Settings | None = None,
         roi_layer: Settings | None = None,
         mask_loss: bool = False,
-        proposals: Settings | None = None,
-        assigner: Settings | None = None,
-        sampler: Settings | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(detector, settings, levels, loss_weight=loss_weight, **kwargs)
-        check_choice("assignment", assignment, ("all", "assigned"))
-        self.assignment = assignment
         self.is_two_stage = settings.get("roi_head") is not None
-        if self.is_two_stage and any((proposals, assigner, sampler)):
+        if self.is_two_stage:
+            _check_sampler(settings)
+        elif settings.get("bbox_head") is None:
             raise ValueError(
-                "proposals, assigner and sampler are for detectors without RoI head; "
-                "this one uses its own"
+                "RoIAuxiliary needs a detector with a roi_head or a bbox_head"
             )
-        if not self.is_two_stage:
+        else:
             check_head(detector.bbox_head)
-        self.proposals = DecodedProposals(proposals, assigner, sampler)
+        super().__init__(detector, settings, levels, loss_weight=loss_weight, **kwargs)
+        choices = ("all", "assigned")
+        self.assignment = check_choice("assignment", assignment, choices)
+        self.proposals = DecodedProposals()
         widths = [level.channels for level in self.levels]
         self.pre_convs = None
         if feature_channels is not None:
@@ -121,7 +116,7 @@ class RoIAuxiliary(AuxiliaryForm):
             self.train_cfg = first_stage(settings["train_cfg"]["rcnn"])
 
         number = 1 if shared_head else len(widths)
-        config = box_head_config(settings, bbox_head, pooling.get("output_size", 7))
+        config = _box_head_config(settings, bbox_head, pooling.get("output_size", 7))
         self.bbox_heads = ModuleList(
             MODELS.build({**config, "in_channels": width}) for width in widths[:number]
         )
@@ -130,7 +125,7 @@ class RoIAuxiliary(AuxiliaryForm):
             self.uncertainty = ModuleList()
             self._rows = UncertaintyRows(self.bbox_heads[0].num_classes)
             for head in self.bbox_heads:
-                if not hasattr(head, "fc_cls") or not hasattr(head, "fc_reg"):
+                if not (hasattr(head, "fc_cls") and hasattr(head, "fc_reg")):
                     raise ValueError(
                         "uncertainty_weight needs a box head with fc_cls and fc_reg, "
                         f"got {type(head).__name__}"
@@ -140,31 +135,8 @@ class RoIAuxiliary(AuxiliaryForm):
                 self.uncertainty.append(branches)
         self.mask_heads = None
         if mask_loss:
-            self.mask_heads, self.mask_roi_extractor = build_mask_heads(
+            self.mask_heads, self.mask_roi_extractor = _build_mask_heads(
                 settings, widths, strides, number
-            )
-
-    def extra_repr(self) -> str:
-        """Name what no module below shows."""
-        return f"{super().extra_repr()}, assignment={self.assignment}"
-
-    @classmethod
-    def check_settings(cls, settings: Settings) -> None:
-        """Raise unless a detector of these settings samples RoIs or can propose."""
-        if settings.get("roi_head") is None:
-            if settings.get("bbox_head") is None:
-                raise ValueError(
-                    "RoIAuxiliary needs a detector with a roi_head or a bbox_head"
-                )
-            return
-        stage = first_stage((settings.get("train_cfg") or {}).get("rcnn"))
-        sampler = (stage or {}).get("sampler")
-        # Sparse R-CNN and QueryInst have a PseudoSampler.
-        if sampler is None or "PseudoSampler" in str(sampler["type"]):
-            raise ValueError(
-                "RoIAuxiliary needs a detector that samples RoIs by its "
-                "train_cfg.rcnn.sampler (PseudoSampler takes every proposal), got "
-                f"{sampler!r}"
             )
 
     @contextmanager
@@ -309,3 +281,59 @@ class RoIAuxiliary(AuxiliaryForm):
         number, finest = len(self.levels), 14 * self.levels[0].stride
         levels = original_levels(rois, number, finest)
         return [levels == i for i in range(number)]
+
+
+def _check_sampler(settings: Settings) -> None:
+    stage = first_stage((settings.get("train_cfg") or {}).get("rcnn")) or {}
+    sampler = stage.get("sampler")
+    # Sparse R-CNN and QueryInst have a PseudoSampler.
+    if sampler is None or "PseudoSampler" in str(sampler["type"]):
+        raise ValueError(
+            "RoIAuxiliary needs a detector that samples RoIs by its "
+            "train_cfg.rcnn.sampler (PseudoSampler takes every proposal), got "
+            f"{sampler!r}"
+        )
+
+
+def first_stage(value: Any) -> Any:
+    """Return a setting, of the first stage where there are several."""
+    return value[0] if isinstance(value, list | tuple | nn.ModuleList) else value
+
+
+def _box_head_config(
+    settings: Settings, replace: Settings | None, pooled_size: Any
+) -> dict[str, Any]:
+    """Return the config of an auxiliary box head, but for its ``in_channels``.
+
+    Classes and box coder are the detector's, where it has a second stage. Without one
+    it has a coder for points or anchors, and RoIs get Faster R-CNN's.
+    """
+    main = first_stage((settings.get("roi_head") or {}).get("bbox_head"))
+    taken = ("num_classes", "reg_class_agnostic", "bbox_coder")
+    if main is None:
+        main, taken = settings["bbox_head"], ("num_classes",)
+        if main.get("num_classes") is None:
+            raise ValueError("the detector's bbox_head does not say num_classes")
+    # mmdet's defaults are Faster R-CNN's coder and AugFPN's widths and losses.
+    config = dict(type="Shared2FCBBoxHead", roi_feat_size=pooled_size)
+    config |= {key: main[key] for key in taken if key in main}
+    return copy.deepcopy({**config, **(replace or {})})
+
+
+def _build_mask_heads(
+    settings: Settings, widths: list[int], strides: list[int], number: int
+) -> tuple[ModuleList, AllLevelRoIExtractor]:
+    """Build one or more mask heads like the detector's, and the pooling before them."""
+    roi_head = settings.get("roi_head") or {}
+    config = first_stage(roi_head.get("mask_head"))
+    if config is None:
+        raise ValueError("mask_loss=True needs a detector with a mask_head")
+    extractor = first_stage(
+        roi_head.get("mask_roi_extractor") or roi_head.get("bbox_roi_extractor")
+    )
+    layer = copy.deepcopy(extractor["roi_layer"])
+    heads = ModuleList(
+        MODELS.build({**copy.deepcopy(config), "in_channels": width})
+        for width in widths[:number]
+    )
+    return heads, AllLevelRoIExtractor(layer, widths[0], strides)

@@ -15,11 +15,9 @@ class Uncertainty(BaseModule):
 
     Jin et al., "You Should Look at All Objects", ECCV 2022 (arXiv 2207.07889), Eq. 11.
     The paper gives no initialisation. Ours is w ~ N(0, 0.01), b = 0.1: at α = 0 a ReLU
-    has no gradient, and the branch would never start to learn.
-
-    Weight decay would pull α to 0 whatever the losses are. Configs switch it off by the
-    name of these modules: ``paramwise_cfg=dict(custom_keys={"uncertainty":
-    dict(decay_mult=0.0)})``.
+    has no gradient. Weight decay would pull α to 0 whatever the losses are; configs
+    switch it off by the name of these modules:
+    ``paramwise_cfg=dict(custom_keys={"uncertainty": dict(decay_mult=0.0)})``.
 
     Args:
         in_channels: width of x.
@@ -46,8 +44,8 @@ class UncertaintyRows:
 
     A head of mmdet flattens its predictions into rows: images, then positions, then
     anchors of a position; either one level after the other or all levels at once. The
-    classification loss comes first and names each row's label, so that the rows of a
-    box loss are either all of them or the positive ones.
+    classification loss comes first and names each row's label; a box loss has all of
+    these rows or the positive ones.
 
     Args:
         num_classes: labels below it are objects.
@@ -72,30 +70,28 @@ class UncertaintyRows:
         self._counts = dict.fromkeys(KINDS, 0)
 
     def __getstate__(self) -> dict[str, int]:
-        # Copies of a model (an EMA) and files of it need no α of the last batch, and
-        # torch copies no tensor that was computed.
+        # Copies of a model (an EMA) need no α of the last batch, which torch would not
+        # copy.
         return dict(num_classes=self.num_classes, num_anchors=self.num_anchors)
 
     def __setstate__(self, state: dict[str, int]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     def of_scores(self, labels: Tensor) -> Tensor:
-        """Return α of the classification rows with these labels.
-
-        They are the rows of the next level, or those of all levels.
-        """
+        """Return α of the classification rows of the next level, or of all levels."""
         scores, boxes = self._alpha["cls"], self._alpha["bbox"]
         each = [len(alpha) * self.num_anchors for alpha in scores]
         if self._level < len(each) and len(labels) == each[self._level]:
-            chosen = slice(self._level, self._level + 1)
+            last = self._level + 1
         elif self._level == 0 and len(labels) == sum(each):
-            chosen = slice(None)
+            last = len(each)
         else:
             raise ValueError(
                 f"expected the losses of {each} rows, level after level or at once, "
                 f"got {len(labels)}; uncertainty cannot weight this head's losses"
             )
-        self._level = len(each) if chosen == slice(None) else self._level + 1
+        chosen = slice(self._level, last)
+        self._level = last
         self._positive = (labels >= 0) & (labels < self.num_classes)
         repeats = self.num_anchors
         self._boxes = torch.cat(boxes[chosen]).repeat_interleave(repeats)

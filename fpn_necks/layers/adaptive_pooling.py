@@ -10,19 +10,16 @@ from .constants import made_once
 
 
 def adaptive_average_pool(x: Tensor, size: tuple[int | Tensor, int | Tensor]) -> Tensor:
-    """Average ``x`` over a grid of cells, as ``F.adaptive_avg_pool2d`` does.
+    """Average ``(N, C, H, W)`` over cells, as ``F.adaptive_avg_pool2d`` does.
 
     Unlike the operator this can be exported to ONNX at sizes that are no factors of the
     map's, keeps no map for the backward pass, and has a deterministic gradient on a
     GPU. On a CPU a training step takes half the operator's time where the sides divide.
 
     Args:
-        x: ``(N, C, H, W)``.
+        x: the map.
         size: rows and columns of the result; each may be larger than the map's. In a
             trace they are tensors, so that the trace pools maps of other sizes right.
-
-    Returns:
-        ``(N, C, *size)``.
     """
     rows, columns = size
     if _divides(rows, x.shape[2]):

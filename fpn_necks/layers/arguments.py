@@ -8,22 +8,14 @@ from collections.abc import Collection, Sequence
 
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> str:
-    """Return ``value`` if it is one of ``allowed``.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Return ``value``, or raise a ValueError unless it is one of ``allowed``."""
     if value not in tuple(allowed):
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
     return value
 
 
 def check_bool(name: str, value: object) -> bool:
-    """Return ``value`` if it is ``True`` or ``False``.
-
-    Raises:
-        TypeError: it is neither.
-    """
+    """Return ``value``, or raise a TypeError unless it is ``True`` or ``False``."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
@@ -48,18 +40,11 @@ def check_int(
 
 
 def check_number(
-    name: str,
-    value: object,
-    above: float | None = None,
-    maximum: float = math.inf,
+    name: str, value: object, above: float | None = None, maximum: float = math.inf
 ) -> float:
     """Return ``value`` as a float if it is finite and within its bounds.
 
-    Args:
-        name: how the user calls the argument.
-        value: what the user gave.
-        above: the number must be above it; ``None``: it must be at least 0.
-        maximum: the number must be at most that.
+    It must be above ``above``, or at least 0 if that is ``None``.
 
     Raises:
         TypeError: it is not a number.

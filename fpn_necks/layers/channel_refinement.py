@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .arguments import check_choice, check_int
+from .arguments import check_choice
 from .conv_block import conv_block
 from .spatial_refinement import PATHS
 
@@ -27,9 +27,8 @@ class ChannelRefinement(nn.Module):
                                                            |
         high (N, C, h, w) --------- 3x3, norm, ReLU --- times ---> (N, C, h, w)
 
-    In a top-down path (Table 3; ours, there is no released code) the roles are
-    swapped: ``low`` is refined, and ``'low'`` in ``guide`` means the level that the
-    path comes from, which is then ``high``.
+    In a top-down path (Table 3; ours, there is no released code) ``low`` is refined;
+    ``'low'`` in ``guide`` means the level that the path comes from, which is ``high``.
 
     The paper says 1x1 in the text and 3x3 below Eq. 6 for the convolution of the
     refined level, and mentions neither norm nor activation; this is the released code.
@@ -39,17 +38,15 @@ class ChannelRefinement(nn.Module):
         path: ``'bottom-up'`` refines ``high``, ``'top-down'`` refines ``low``.
         guide: whose mean gives α (Table 6). ``'low'``: the level that the path comes
             from. ``'high'``: the refined level itself, as in a squeeze-and-excitation
-            block. ``'add'``, ``'cat'``: both, the former downsampled by a stride-2 3x3
-            convolution first (in a top-down path it is taken as it is), added or
-            concatenated and reduced to C by a 1x1 convolution. That convolution is
-            applied behind the mean, which gives the same numbers.
-        norm_cfg: normalisation of both convolutions. The default, batch normalisation,
-            normalises the means α comes from over the images of a batch: it needs two
-            images or more per batch (and process) in training. Group normalisation
-            needs fewer groups than channels.
+            block. ``'add'``, ``'cat'``: both, in a bottom-up path the former
+            downsampled by a stride-2 3x3 convolution first; ``'cat'`` is reduced to C
+            by a 1x1 convolution, behind the mean, which gives the same numbers.
+        norm_cfg: normalisation of both convolutions. Batch normalisation, the default,
+            needs two images or more per batch and process in training: it normalises
+            means over the images. Group normalisation needs fewer groups than channels.
 
     Raises:
-        TypeError: ``channels`` is not an integer or ``norm_cfg`` not a dict.
+        TypeError: ``norm_cfg`` is not a dict.
         ValueError: ``path`` or ``guide`` is unknown, or ``norm_cfg`` has as many
             groups as there are channels.
     """
@@ -62,7 +59,6 @@ class ChannelRefinement(nn.Module):
         norm_cfg: Mapping[str, Any] | None = BATCH_NORM,
     ) -> None:
         super().__init__()
-        check_int("channels", channels)
         self.path = check_choice("path", path, PATHS)
         self.guide = check_choice("guide", guide, GUIDES)
         self.weight_conv = conv_block(channels, channels, 1, norm_cfg=norm_cfg)
@@ -83,15 +79,11 @@ class ChannelRefinement(nn.Module):
             self.reduce = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """Refine one level.
+        """Refine ``high`` in a bottom-up path, ``low`` in a top-down path.
 
         Args:
             low: the finer level, ``(N, C, H, W)``.
             high: the coarser level, ``(N, C, h, w)``.
-
-        Returns:
-            The refined ``high`` in a bottom-up path, the refined ``low`` in a top-down
-            path.
 
         Raises:
             ValueError: batch normalisation in training mode got a single image.
@@ -119,8 +111,7 @@ class ChannelRefinement(nn.Module):
         # Synchronised statistics cover the other processes' images. What mmengine puts
         # in their place where there is one process is no BatchNorm2d.
         local = isinstance(norm, _BatchNorm) and not isinstance(norm, nn.SyncBatchNorm)
-        single = local and norm.training and images == 1
-        if single:
+        if local and norm.training and images == 1:
             raise ValueError(
                 "the channel refinement of DRFPN normalises globally pooled maps over "
                 "the batch, which is impossible with one image per batch in training; "

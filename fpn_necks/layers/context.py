@@ -1,21 +1,20 @@
 """Context modules for the highest backbone map (DRFPN, Sec. 3.3 and Table 7).
 
-Each stands in the place of the lateral convolution: it maps ``(N, in_channels, H, W)``
-to ``(N, out_channels, H, W)``. The paper names the modules only. ``PyramidPooling``
-follows the released code; the two others, of which there is none, take the structure
-that meets the parameter counts and operations of Table 7.
+Each stands in the place of the lateral convolution. The paper names the modules only:
+``PyramidPooling`` follows the released code, the two others, which were not released,
+meet the parameter counts and operations of Table 7.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaptive_pooling import adaptive_average_pool
-from .arguments import check_int
+
+PPM_CELLS = (1, 2, 3, 6)  # per side of each pool
+DILATIONS = (3, 6, 12, 18, 24)
 
 
 class PyramidPooling(nn.Module):
@@ -32,21 +31,15 @@ class PyramidPooling(nn.Module):
     Args:
         in_channels: width of the backbone map.
         out_channels: width of every branch and of the result.
-        cells: cells per side of each pool.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, cells: Sequence[int] = (1, 2, 3, 6)
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        check_int("in_channels", in_channels)
-        check_int("out_channels", out_channels)
-        self.cells = [check_int("cells", n) for n in cells]
         self.reduce = nn.Conv2d(in_channels, out_channels, 1)
         self.stages = nn.ModuleList(
-            nn.Conv2d(out_channels, out_channels, 1, bias=False) for _ in self.cells
+            nn.Conv2d(out_channels, out_channels, 1, bias=False) for _ in PPM_CELLS
         )
-        branches = len(self.cells) + 1
+        branches = len(PPM_CELLS) + 1
         self.bottleneck = nn.Conv2d(branches * out_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +47,7 @@ class PyramidPooling(nn.Module):
         x = self.reduce(x)
         branches = [
             F.interpolate(conv(adaptive_average_pool(x, (n, n))), size=x.shape[2:])
-            for n, conv in zip(self.cells, self.stages, strict=True)
+            for n, conv in zip(PPM_CELLS, self.stages, strict=True)
         ]
         return F.relu(self.bottleneck(torch.cat([*branches, x], dim=1)))
 
@@ -69,10 +62,9 @@ class NonLocalContext(nn.Module):
            +- 1x1 -> values --+                     |
            +----------------------------------------+
 
-    Queries, keys and values have an eighth of the backbone map's width, the sum has all
-    of it. The products are divided by the root of their width, as mmdet does. Behind
-    the lateral convolution stands a second one with ReLU, as in ``PyramidPooling``;
-    only the last has a bias. That gives the 49.95M parameters of Table 7.
+    Queries, keys and values have an eighth of the backbone map's width. The products
+    are divided by the root of their width, as mmdet does. Only the last convolution has
+    a bias. That gives the 49.95M parameters of Table 7.
 
     Args:
         in_channels: width of the backbone map, at least 8.
@@ -81,8 +73,7 @@ class NonLocalContext(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        check_int("out_channels", out_channels)
-        if check_int("in_channels", in_channels) < 8:
+        if in_channels < 8:
             raise ValueError(f"in_channels must be at least 8, got {in_channels}")
         hidden = in_channels // 8
         self.query = nn.Conv2d(in_channels, hidden, 1, bias=False)
@@ -118,18 +109,10 @@ class DenseASPPContext(nn.Module):
     Args:
         in_channels: width of the backbone map.
         out_channels: width of every layer's result and of the result.
-        dilations: dilation of each layer's 3x3 convolution, in cells.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        dilations: Sequence[int] = (3, 6, 12, 18, 24),
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        check_int("in_channels", in_channels)
-        check_int("out_channels", out_channels)
         hidden = 2 * out_channels
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -137,7 +120,7 @@ class DenseASPPContext(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Conv2d(hidden, out_channels, 3, padding=d, dilation=d),
             )
-            for i, d in enumerate(check_int("dilations", d) for d in dilations)
+            for i, d in enumerate(DILATIONS)
         )
         self.reduce = nn.Conv2d(len(self.layers) * out_channels, out_channels, 1)
 

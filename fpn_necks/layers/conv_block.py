@@ -12,18 +12,14 @@ ConvSettings = Mapping[str, Any]
 
 
 def conv_block(*args: Any, **settings: Any) -> ConvModule:
-    """Build mmcv's ``ConvModule``.
-
-    mmcv tests its settings by ``assert``, which says nothing and is gone under
-    ``python -O``, and answers an unknown type by a KeyError.
+    """Build mmcv's ``ConvModule``, whose own errors are asserts without a message.
 
     Args:
         *args: those of ``ConvModule``.
-        **settings: those of ``ConvModule``, ``conv_cfg``, ``norm_cfg`` and ``act_cfg``
-            among them.
+        **settings: those of ``ConvModule``.
 
     Raises:
-        TypeError: one of the three is neither a dict nor ``None``.
+        TypeError: ``conv_cfg``, ``norm_cfg`` or ``act_cfg`` is no dict.
         ValueError: mmcv cannot build what they describe.
     """
     named = {k: v for k, v in settings.items() if k.endswith("_cfg")}

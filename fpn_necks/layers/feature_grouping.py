@@ -1,8 +1,7 @@
 """Feature grouping: every pyramid level gets selected channels of all levels.
 
 Jin et al., "You Should Look at All Objects", ECCV 2022
-(doi 10.1007/978-3-031-20077-9_20), Section 4.2. No code was released; what the paper
-leaves open is named where it is decided.
+(doi 10.1007/978-3-031-20077-9_20), Section 4.2. No code was released.
 """
 
 from __future__ import annotations
@@ -19,12 +18,10 @@ from .adaptive_pooling import adaptive_average_pool
 from .arguments import check_int, check_number
 from .pyramid import resize_to
 
+# A coarse value stands at the centre of the fine cells it covers, which is where
+# average pooling puts a mean: the two directions are consistent.
 GROUP_UPSAMPLING: Mapping[str, Any] = dict(mode="bilinear", align_corners=False)
-"""How groups of coarser levels are enlarged, unless told otherwise.
-
-With ``align_corners=False`` a coarse value stands at the centre of the fine cells it
-covers, which is where average pooling puts a mean: the two directions are consistent.
-"""
+"""How groups of coarser levels are enlarged, unless told otherwise."""
 
 
 class GroupingMatrix(nn.Module):
@@ -34,27 +31,13 @@ class GroupingMatrix(nn.Module):
 
         (N, W, h, w) - average - Linear W -> Z - GN - ReLU - Linear Z -> W·W - (N, W, W)
 
-    A linear layer on the pooled map is a 1x1 conv. GN has groups of eight channels,
-    32 groups at Z = 256.
+    GN has groups of eight channels. The last layer starts with random weights and the
+    identity as its bias: the matrix is the identity plus noise, and grouping starts as
+    plain concatenation.
 
-    **Start.** The last layer's bias is the identity and its weights are random, so that
-    the matrix starts as the identity plus noise and grouping as plain concatenation.
-
-    **Rank.** The last layer has about Z³ weights. With ``rank=r`` it gives two factors
-    instead, U of W x r and V of r x W, and the matrix is I + U V. The product alone
-    could not start at the identity, and would never let more than r of W channels'
-    worth of a map through; with I added, r bounds the change and not what passes.
-
-    Parameters for Z = W = 256, of each level and stage:
-
-    ======  ==========
-    rank    parameters
-    ======  ==========
-    None    16,909,056
-    64       8,487,680
-    32       4,276,992
-    16       2,171,648
-    ======  ==========
+    The last layer has about Z³ weights. With ``rank=r`` it gives U of W x r and V of
+    r x W instead, and the matrix is I + U V: r bounds how far it leaves the identity,
+    not how many channels pass.
 
     Args:
         channels: W, the width of the map.
@@ -77,13 +60,11 @@ class GroupingMatrix(nn.Module):
         noise: float = 0.01,
     ) -> None:
         super().__init__()
-        self.channels = check_int("channels", channels)
+        self.channels = channels
         # The normalisation of a single value is constant.
         check_int("hidden_channels", hidden_channels, minimum=2)
         self.rank = None if rank is None else check_int("rank", rank, 1, channels)
-        # With a rank and no noise both factors would start at 0 and get no gradient.
-        least = None if rank is None else 0
-        self.noise = check_number("noise", noise, above=least)
+        self.noise = check_number("noise", noise, above=None if rank is None else 0)
         self.hidden = nn.Linear(channels, hidden_channels)
         self.norm = nn.GroupNorm(_num_groups(hidden_channels), hidden_channels)
         entries = channels * channels if rank is None else 2 * channels * rank
@@ -134,26 +115,21 @@ class FeatureGrouping(nn.Module):
 
         P'_l (N, W, h_l, w_l) = cat(X_1,l  X_2,l ... X_n,l), all resized to (h_l, w_l)
 
-    The paper does not say how groups are resized. Here groups of coarser levels are
-    interpolated (bilinear) and those of finer ones pooled (adaptive average), always to
-    the size of the target map.
-
-    The channels are multiplied before pooling. The other order gives the same numbers
-    with fewer products, but pools W channels instead of W/n, and took more time and
-    more memory in training when measured.
+    The paper does not say how groups are resized: here to the size of the target map,
+    bilinearly from coarser levels and by adaptive average pooling from finer ones.
+    Multiplying the channels after pooling would give the same numbers with fewer
+    products, but took more time and more memory in training.
 
     Args:
         num_levels: n.
         channels: W, the width of the maps, a multiple of n.
-        hidden_channels: see ``GroupingMatrix``.
-        rank: see ``GroupingMatrix``.
-        noise: see ``GroupingMatrix``.
+        hidden_channels: see ``GroupingMatrix``, as the next two.
+        rank: rank of the matrices' distance from the identity.
+        noise: spread of the matrices around the identity at the start.
         upsample_cfg: how groups of coarser levels are enlarged; see ``resize_to``.
 
     Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: ``channels`` is no multiple of ``num_levels``, or an argument has a
-            value that is not allowed.
+        ValueError: ``channels`` is no multiple of ``num_levels``.
     """
 
     def __init__(
@@ -166,8 +142,7 @@ class FeatureGrouping(nn.Module):
         upsample_cfg: Mapping[str, Any] = GROUP_UPSAMPLING,
     ) -> None:
         super().__init__()
-        check_int("num_levels", num_levels)
-        if check_int("channels", channels) % num_levels:
+        if channels % num_levels:
             raise ValueError(
                 f"channels must be a multiple of num_levels={num_levels}, "
                 f"got {channels}"
@@ -189,7 +164,9 @@ class FeatureGrouping(nn.Module):
             P'_l: one ``(N, W, h_l, w_l)`` map per level.
         """
         groups = [
-            _multiply_channels(matrix(x), x).split(self.group_channels, dim=1)
+            torch.bmm(matrix(x), x.flatten(2))
+            .reshape(x.shape)
+            .split(self.group_channels, dim=1)
             for matrix, x in zip(self.matrices, maps, strict=True)
         ]
         grouped = []
@@ -220,35 +197,25 @@ class CascadeFeatureGrouping(nn.Module):
                         |                |            |
                         +------(+)-------+-----(+)----+-- P''
 
-    The paper calls f_w two blocks of convolution, normalisation and activation. Open
-    are its width, its last layers and what is shared. Here::
+    The paper calls f_w two blocks of convolution, normalisation and activation. Here::
 
         (N, W, h, w) - Conv3x3 - GN - ReLU - Conv3x3 - sigmoid - (N, 1, h, w)
 
-    - One weight map in (0, 1) per stage, one f_w per level shared by its stages: Eq. 17
-      has the same f_w in both terms.
-    - No normalisation of the weight map: it would give every stage the same mean
-      weight, as f_w is shared.
-    - 16 hidden channels. With W of them the two f_w that come with a second stage would
-      be 105 billion products for four levels of an 800 x 1344 image, 17 ms at the full
-      speed of the paper's Titan Xp. In Table 2 all of the second stage takes 4.4 ms
-      (Faster R-CNN: 12.0 and 11.4 images per second).
-
-    Each stage has its own G_k: channels of P' do not mean what channels of C' do, since
-    the groups of P' come from different levels. With all matrices the identity, a
-    second stage brings every level's channels back to it, resized.
-
-    With one stage there is no f_w and the result is P'^1.
+    A level's stages share its f_w, as both terms of Eq. 17 have the same; normalising
+    the weight map would then give every stage the same mean weight. W instead of 16
+    hidden channels would take 17 ms of the paper's GPU, where all of the second stage
+    takes 4.4 ms in Table 2. Each stage has its own G_k, since the groups of P' come
+    from different levels. With one stage there is no f_w and the result is P'^1.
 
     Args:
-        num_levels: n.
-        channels: W, the width of the maps, a multiple of n.
-        hidden_channels: see ``GroupingMatrix``.
+        num_levels: see ``FeatureGrouping``, as ``channels`` and ``upsample_cfg``.
+        channels: W.
+        hidden_channels: see ``GroupingMatrix``, as ``rank`` and ``noise``.
         cascade_times: T, the number of stages, at least 1.
-        rank: see ``GroupingMatrix``.
-        noise: see ``GroupingMatrix``.
+        rank: rank of the matrices' distance from the identity.
+        noise: spread of the matrices around the identity at the start.
         weight_channels: hidden channels of f_w, at least 2.
-        upsample_cfg: how groups of coarser levels are enlarged; see ``resize_to``.
+        upsample_cfg: how groups of coarser levels are enlarged.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -300,11 +267,6 @@ class CascadeFeatureGrouping(nn.Module):
 
     def _weighted(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [f(x) * x for f, x in zip(self.stage_weights, maps, strict=True)]
-
-
-def _multiply_channels(matrix: Tensor, x: Tensor) -> Tensor:
-    """Return X of Eq. 12: ``(N, W, W)`` times the channels of ``(N, W, h, w)``."""
-    return torch.bmm(matrix, x.flatten(2)).reshape(x.shape)
 
 
 def _weight_convs(channels: int, hidden_channels: int) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """Fusion factors: how much of the upper level a top-down connection passes on.
 
 Gong et al., "Effective Fusion Factor in FPN for Tiny Object Detection", WACV 2021
-(arXiv 2011.02298): α_i^{i+1} of Eq. 1, one per top-down connection. Connection 0 joins
-the two levels of the highest resolution. Section 3.2 compares the kinds of α here.
+(arXiv 2011.02298): α_i^{i+1} of Eq. 1. Connection 0 joins the two levels of the highest
+resolution. Section 3.2 compares the kinds of α here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .arguments import check_bool, check_choice, check_int
+from .arguments import check_bool, check_choice
 
 
 class FusionFactor(nn.Module):
@@ -32,7 +32,6 @@ class FusionFactor(nn.Module):
     def __init__(self, num_connections: int, channels: int) -> None:
         super().__init__()
         self.num_connections = num_connections
-        self.channels = channels
 
     def alpha_of(self, connection: int, upper: Tensor) -> float | Tensor:
         """Return α of a connection: a number, a scalar or ``(N, 1, 1, 1)``."""
@@ -53,21 +52,12 @@ class FixedFusionFactor(FusionFactor):
     The buffer is not saved: the config decides, a checkpoint never overrides it.
 
     Args:
-        num_connections: number of top-down connections.
-        channels: width of the maps.
-        factor: one α ≥ 0 for all connections, or a list of one per connection,
-            highest resolution first.
-
-    Raises:
-        TypeError: ``factor`` is neither a number nor a sequence of numbers.
-        ValueError: an α is negative or not finite, or the list's length is wrong.
+        num_connections: see ``FusionFactor``, like ``channels``.
+        factor: see ``check_factors``.
     """
 
     def __init__(
-        self,
-        num_connections: int,
-        channels: int,
-        factor: float | Sequence[float] = 1.0,
+        self, num_connections: int, channels: int, factor: float | Sequence[float]
     ) -> None:
         super().__init__(num_connections, channels)
         self.numbers = check_factors(factor, num_connections)
@@ -77,14 +67,13 @@ class FixedFusionFactor(FusionFactor):
 class StatisticFusionFactor(FusionFactor):
     """S-α: α is the ratio of the objects on neighbouring levels (Eq. 2, Alg. 1).
 
-    The numbers come from the training set, through ``FusionFactorHook`` or ``set``.
-    They are saved with the weights, so that testing needs no training data. A state
-    dict without them (of an mmdet ``FPN``) loads without a missing key and leaves α
-    unset; using the neck then raises an error that says what to do.
+    The numbers come from the training set, through ``FusionFactorHook`` or ``set``, and
+    are saved with the weights. A state dict without them (of an mmdet ``FPN``) loads
+    without a missing key and leaves α unset; using the neck then raises an error that
+    says what to do.
 
     Args:
-        num_connections: number of top-down connections.
-        channels: width of the maps.
+        num_connections: see ``FusionFactor``, like ``channels``.
         count: what ``FusionFactorHook`` counts per level. ``'released'``: anchors that
             are the best of an object, each once per image or tile, α clamped to
             [0.2, 2] (the released code). ``'best_anchor'``: objects, by the anchor of
@@ -128,41 +117,27 @@ class StatisticFusionFactor(FusionFactor):
             raise RuntimeError(
                 "the statistic fusion factor (S-alpha) is not set: train with "
                 "custom_hooks=[dict(type='FusionFactorHook')], load a checkpoint of "
-                "such a training, or write the numbers that "
-                "fpn-necks alpha prints into the config as "
-                "fusion_factor=[...]"
+                "such a training, or write the numbers that fpn-necks alpha prints "
+                "into the config as fusion_factor=[...]"
             )
         return self._known
 
     def set(self, factors: Sequence[float]) -> None:
-        """Set α, one number per connection, highest resolution first.
-
-        Raises:
-            TypeError: ``factors`` does not hold numbers.
-            ValueError: the length is wrong, or one is negative or not finite.
-        """
+        """Set α, one number per connection; see ``check_factors``."""
         values = check_factors(list(factors), self.num_connections)
         self.alpha.copy_(torch.tensor(values))
         self._known = values
 
     def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        *others: list[str],
+        self, state_dict: dict[str, Any], prefix: str, *others: Any
     ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, *others
-        )
+        super()._load_from_state_dict(state_dict, prefix, *others)
         self._known = None
         if not self.alpha.is_meta:
             _ = self.is_set
-        key = f"{prefix}alpha"
-        if key in missing_keys:
-            missing_keys.remove(key)
+        _metadata, _strict, missing_keys, *_ = others
+        if f"{prefix}alpha" in missing_keys:
+            missing_keys.remove(f"{prefix}alpha")
 
 
 class LearnableFusionFactor(FusionFactor):
@@ -173,16 +148,10 @@ class LearnableFusionFactor(FusionFactor):
     dict(decay_mult=0.0)})`` spares it.
 
     Args:
-        num_connections: number of top-down connections.
-        channels: width of the maps.
+        num_connections: see ``FusionFactor``, like ``channels``.
         shared: one parameter for all connections instead of one per connection.
-        init: initial value, or a list of one per connection; the paper gives none,
-            1 starts from the plain pyramid.
-
-    Raises:
-        TypeError: ``init`` is neither a number nor a sequence of numbers.
-        ValueError: an initial α is negative or not finite, or the list is too long or
-            too short.
+        init: initial values, see ``check_factors``; the paper gives none, 1 starts from
+            the plain pyramid.
     """
 
     def __init__(
@@ -212,19 +181,11 @@ class AttentionFusionFactor(FusionFactor):
     α). Here, per connection: global average pool of the upper level → 1x1 conv to a
     quarter of the channels → ReLU → 1x1 conv to one → sigmoid. So α lies in (0, 1),
     one per image and connection.
-
-    Args:
-        num_connections: number of top-down connections.
-        channels: width of the maps.
-        reduction: how many times fewer channels the hidden layer has, at least 1.
-
-    Raises:
-        ValueError: ``reduction`` is below 1.
     """
 
-    def __init__(self, num_connections: int, channels: int, reduction: int = 4) -> None:
+    def __init__(self, num_connections: int, channels: int) -> None:
         super().__init__(num_connections, channels)
-        hidden = max(1, channels // check_int("reduction", reduction))
+        hidden = max(1, channels // 4)
         self.attention = nn.ModuleList(
             nn.Sequential(
                 nn.AdaptiveAvgPool2d(1),
@@ -246,7 +207,13 @@ def check_factors(
     num_connections: int,
     name: str = "fusion_factor",
 ) -> list[float]:
-    """Return one valid α per connection from a number or a sequence.
+    """Return one α per connection.
+
+    Args:
+        factor: one α ≥ 0 for all connections, or a list of one per connection,
+            highest resolution first.
+        num_connections: number of top-down connections.
+        name: how the user calls the argument.
 
     Raises:
         TypeError: not a number or a sequence of numbers.
@@ -266,9 +233,8 @@ def check_factors(
             f"{name} must have {num_connections} entries, one per top-down connection "
             f"(the used levels less one), got {len(factors)}: {factor!r}"
         )
-    for value in [factor] if _is_number(factor) else factors:
-        if not 0 <= value <= torch.finfo(torch.float32).max:
-            raise ValueError(f"{name} must be finite and at least 0, got {factor!r}")
+    if not all(0 <= value <= torch.finfo(torch.float32).max for value in factors):
+        raise ValueError(f"{name} must be finite and at least 0, got {factor!r}")
     return [float(value) for value in factors]
 
 

@@ -22,12 +22,6 @@ class CompressedLevelScores(nn.Module):
 
     A 1x1 conv block squeezes each level; one 1x1 conv turns all of them into one score
     map per level.
-
-    Args:
-        num_levels: number of levels.
-        channels: width of the maps.
-        compress_channels: width of a squeezed level.
-        settings: conv, norm and activation of the squeezing blocks.
     """
 
     def __init__(
@@ -65,12 +59,7 @@ class CompressedLevelScores(nn.Module):
 
 
 class DirectLevelScores(nn.Module):
-    """How much each level counts, from that level alone: λ of the paper's Eq. 2.
-
-    Args:
-        num_levels: number of levels.
-        channels: width of the maps.
-    """
+    """How much each level counts, from that level alone: λ of the paper's Eq. 2."""
 
     def __init__(self, num_levels: int, channels: int) -> None:
         super().__init__()
@@ -78,11 +67,8 @@ class DirectLevelScores(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], target: int = 0) -> Tensor:
         """Do what ``CompressedLevelScores.forward`` does."""
-        scores = [
-            fit_to(conv(x), maps[target])
-            for conv, x in zip(self.score, maps, strict=True)
-        ]
-        return torch.cat(scores, dim=1)
+        pairs = zip(self.score, maps, strict=True)
+        return torch.cat([fit_to(conv(x), maps[target]) for conv, x in pairs], dim=1)
 
 
 class LevelFusion(nn.Module):
@@ -124,17 +110,14 @@ class LevelFusion(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("weights", weights, LEVEL_WEIGHTS)
-        check_choice("fusion", fusion, FUSIONS)
-        self.fusion = fusion
+        self.fusion = check_choice("fusion", fusion, FUSIONS)
         self.resizing = LevelResizing(in_channels, target, order, settings)
         num_levels, width = len(in_channels), in_channels[target]
-        if fusion == "asff":
-            self.scores = (
-                DirectLevelScores(num_levels, width)
-                if weights == "direct"
-                else CompressedLevelScores(
-                    num_levels, width, compress_channels, settings
-                )
+        if fusion == "asff" and weights == "direct":
+            self.scores = DirectLevelScores(num_levels, width)
+        elif fusion == "asff":
+            self.scores = CompressedLevelScores(
+                num_levels, width, compress_channels, settings
             )
         fused_width = num_levels * width if fusion == "concat" else width
         self.expand = conv_block(fused_width, out_channels, 3, padding=1, **settings)
@@ -143,17 +126,11 @@ class LevelFusion(nn.Module):
         """Map all levels ``(N, C_i, H_i, W_i)`` to ``(N, out_channels, H, W)``."""
         if self.fusion == "asff":
             convolved = self.resizing.convolve(maps)
-            return self.expand(weighted_sum(convolved, self.weights_of(convolved)))
+            return self.expand(weighted_sum(convolved, self._weights_of(convolved)))
         resized = self.resizing(maps)
         if self.fusion == "sum":
             return self.expand(sum(resized[1:], resized[0]))
         return self.expand(torch.cat(resized, dim=1))
-
-    def weights_of(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return the weights of levels behind their convs, see ``weight_maps``."""
-        if self.fusion != "asff":
-            raise ValueError(f"only fusion='asff' has weights, not {self.fusion!r}")
-        return softmax_over_levels(self.scores(maps, self.resizing.target))
 
     def weight_maps(self, maps: Sequence[Tensor]) -> Tensor:
         """Return α, β, γ … of Eq. 1: ``(N, n, H, W)``, each place sums to 1.
@@ -161,7 +138,12 @@ class LevelFusion(nn.Module):
         Raises:
             ValueError: ``fusion`` is not ``'asff'``.
         """
-        return self.weights_of(self.resizing.convolve(maps))
+        if self.fusion != "asff":
+            raise ValueError(f"only fusion='asff' has weights, not {self.fusion!r}")
+        return self._weights_of(self.resizing.convolve(maps))
+
+    def _weights_of(self, convolved: Sequence[Tensor]) -> Tensor:
+        return softmax_over_levels(self.scores(convolved, self.resizing.target))
 
 
 def softmax_over_levels(scores: Tensor) -> Tensor:

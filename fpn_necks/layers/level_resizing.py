@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arguments import check_choice
+from .arguments import check_choice, check_int
 from .conv_block import ConvSettings, conv_block
 from .pyramid import fit_to
 
@@ -48,11 +48,7 @@ class LevelResizing(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("order", order, LEVEL_ORDERS)
-        if not 0 <= target < len(in_channels):
-            raise ValueError(
-                f"target must lie in [0, {len(in_channels) - 1}], got {target}"
-            )
-        self.target = target
+        self.target = check_int("target", target, 0, len(in_channels) - 1)
         finer = 1 if order == "fine_to_coarse" else -1
         # How often a level is halved to reach the target; below 0 it is coarser.
         self.halvings = [(target - i) * finer for i in range(len(in_channels))]
@@ -78,13 +74,7 @@ class LevelResizing(nn.Module):
 
 
 def check_level_order(maps: Sequence[Tensor], order: str) -> None:
-    """Compare the order that maps should have with their sizes.
-
-    A trace holds no such test: sizes are tensors there.
-
-    Raises:
-        ValueError: a coarser level is larger than a finer one.
-    """
+    """Raise a ValueError if maps are not in this order; a trace has no such test."""
     if torch.jit.is_tracing():
         return
     sizes = [tuple(x.shape[2:]) for x in maps]

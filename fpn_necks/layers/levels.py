@@ -59,10 +59,8 @@ class LevelRange:
             )
         if self.num_extra and self.last_index != self.num_ins - 1:
             raise ValueError(
-                f"num_outs must be {self.num_used} because end_level="
-                f"{self.end_level} is not the last backbone level "
-                f"({self.num_ins - 1}) and extra levels start from the last one, "
-                f"got {self.num_outs}"
+                f"num_outs must be {self.num_used}, got {self.num_outs}: extra levels "
+                f"need the last backbone level, and end_level is {self.end_level}"
             )
 
     @property
@@ -97,10 +95,9 @@ class LevelRange:
 def check_maps(maps: Sequence[Tensor], channels: Sequence[int] = ()) -> list[Tensor]:
     """Return maps as a list, if they are what a pyramid can be made of.
 
-    Without this a map of one image would be added to those of all images of the batch,
-    and a tensor in the place of the list would be taken for a list of unbatched maps:
-    PyTorch has no objection to either. A trace holds no such test: sizes are tensors
-    there.
+    PyTorch would take a tensor for a list of unbatched maps, and add a map of one image
+    to those of all images of the batch. A trace holds no tests of sizes, which are
+    tensors there.
 
     Args:
         maps: one ``(N, C_i, H_i, W_i)`` map per level.
@@ -117,10 +114,9 @@ def check_maps(maps: Sequence[Tensor], channels: Sequence[int] = ()) -> list[Ten
         )
     for i, x in enumerate(maps):
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(
                 f"feature map {i} must be a tensor of floating-point numbers, got "
-                f"{found}"
+                f"{x.dtype if isinstance(x, Tensor) else type(x).__name__}"
             )
     if torch.jit.is_tracing():
         return list(maps)

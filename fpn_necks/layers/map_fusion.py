@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arguments import check_int
 from .pyramid import fit_to
 from .recomputing import keeps_gradients
 
@@ -31,12 +30,7 @@ class MaxFusion(nn.Module):
 
 
 class ConcatenationFusion(nn.Module):
-    """A 3x3 convolution of the concatenated maps, as PSPNet fuses its pools.
-
-    Args:
-        num_maps: number of maps.
-        channels: width of each map and of the result.
-    """
+    """A 3x3 convolution of the concatenated maps, as PSPNet fuses its pools."""
 
     def __init__(self, num_maps: int, channels: int) -> None:
         super().__init__()
@@ -59,42 +53,24 @@ class AdaptiveSpatialFusion(nn.Module):
                               |
                      sum over the maps -> (N, C, H, W)
 
-    A weight lies in (0, 1). As in the released code each has a sigmoid of its own, not
-    a softmax over the maps: the weights of a position do not sum to 1.
-
-    The first convolution reads all maps at once. Its result is computed as the sum of
-    one convolution per map, each with its own part of the kernel, so that the
-    concatenation of the maps is never stored.
+    As in the released code each weight has a sigmoid of its own, not a softmax over the
+    maps. The first convolution is computed as the sum of one per map, each with its
+    part of the kernel, so that the concatenation of the maps is never stored.
 
     Args:
-        num_maps: number n of maps, at least 1.
+        num_maps: number n of maps.
         channels: width C of each map.
-
-    Raises:
-        TypeError: an argument is not an integer.
-        ValueError: an argument is below 1.
     """
 
     def __init__(self, num_maps: int, channels: int) -> None:
         super().__init__()
-        self.num_maps = check_int("num_maps", num_maps)
-        self.channels = check_int("channels", channels)
+        self.num_maps = num_maps
+        self.channels = channels
         self.reduce = nn.Conv2d(num_maps * channels, channels, 1)
         self.weigh = nn.Conv2d(channels, num_maps, 3, padding=1)
 
     def weights(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return the weight of each map at each position.
-
-        Args:
-            maps: ``num_maps`` maps, ``(N, C, H, W)``.
-
-        Returns:
-            ``(N, num_maps, H, W)``, in (0, 1).
-
-        Raises:
-            ValueError: the number of maps differs from ``num_maps``.
-        """
-        _check_number_of_maps(maps, self.num_maps)
+        """Return the weight of each map at each position, ``(N, num_maps, H, W)``."""
         first_kernel, *kernels = self.reduce.weight.split(self.channels, dim=1)
         hidden = F.conv2d(maps[0], first_kernel, self.reduce.bias)
         for x, kernel in zip(maps[1:], kernels, strict=True):
@@ -118,35 +94,24 @@ class AdaptiveChannelFusion(nn.Module):
                             |
                    sum over the maps -> (N, C, H, W)
 
-    It was not released, and the paper fixes the idea only: "inspired by the SE module",
-    with weights for the channels of each level. Ours: the squeezed vectors of all maps
-    decide together; the hidden layer has C channels, as that of
-    ``AdaptiveSpatialFusion``, so that the two differ in what is weighted; the weights
-    have a sigmoid, as in SE and in the released spatial fusion.
+    It was not released; the paper says "inspired by the SE module", with weights for
+    the channels of each level. Ours: the pooled vectors of all maps decide together;
+    hidden layer and sigmoid are those of ``AdaptiveSpatialFusion``.
 
     Args:
-        num_maps: number n of maps, at least 1.
+        num_maps: number n of maps.
         channels: width C of each map.
-
-    Raises:
-        TypeError: an argument is not an integer.
-        ValueError: an argument is below 1.
     """
 
     def __init__(self, num_maps: int, channels: int) -> None:
         super().__init__()
-        self.num_maps = check_int("num_maps", num_maps)
-        self.channels = check_int("channels", channels)
+        self.num_maps = num_maps
+        self.channels = channels
         self.reduce = nn.Conv2d(num_maps * channels, channels, 1)
         self.weigh = nn.Conv2d(channels, num_maps * channels, 1)
 
     def weights(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return the weight of each channel of each map, ``(N, num_maps, C)``.
-
-        Raises:
-            ValueError: the number of maps differs from ``num_maps``.
-        """
-        _check_number_of_maps(maps, self.num_maps)
+        """Return the weight of each channel of each map, ``(N, num_maps, C)``."""
         squeezed = torch.cat([x.mean((2, 3), keepdim=True) for x in maps], dim=1)
         weights = torch.sigmoid(self.weigh(F.relu(self.reduce(squeezed))))
         return weights.view(-1, self.num_maps, self.channels)
@@ -157,14 +122,14 @@ class AdaptiveChannelFusion(nn.Module):
 
 
 def weighted_sum(maps: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Add n maps ``(N, C, H, W)`` with weights ``(N, n, H, W)`` (Eq. 1).
+    """Add n maps, with one weight per place or per channel (ASFF's Eq. 1).
 
     One map after the other: no tensor of all maps is made. A coarser map counts as if
     it were enlarged (nearest); where its rows divide H, only its columns are.
 
     Args:
         maps: ``(N, C, H, W)``, or of fewer rows and columns.
-        weights: ``(N, n, H, W)``; or ``(N, n, C, 1, 1)``, one per channel.
+        weights: ``(N, n, H, W)`` or ``(N, n, C, 1, 1)``.
     """
     total: Tensor | None = None
     per_channel = weights.dim() == 5
@@ -195,8 +160,3 @@ def _add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     if keeps_gradients():  # those of addcmul take more memory
         return total + x * weight
     return total.addcmul_(x, weight)
-
-
-def _check_number_of_maps(maps: Sequence[Tensor], number: int) -> None:
-    if len(maps) != number:
-        raise ValueError(f"expected {number} maps, got {len(maps)}")

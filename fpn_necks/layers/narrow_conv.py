@@ -12,16 +12,10 @@ from .constants import made_once
 class NarrowConv(nn.Conv2d):
     """A 3x3 convolution, padded by 1, to very few channels.
 
-    Each output channel is computed as nine maps by a 1x1 convolution, one for each
-    entry of the kernel, which are then shifted and added. Parameters and results are
-    those of ``Conv2d``; on a CPU the plain form takes about five times as long for one
-    or two output channels. The steps can also be taken one by one: a linear map before
-    the 1x1 convolution can be merged into it.
-
-    Args:
-        in_channels: width of the input.
-        out_channels: width of the result.
-        bias: whether there is a bias.
+    A 1x1 convolution gives nine maps per output channel, one for each entry of the
+    kernel, which are then shifted and added. Parameters and results are those of
+    ``Conv2d``; on a CPU the plain form takes about five times as long for one or two
+    channels. A linear map before the 1x1 convolution can be merged into it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:

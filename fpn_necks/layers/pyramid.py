@@ -1,13 +1,8 @@
-"""The steps that feature pyramids share: laterals, top-down, outputs, extra levels.
-
-``LateralConvs`` and ``OutputConvs`` are ``ModuleList``s so that a neck that calls them
-``lateral_convs`` and ``fpn_convs`` has the parameter names of mmdet's ``FPN``.
-"""
+"""The steps that feature pyramids share: laterals, top-down, outputs, extra levels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +18,8 @@ EXTRA_LEVEL_SOURCES = ("on_input", "on_lateral", "on_output")
 
 class LateralConvs(nn.ModuleList):
     """One 1x1 conv per used level that brings its map to the pyramid's width.
+
+    A ``ModuleList``, for the sake of mmdet's parameter names; so is ``OutputConvs``.
 
     Args:
         in_channels: width of each used backbone map.
@@ -46,8 +43,7 @@ class LateralConvs(nn.ModuleList):
 class OutputConvs(nn.ModuleList):
     """One 3x3 conv per pyramid level, and behind them the convs of the extra levels.
 
-    mmdet keeps both in one list, ``fpn_convs``; so does this class, for the sake of the
-    parameter names. ``extra`` gives the second part.
+    mmdet keeps both in one list, ``fpn_convs``; ``extra`` gives the second part.
 
     Args:
         num_levels: number of pyramid levels that have a 3x3 conv of stride 1.
@@ -69,13 +65,7 @@ class OutputConvs(nn.ModuleList):
         strides_and_inputs += [(2, channels_in) for channels_in in extra_in_channels]
         super().__init__(
             conv_block(
-                channels_in,
-                out_channels,
-                3,
-                stride=stride,
-                padding=1,
-                inplace=False,
-                **settings,
+                channels_in, out_channels, 3, stride, 1, inplace=False, **settings
             )
             for stride, channels_in in strides_and_inputs
         )
@@ -88,12 +78,10 @@ class OutputConvs(nn.ModuleList):
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Map ``(N, in_channels, H_i, W_i)`` to ``(N, out_channels, H_i, W_i)``."""
-        if len(pyramid) != self.num_levels:
-            raise ValueError(f"expected {self.num_levels} maps, got {len(pyramid)}")
-        return [self[i](x) for i, x in enumerate(pyramid)]
+        convs = list(self)[: self.num_levels]
+        return [conv(x) for conv, x in zip(convs, pyramid, strict=True)]
 
 
-@dataclass(frozen=True)
 class ExtraLevels:
     """The levels above the last backbone level; the meaning is that of mmdet's ``FPN``.
 
@@ -101,40 +89,40 @@ class ExtraLevels:
         num_levels: how many levels are added.
         source: ``False``: max pooling with stride 2 of the highest output.
             ``'on_input'`` (or ``True``), ``'on_lateral'``, ``'on_output'``: stride-2
-            convs, the first of them on the last backbone map, on the highest lateral
-            after the top-down path, or on the highest output.
+            convs, the first of them on the last backbone map, the highest fused lateral
+            or the highest output.
         relu_before_convs: ReLU before each of these convs but the first.
 
     Raises:
         ValueError: ``source`` is none of the above.
     """
 
-    num_levels: int
-    source: bool | str = False
-    relu_before_convs: bool = False
-
-    def __post_init__(self) -> None:
-        if self.source is True:
-            object.__setattr__(self, "source", "on_input")
-        if self.source is not False and self.source not in EXTRA_LEVEL_SOURCES:
+    def __init__(
+        self,
+        num_levels: int,
+        source: bool | str = False,
+        relu_before_convs: bool = False,
+    ) -> None:
+        if not isinstance(source, bool) and source not in EXTRA_LEVEL_SOURCES:
             raise ValueError(
                 "add_extra_convs must be True, False or one of "
-                f"{', '.join(map(repr, EXTRA_LEVEL_SOURCES))}, got {self.source!r}"
+                f"{EXTRA_LEVEL_SOURCES}, got {source!r}"
             )
-        check_bool("relu_before_extra_convs", self.relu_before_convs)
+        self.num_levels = num_levels
+        self.source = "on_input" if source is True else source
+        self.relu_before_convs = check_bool(
+            "relu_before_extra_convs", relu_before_convs
+        )
 
     def conv_in_channels(
         self, backbone_channels: int, lateral_channels: int, out_channels: int
     ) -> list[int]:
         """Return the input width of each extra level's conv, empty when pooling."""
-        if self.source is False or self.num_levels == 0:
+        if self.source is False:
             return []
-        first = {
-            "on_input": backbone_channels,
-            "on_lateral": lateral_channels,
-            "on_output": out_channels,
-        }[self.source]
-        return [first] + [out_channels] * (self.num_levels - 1)
+        sources = {"on_input": backbone_channels, "on_lateral": lateral_channels}
+        widths = [sources.get(self.source, out_channels)]
+        return (widths + [out_channels] * self.num_levels)[: self.num_levels]
 
     def __call__(
         self,
@@ -171,9 +159,8 @@ class ExtraLevels:
 def resize_to(x: Tensor, target: Tensor, upsample_cfg: Mapping[str, Any]) -> Tensor:
     """Resize ``x`` to the height and width of ``target``.
 
-    A fixed ``scale_factor`` in ``upsample_cfg`` is accepted, as in mmdet's ``FPN``, and
-    not used: sides that are no multiples of the stride would not match with it, and
-    where they match the result is the same.
+    A ``scale_factor`` in ``upsample_cfg``, as in mmdet's ``FPN``, is not used: the
+    result is the same, but for sides that it would not match.
     """
     settings = {k: v for k, v in upsample_cfg.items() if k != "scale_factor"}
     return F.interpolate(x, size=target.shape[2:], **settings)
@@ -193,15 +180,12 @@ def fit_to(x: Tensor, target: Tensor) -> Tensor:
 def top_down(
     laterals: Sequence[Tensor], merge: Callable[[int, Tensor, Tensor], Tensor]
 ) -> list[Tensor]:
-    """Pass information from the lowest resolution to the highest.
+    """Merge levels from the lowest resolution to the highest; order and shapes stay.
 
     Args:
         laterals: one ``(N, C, H_i, W_i)`` map per level, high to low resolution.
         merge: called from the top as ``merge(i, laterals[i], merged_upper)``, where
             connection ``i`` joins level ``i`` and the already merged level ``i + 1``.
-
-    Returns:
-        The merged maps, in the order and with the shapes of ``laterals``.
     """
     merged = [laterals[-1]]
     for i in range(len(laterals) - 2, -1, -1):

@@ -15,13 +15,8 @@ from torch.utils.checkpoint import checkpoint
 def recompute(module: nn.Module, function: Callable[..., Any], *inputs: Any) -> Any:
     """Call a function of a module now, and again in the backward pass.
 
-    What it computes in between is not kept for the gradients. The second call updates
-    no running mean and variance of the module's batch norms.
-
-    Args:
-        module: what the function belongs to.
-        function: what is called with ``inputs``.
-        *inputs: tensors, or lists of them.
+    What it computes in between is not kept for the gradients. The second call leaves
+    the running statistics of the module's batch norms alone.
     """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     statistics = [buffer for norm in norms for buffer in norm.buffers()]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaptive_pooling import adaptive_average_pool, share_of
-from .arguments import check_choice, check_int, check_list, check_number
+from .arguments import check_choice, check_list, check_number
 from .map_fusion import AdaptiveSpatialFusion, ConcatenationFusion, SumFusion
 
 POOLINGS = ("ratio-invariant", "gap", "gmp", "psp")
@@ -43,12 +43,11 @@ class ResidualFeatureAugmentation(nn.Module):
             ``AdaptiveSpatialFusion``. ``'sum'``: the plain sum. ``'psp'``: a 3x3
             convolution of the concatenated branches; the paper says no more than
             "convolving", 3x3 is PSPNet's. ``None``: ``'sum'`` for ``'gap'`` and
-            ``'gmp'``, ``'asf'`` otherwise. With ``'gap'`` and ``'gmp'`` there is one
-            branch and nothing to fuse, so that the paper does not use ASF: they take
-            ``'sum'`` alone. A single ratio may have ASF, as in a row of Table 4.
+            ``'gmp'``, which have one branch and take no other; ``'asf'`` otherwise. A
+            single ratio may have ASF, as in a row of Table 4.
 
     Raises:
-        TypeError: ``ratios`` is no sequence of numbers, or a width is not an integer.
+        TypeError: ``ratios`` is no sequence of numbers.
         ValueError: an argument has a value that is not allowed.
     """
 
@@ -61,17 +60,13 @@ class ResidualFeatureAugmentation(nn.Module):
         fusion: str | None = None,
     ) -> None:
         super().__init__()
-        check_int("in_channels", in_channels)
-        check_int("out_channels", out_channels)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.ratios = tuple(
-            check_number("ratios", ratio, above=0)
+            check_number("ratios", ratio, above=0, maximum=1)
             for ratio in check_list("ratios", ratios)
         )
-        if not self.ratios or max(self.ratios) > 1:
-            raise ValueError(
-                f"ratios must be at least one number in (0, 1], got {ratios!r}"
-            )
+        if not self.ratios:
+            raise ValueError("ratios must hold at least one number in (0, 1]")
         is_global = pooling in ("gap", "gmp")
         if fusion is None:
             fusion = "sum" if is_global else "asf"
@@ -109,10 +104,7 @@ class ResidualFeatureAugmentation(nn.Module):
             return [x.amax((2, 3), keepdim=True)]
         if self.pooling == "ratio-invariant":
             height, width = x.shape[2:]
-            sizes = [
-                (share_of(height, ratio), share_of(width, ratio))
-                for ratio in self.ratios
-            ]
+            sizes = [(share_of(height, r), share_of(width, r)) for r in self.ratios]
         else:
             sides = PSP_SIZES if self.pooling == "psp" else (1,)
             sizes = [(side, side) for side in sides]

@@ -45,13 +45,12 @@ class SpatialRefinement(nn.Module):
     - Eq. 2 divides δ by the mean of height and width, the code divides its x by the
       width and its y by the height: ``offset_scale``.
     - The code's grid without offset runs from -1 to 1 inclusively, which
-      ``align_corners=False`` takes as the outer edges of the outermost cells. So δ = 0
-      stretches the map about its centre and fades at the border, where half of a
-      sample is zero padding: ``base_grid``.
-    - ω has no activation in the code, it is not bounded; the paper does not say. So a
-      block squares the scale of its maps, and several of them raise it to a high power:
-      on a backbone whose maps are not of unit scale the released start diverges. Ours
-      begins as FPN's connection (ω = δ = 0) and learns to sample: ``zero_init``.
+      ``align_corners=False`` takes as the outer edges of the outermost cells: δ = 0
+      stretches the map and fades at the border: ``base_grid``.
+    - ω has no activation in the code and no bound; the paper does not say. So a block
+      squares the scale of its maps: on a backbone whose maps are not of unit scale the
+      released start diverges. Ours begins as FPN's connection (ω = δ = 0) and learns to
+      sample: ``zero_init``.
 
     Up to ω's ReLU all is linear. So the last linear step is applied to the weights of
     the step before it rather than to maps, and the two levels' parts are added rather
@@ -146,7 +145,7 @@ class SpatialRefinement(nn.Module):
             high: the coarser level, ``(N, C, h, w)``.
 
         Returns:
-            ``(N, C, H, W)`` in a top-down path, ``(N, C, h, w)`` in a bottom-up path.
+            A map like ``low`` in a top-down path, like ``high`` in a bottom-up path.
         """
         offset, weight = self.offset_and_weight(low, high)
         if self.path == "top-down":
@@ -172,14 +171,8 @@ class SpatialRefinement(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return δ and ω on the grid of the target level; ``None`` if not learnt.
 
-        Args:
-            low: the finer level, ``(N, C, H, W)``.
-            high: the coarser level, ``(N, C, h, w)``.
-
-        Returns:
-            δ, ``(N, 2, H, W)``: x before y, not yet divided by ``offset_scale``; and
-            ω, ``(N, 1, H, W)``. ``(h, w)`` in the place of ``(H, W)`` in a bottom-up
-            path.
+        δ, ``(N, 2, H, W)``, is x before y and not yet divided by ``offset_scale``; ω is
+        ``(N, 1, H, W)``. In a bottom-up path they have the size of ``high``.
         """
         x = self._linear_part(low, high)
         offset = weight = None
@@ -241,10 +234,8 @@ class SpatialRefinement(nn.Module):
         elif self.offset_scale == "size":
             x, y = x + offset[:, 0] / width, y + offset[:, 1] / height
         else:
-            x, y = (
-                base + offset[:, i] * 2 / (height + width)
-                for i, base in enumerate((x, y))
-            )
+            offset = offset * 2 / (height + width)
+            x, y = x + offset[:, 0], y + offset[:, 1]
         return torch.stack([x, y], dim=-1)
 
     def _positions(self, length: int, like: Tensor) -> Tensor:

@@ -37,17 +37,16 @@ class ASFF(BaseModule):
     Liu et al., "Learning Spatial Fusion for Single-Shot Object Detection"
     (arXiv 1911.09516), Sec. 3.2. Every fused level becomes the sum of all of them,
     resized to it, weighted at each place by a softmax over the levels, and a 3x3 conv
-    block follows; see ``LevelFusion`` and ``LevelResizing``. The weights are one number
-    per image, level and place: all channels share it.
+    block follows; see ``LevelFusion`` and ``LevelResizing``.
 
     A config puts it behind another neck: ``neck=[dict(type='FPN', ...),
     dict(type='ASFF', in_channels=256, out_channels=256)]``. It fuses P3, P4 and P5 of
     RetinaNet; P6 and P7 pass through as they are.
 
-    The defaults are those of the released YOLOv3, whose conv blocks have BN and
-    LeakyReLU(0.1). Where a GPU sees few images, as in RetinaNet, FCOS or Faster R-CNN,
-    give ``norm_cfg=dict(type='GN', num_groups=16)``, of which ``compress_channels``
-    must be a multiple, and the detector's own activation.
+    The defaults are those of the released YOLOv3. Where a GPU sees few images, as in
+    RetinaNet, FCOS or Faster R-CNN, give the detector's own activation and
+    ``norm_cfg=dict(type='GN', num_groups=16)``, where ``compress_channels`` must be a
+    multiple of the groups.
 
     Args:
         in_channels: width of the fused levels: one number, or one per level.
@@ -55,20 +54,19 @@ class ASFF(BaseModule):
         num_fused: how many levels are fused, at least 2: the finest ones.
         order: ``'fine_to_coarse'``, or ``'coarse_to_fine'`` as mmdet's ``YOLOV3Neck``
             returns its maps. Lists and results have the same order.
-        weights: ``'compressed'``: the weights come from all levels together, each
-            squeezed to ``compress_channels`` (released); ``'direct'``: the score of a
-            level comes from that level alone, by one 1x1 conv (the paper's Eq. 2).
+        weights: ``'compressed'``: from all levels together, each squeezed to
+            ``compress_channels`` (released); ``'direct'``: of a level from that level
+            alone, by one 1x1 conv (the paper's Eq. 2).
         compress_channels: width of a squeezed level; released 16, and 8 with RFB.
         fusion: ``'asff'``, or ``'sum'`` or ``'concat'`` in its place (Table 3).
         lead_channels: widths to which a 3x3 conv block brings a level first, or
-            ``None`` for a level without one; released ``[None, None, 256]``, since
-            the finest level of its YOLOv3 has 128 channels.
+            ``None`` for a level without one; released ``[None, None, 256]``.
         conv_cfg: conv type; plain ``Conv2d`` by default.
         norm_cfg: normalisation behind each conv.
         act_cfg: activation behind each conv.
         init_cfg: initialisation; Kaiming's by default, as in the paper's Sec. 3.4.
-        with_cp: in training, compute each fused level anew in the backward pass, one by
-            one, instead of keeping its maps while heads and losses are computed.
+        with_cp: in training, compute each fused level anew in the backward pass instead
+            of keeping its maps.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -109,15 +107,15 @@ class ASFF(BaseModule):
         self.with_cp = check_bool("with_cp", with_cp)
 
         settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        leads = _check_lead_channels(lead_channels, num_fused)
-        self.lead_convs = nn.ModuleList(
-            nn.Identity()
-            if c_out is None
-            else conv_block(c, c_out, 3, padding=1, **settings)
-            for c, c_out in zip(self.in_channels, leads, strict=True)
-        )
-        pairs = zip(leads, self.in_channels, strict=True)
-        widths = [lead or channels for lead, channels in pairs]
+        widths, self.lead_convs = list(self.in_channels), nn.ModuleList()
+        leads = lead_channels or [None] * num_fused
+        leads = check_list("lead_channels", leads, num_fused)
+        for i, (width, lead) in enumerate(zip(self.in_channels, leads, strict=True)):
+            conv: nn.Module = nn.Identity()
+            if lead is not None:
+                widths[i] = check_int("lead_channels", lead)
+                conv = conv_block(width, lead, 3, padding=1, **settings)
+            self.lead_convs.append(conv)
         self.fusions = nn.ModuleList(
             LevelFusion(
                 widths,
@@ -143,12 +141,10 @@ class ASFF(BaseModule):
 
         Raises:
             TypeError: the maps are no list of tensors.
-            ValueError: there are too few maps, a map has another width than
-                ``in_channels`` says or another number of images than the others, or
-                the sizes contradict ``order``.
+            ValueError: there are too few maps, see ``check_maps``, or the sizes
+                contradict ``order``.
         """
-        fused, others = self._split(inputs)
-        maps = self._lead(fused)
+        maps, others = self._lead(inputs)
         if self.with_cp and self.training and torch.is_grad_enabled():
             # One by one, so that the backward pass has the maps of a single one.
             results = [recompute(fusion, fusion, maps) for fusion in self.fusions]
@@ -161,23 +157,18 @@ class ASFF(BaseModule):
     def weight_maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the weights that ``forward`` uses (the paper's Fig. 3 and 4).
 
-        In training mode this is a pass like any other: statistics of BN are updated.
-
-        Args:
-            inputs: as in ``forward``.
-
-        Returns:
-            One ``(N, num_fused, H_l, W_l)`` map per fused level l. Channel n is the
-            weight of level n, in the order of the inputs; the channels sum to 1.
+        One ``(N, num_fused, H_l, W_l)`` map per fused level l: channel n is the weight
+        of level n, in the order of the inputs. In training mode statistics of BN are
+        updated.
 
         Raises:
             ValueError: ``fusion`` is not ``'asff'``; or as in ``forward``.
         """
-        maps = self._lead(self._split(inputs)[0])
+        maps, _ = self._lead(inputs)
         return [fusion.weight_maps(maps) for fusion in self.fusions]
 
-    def _split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Separate the maps that are fused from the others."""
+    def _lead(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the maps to fuse, behind their lead convs, and the others."""
         maps = check_maps(inputs)
         if len(maps) < self.num_fused:
             raise ValueError(
@@ -189,25 +180,13 @@ class ASFF(BaseModule):
             fused, others = maps[first:], maps[:first]
         else:
             fused, others = maps[: self.num_fused], maps[self.num_fused :]
-        return check_maps(fused, self.in_channels), others
-
-    def _lead(self, maps: list[Tensor]) -> list[Tensor]:
-        return [conv(x) for conv, x in zip(self.lead_convs, maps, strict=True)]
+        check_maps(fused, self.in_channels)
+        led = [conv(x) for conv, x in zip(self.lead_convs, fused, strict=True)]
+        return led, others
 
 
 def _per_level(name: str, channels: int | Sequence[int], num_fused: int) -> list[int]:
     """Return one valid width per fused level."""
-    if isinstance(channels, str | bytes) or not isinstance(channels, Sequence):
-        return [check_int(name, channels)] * num_fused
+    if not isinstance(channels, list | tuple):
+        channels = [channels] * num_fused
     return [check_int(name, c) for c in check_list(name, channels, num_fused)]
-
-
-def _check_lead_channels(
-    lead_channels: Sequence[int | None] | None, num_fused: int
-) -> list[int | None]:
-    if lead_channels is None:
-        return [None] * num_fused
-    return [
-        None if c is None else check_int("lead_channels", c)
-        for c in check_list("lead_channels", lead_channels, num_fused)
-    ]

@@ -40,20 +40,17 @@ class AugFPN(PyramidNeck):
 
     Differences from the released ``HighFPN`` and ``HighFPNRetinanet``: the residual is
     computed from the last used backbone map, where theirs takes the last map whatever
-    ``end_level`` is (which fails at the sum with the lateral unless they are the same);
-    sides need not be multiples of the stride; with ``norm_cfg`` what
-    ``residual_to_extra_level`` adds is normalised over its channels, because the maps
-    it is added to are, whatever the scale of the backbone's. The choices are the
-    released ones otherwise. Among them, the paper mentions neither
-    ``align_corners=True`` nor the sigmoid of the weights.
+    ``end_level`` is; sides need not be multiples of the stride; with ``norm_cfg`` what
+    ``residual_to_extra_level`` adds is normalised over its channels, as the maps it is
+    added to are. Where the paper is silent the choices are the released ones.
 
     Args:
         *args: the arguments of ``PyramidNeck``, which are those of mmdet's ``FPN``.
-        pooling: ``'ratio-invariant'``, ``'gap'``, ``'gmp'`` or ``'psp'`` (Table 4).
+        pooling: ``'ratio-invariant'``, ``'gap'``, ``'gmp'`` or ``'psp'`` (Table 4); see
+            ``ResidualFeatureAugmentation``, as for the next two.
         ratios: the ratios of ``'ratio-invariant'``, each in (0, 1].
-        fusion: ``'asf'``, ``'sum'`` or ``'psp'`` (Table 4); ``None`` is ``'sum'`` for
-            ``'gap'`` and ``'gmp'``, which have one branch, and ``'asf'`` otherwise. See
-            ``ResidualFeatureAugmentation`` for these three arguments.
+        fusion: ``'asf'``, ``'sum'`` or ``'psp'`` (Table 4); by ``None`` the pooling
+            decides.
         fusion_factor: what the top-down connections pass on, as in ``SAlphaFPN``.
         residual_to_extra_level: the global average of M6 is added to the first extra
             level before the next is derived from it: the one-stage form, with which

@@ -33,18 +33,11 @@ class CFGFPN(PyramidNeck):
     with P'. P'' is the weighted sum over the stages (Eq. 17), and a 3x3 conv makes P
     from it (Eq. 16).
 
-    The paper leaves open, and here it is so:
-
-    - **Width.** Eq. 14 splits 256 channels into four. For n levels laterals and fused
-      maps have W channels, the first multiple of n, of 8 (which fast GPU kernels need)
-      and of the groups of ``norm_cfg`` from Z = ``out_channels`` on: with Z = 256 and
-      no norm, 256 for four levels and 264 for three.
-    - **G_k** (Fig. 4 is known by its caption only) and its start, the identity plus
-      noise: ``GroupingMatrix``.
-    - **Resizing** of groups: ``FeatureGrouping``.
-    - **f_w**, and that every stage has its own G_k: ``CascadeFeatureGrouping``.
-    - **Cascade times.** Three by default: the results of Table 3 are those of the rows
-      with three in Table 2.
+    Eq. 14 splits 256 channels into four. For n levels laterals and fused maps have W
+    channels, the first multiple of n, of 8 (which fast GPU kernels need) and of the
+    groups of ``norm_cfg`` from Z = ``out_channels`` on: with Z = 256 and no norm, 256
+    for four levels and 264 for three. What else the paper leaves open is decided in
+    ``GroupingMatrix``, ``FeatureGrouping`` and ``CascadeFeatureGrouping``.
 
     The matrices are large. Parameters of the grouping alone, four levels, Z = 256:
 
@@ -59,7 +52,7 @@ class CFGFPN(PyramidNeck):
 
     Args:
         *args: the arguments of ``PyramidNeck``.
-        cascade_times: the number of stages; 1, 2 and 3 in Table 2.
+        cascade_times: the number of stages; 1, 2 and 3 in Table 2, 3 in Table 3.
         rank: r in [1, W]: M_k is the identity plus a product of W x r and r x W; see
             ``GroupingMatrix``. ``None``, the paper's: all of M_k.
         noise: standard deviation of M_k around the identity at the start.

@@ -54,11 +54,10 @@ class DRFPN(PyramidNeck):
         S_{l+1} = stride 2(S_l) + ChannelRefinement(S_l, P_{l+1})         Eq. 5-6
         N_l = 3x3(S_l), S_2 = N_2 = P_2; the extra levels follow from N_5
 
-    The released code, which this equals, differs from the paper in some points: the
-    channel weights come from the merged map S_l instead of P_l; the last convolution
-    (conv_6) is 3x3 as in the text, not 1x1 as below Eq. 6; and see
-    ``SpatialRefinement`` and ``ChannelRefinement``. It ignores ``end_level``, which
-    works here.
+    The released code, which this equals, differs from the paper: the channel weights
+    come from the merged map S_l instead of P_l; the last convolution (conv_6) is 3x3 as
+    in the text, not 1x1 as below Eq. 6; and see the two blocks. It ignores
+    ``end_level``, which works here.
 
     Args:
         *args: the arguments of ``PyramidNeck``, which are those of mmdet's ``FPN``.
@@ -72,8 +71,7 @@ class DRFPN(PyramidNeck):
         context: what stands in the place of the highest lateral conv (Table 7):
             ``'ppm'``, ``'non-local'``, ``'dense-aspp'``, or ``'none'`` for the conv.
         srb: arguments of every ``SpatialRefinement``: ``inputs``, ``sampling_offset``,
-            ``sampling_weight``, ``offset_scale``, ``base_grid``, ``zero_init``. With
-            the last one on, as it is by default, a block begins as FPN's connection;
+            ``sampling_weight``, ``offset_scale``, ``base_grid``, ``zero_init``;
             ``srb=dict(zero_init=False)`` is the released start.
         crb: arguments of every ``ChannelRefinement``: ``guide``, ``norm_cfg``. Its
             batch normalisation needs two images per batch in training;
@@ -159,8 +157,7 @@ class RefinedConnection(nn.Module):
 
     Args:
         channels: width of both levels.
-        path: ``'top-down'`` or ``'bottom-up'``, the level that is added to being the
-            finer or the coarser one.
+        path: ``'top-down'`` or ``'bottom-up'``.
         kinds: ``'srb'``, ``'crb'``, ``'srb+crb'`` or ``'plain'``.
         blocks: arguments of the two blocks, by their kind.
         settings: conv, norm and activation of the bottom-up path's stride-2 conv.

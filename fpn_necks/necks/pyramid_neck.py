@@ -16,11 +16,11 @@ from fpn_necks.layers import (
     LevelRange,
     OutputConvs,
     check_bool,
-    check_choice,
     check_int,
     check_list,
     check_maps,
     recompute,
+    resize_to,
 )
 
 Settings = Mapping[str, Any]
@@ -56,8 +56,7 @@ class PyramidNeck(BaseModule):
         upsample_cfg: ``mode`` and ``align_corners`` of ``F.interpolate``.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
         with_cp: in training, compute the neck anew in the backward pass instead of
-            keeping its maps while heads and losses are computed. The neck's own peak
-            does not fall.
+            keeping its maps. The neck's own peak does not fall.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -104,10 +103,6 @@ class PyramidNeck(BaseModule):
         self.num_ins, self.num_outs = self.levels.num_ins, num_outs
         self.start_level, self.end_level = start_level, end_level
         self.backbone_end_level = self.levels.last_index + 1
-        self.add_extra_convs = self.extra_levels.source
-        self.relu_before_extra_convs = relu_before_extra_convs
-        self.no_norm_on_lateral = no_norm_on_lateral
-        self.fp16_enabled = False
         self.lateral_convs = LateralConvs(
             used_channels,
             self.lateral_channels,
@@ -122,11 +117,6 @@ class PyramidNeck(BaseModule):
             ),
             settings,
         )
-
-    def _select(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the used maps, checked."""
-        used = self.levels.select(check_maps(inputs))
-        return check_maps(used, self.levels.select(self.in_channels))
 
     def _choose_lateral_channels(self, norm_cfg: Settings | None) -> int:
         """Return the width of laterals, with this norm, and of fused maps."""
@@ -162,10 +152,10 @@ class PyramidNeck(BaseModule):
 
         Raises:
             TypeError: the maps are no list of tensors.
-            ValueError: their number or widths differ from ``in_channels``, or they
-                have different numbers of images.
+            ValueError: they do not fit ``in_channels``, or see ``check_maps``.
         """
-        used = self._select(inputs)
+        used = self.levels.select(check_maps(inputs))
+        check_maps(used, self.levels.select(self.in_channels))
         if self.with_cp and self.training and torch.is_grad_enabled():
             return recompute(self, self._run_steps, used)
         return self._run_steps(used)
@@ -183,24 +173,11 @@ class PyramidNeck(BaseModule):
 def _check_upsample_cfg(upsample_cfg: Settings | None) -> dict[str, Any]:
     if not isinstance(upsample_cfg, Mapping | None):
         raise TypeError(f"upsample_cfg must be a dict, got {upsample_cfg!r}")
-    settings = dict(upsample_cfg or {})
-    modes = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
-    check_choice("upsample_cfg mode", settings.setdefault("mode", "nearest"), modes)
-    allowed = {"mode", "align_corners", "antialias", "scale_factor"}
-    if unknown := sorted(set(settings) - allowed):
+    settings = {"mode": "nearest", **(upsample_cfg or {})}
+    try:
+        resize_to(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 2, 2), settings)
+    except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            f"upsample_cfg may hold {sorted(allowed)}, got unknown {unknown}"
-        )
-    interpolates = settings["mode"] in ("bilinear", "bicubic")
-    for name in ("align_corners", "antialias"):
-        value = settings.get(name)
-        if value is not None:
-            check_bool(f"upsample_cfg's {name}", value)
-        # PyTorch refuses even align_corners=False with the other modes.
-        given = value is not None if name == "align_corners" else value
-        if given and not interpolates:
-            raise ValueError(
-                f"upsample_cfg's {name} needs the mode 'bilinear' or 'bicubic', got "
-                f"{settings}"
-            )
+            f"F.interpolate cannot resize maps by upsample_cfg={settings}: {error}"
+        ) from error
     return settings

@@ -39,12 +39,11 @@ class SAlphaFPN(PyramidNeck):
             such as ``dict(type='StatisticFusionFactor', count='positives')``.
         power_init: σ > 0 of the σ-power initialisation (Sec. 3.3, Table 2; the paper
             uses 0.5), which combines with any α; ``None`` is off. Initial lateral
-            convs, their biases included, are multiplied by σ^k and the weights of the
-            output convs divided by it, k = 0 for the used level of highest resolution
-            (the paper's i - 2). With α = 1 the network then starts as the plain one
-            with α = σ. With a norm layer behind a lateral conv its affine parameters
-            are scaled instead; with an activation that is not positively homogeneous
-            (other than ReLU and its leaky forms) the equivalence is lost.
+            convs (a norm behind them in their place) are multiplied by σ^k, biases
+            included, and the weights of the output convs divided by it; k = 0 for the
+            used level of highest resolution (the paper's i - 2). With α = 1, and no
+            activation but ReLU and its leaky forms, the network then starts as the
+            plain one with α = σ.
         **kwargs: see ``*args``.
 
     Raises:

@@ -30,12 +30,6 @@ def _build(
     """
     if level not in RESIZING_BLOCKS:
         raise ValueError(f"level must be 0, 1 or 2, got {level!r}")
-    if len(channels) != 3 or channels[0] == channels[1] or channels[1] != channels[2]:
-        # These decide which levels pass a conv; the released class does not ask.
-        raise ValueError(
-            "channels must be like the released (512, 256, 256), the last two equal "
-            f"and the first not, got {channels!r}"
-        )
     return LevelFusion(
         list(channels),
         target=level,

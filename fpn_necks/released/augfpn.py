@@ -1,7 +1,6 @@
 """The released necks of AugFPN: HighFPN (two-stage) and HighFPNRetinanet (one-stage).
 
-Both are called with the tuple of backbone maps and return the tuple of ``outs``. The
-raw laterals, which the released classes can return as well, are
+The raw laterals, which the released classes can return as well, are
 ``neck.lateral_convs(neck.levels.select(maps))``.
 """
 
@@ -26,10 +25,7 @@ def build_highfpn(
     normalize: Mapping[str, Any] | None = None,
     activation: str | None = None,
 ) -> AugFPN:
-    """Return ``AugFPN`` from the arguments of HighFPN.
-
-    Its extra convs start from the backbone's last map and have no ReLU before them.
-    """
+    """Return ``AugFPN`` from the arguments of HighFPN."""
     check_end_level(end_level, len(in_channels))
     return AugFPN(
         in_channels,

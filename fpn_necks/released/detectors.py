@@ -64,22 +64,18 @@ BACKGROUND = (
 
 @dataclass
 class Conversion:
-    """What became of a released state dict.
-
-    Args:
-        state_dict: the entries under our names.
-        converted: released name and our name of the entries that were renamed or
-            changed.
-        kept: names of the entries that are as they were.
-        dropped: released names of the entries that have no place in our detector.
-        notes: what the weights alone do not tell.
-    """
+    """What became of a released state dict."""
 
     state_dict: dict[str, Tensor] = field(default_factory=dict)
+    """The entries under our names."""
     converted: dict[str, str] = field(default_factory=dict)
+    """Released name and ours of the entries that were renamed or changed."""
     kept: list[str] = field(default_factory=list)
+    """Names of the entries that are as they were."""
     dropped: list[str] = field(default_factory=list)
+    """Released names of the entries that have no place in our detector."""
     notes: list[str] = field(default_factory=list)
+    """What the weights alone do not tell."""
 
     def add(self, released: str, ours: str, tensor: Tensor, changed: bool) -> None:
         """Take over an entry, or raise a ValueError if there is one of that name."""
@@ -92,16 +88,18 @@ class Conversion:
             self.kept.append(released)
 
     def add_module(
-        self, method: str, state_dict: Mapping[str, Tensor], released: str, ours: str
+        self, method: str, state: Mapping[str, Tensor], released: str, ours: str
     ) -> None:
         """Take over a module of the authors; the last two are prefixes of its names."""
+        below = [x.removeprefix(released) for x in state if x.startswith(released)]
         try:
-            names = checked_names(method, state_dict)
+            names = checked_names(method, below)
         except ValueError as error:
             where = f"entries {released}*: " if released else ""
             raise ValueError(f"{where}{error}") from None
-        for old, tensor in state_dict.items():
-            self.add(released + old, ours + names[old], tensor, changed=True)
+        for old in below:
+            name = released + old
+            self.add(name, ours + names[old], state[name], changed=True)
 
     def report(self) -> str:
         """Return the counts, the dropped names and the notes as text."""
@@ -117,10 +115,7 @@ class Conversion:
 def convert_checkpoint(
     method: str, source: Path, target: Path, overwrite: bool = False
 ) -> Conversion:
-    """Convert a checkpoint file.
-
-    The new file holds ``meta`` as it was and the new ``state_dict``; nothing that
-    belongs to a training run, such as the optimizer's state.
+    """Convert a checkpoint file; of a training run only ``meta`` is kept.
 
     Args:
         method: one of ``METHODS``.
@@ -188,9 +183,7 @@ def _convert_asff(state: dict[str, Tensor], conversion: Conversion) -> None:
         raise ValueError(f"missing {missing}")
     for level in range(3):
         prefix = f"level_{level}_fusion."
-        conversion.add_module(
-            "asff", _below(prefix, state), prefix, f"fusions.{level}."
-        )
+        conversion.add_module("asff", state, prefix, f"fusions.{level}.")
     for released, ours in lead.items():
         if released in state:
             conversion.add(released, ours, state[released], changed=True)
@@ -231,7 +224,7 @@ def _convert_mmdet(
     for prefix, its_method in modules.items():
         moved = two_stage and prefix != "neck."
         ours = f"roi_head.{prefix}" if moved else prefix
-        conversion.add_module(its_method, _below(prefix, state), prefix, ours)
+        conversion.add_module(its_method, state, prefix, ours)
     softmax_rpn = _has_softmax_rpn(state)
     for name, tensor in rest.items():
         new = tensor
@@ -291,11 +284,3 @@ def _has_softmax_rpn(state: Mapping[str, Tensor]) -> bool:
     scores = state.get("rpn_head.rpn_cls.weight")
     boxes = state.get("rpn_head.rpn_reg.weight")
     return scores is not None and boxes is not None and 2 * len(scores) == len(boxes)
-
-
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in state.items()
-        if name.startswith(prefix)
-    }

@@ -1,8 +1,4 @@
-"""The released neck of DRFPN.
-
-Called with the tuple of backbone maps it returns the tuple of outputs, as the released
-class does.
-"""
+"""The released neck of DRFPN."""
 
 from __future__ import annotations
 
@@ -14,14 +10,6 @@ from fpn_necks.necks import DRFPN
 
 from .method import ReleasedMethod, check_end_level, conv, conv_module, count
 
-PARTS_BETWEEN_LEVELS = (
-    "lateral_convs",
-    "srb_list",
-    "crb_list",
-    "downsample_convs",
-    "pafpn_convs",
-)
-"""Lists with one entry per pair of neighbouring levels."""
 NUM_POOLS = 4
 
 
@@ -59,7 +47,7 @@ def _build(
 
 
 def _names(released: Collection[str]) -> dict[str, str]:
-    connections = max(count(released, part) for part in PARTS_BETWEEN_LEVELS)
+    connections = count(released, "lateral_convs")  # the last level has PPM_head
     outputs = max(count(released, "fpn_convs"), connections + 1)
 
     def block(theirs: str, ours: str) -> dict[str, str]:

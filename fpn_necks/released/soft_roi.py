@@ -20,9 +20,9 @@ def build(
 
     Args:
         roi_layer: ``type`` ('RoIAlign'), ``out_size`` and ``sample_num``. An additional
-            ``legacy=True`` asks for the operator of the released tree; without it
-            RoIAlign is mmcv's ``aligned=False``, with which later versions of mmdet ran
-            such configs. They differ, see ``LegacyRoIAlign``.
+            ``legacy=True`` asks for the operator of the released tree, see
+            ``LegacyRoIAlign``; without it RoIAlign is mmcv's ``aligned=False``, as
+            later versions of mmdet ran such configs.
         out_channels: width of the maps.
         featmap_strides: stride of each level.
         finest_scale: does nothing, neither there.

@@ -19,7 +19,7 @@ from fpn_necks.layers import (
     recompute,
 )
 
-from .all_level_pooling import AllLevelPooling, InitSettings
+from .all_level_roi_extractor import AllLevelPooling, InitSettings
 
 FUSIONS = ("asf", "acf", "sum", "max")
 XAVIER_UNIFORM = dict(type="Xavier", layer="Conv2d", distribution="uniform")
@@ -38,14 +38,13 @@ class SoftRoIExtractor(AllLevelPooling):
 
     It takes the place of ``SingleRoIExtractor`` as ``bbox_roi_extractor`` and as
     ``mask_roi_extractor``. With ``'asf'``, four levels and 256 channels it adds the
-    paper's 0.27M parameters. What the fusion reads is never concatenated.
+    paper's 0.27M parameters.
 
     Differences from the released class: RoIs are pooled as mmdet does now (aligned),
     with the released 2 x 2 samples per cell by default; the released kernel is
     ``roi_layer=dict(type='RoIAlign', output_size=7, legacy=True, inclusive=False)`` for
-    boxes of mmdet 3, and ``inclusive=True`` for weights released by the authors. The
-    released class takes a single level as well and then has unused weights; ours
-    refuses it.
+    boxes of mmdet 3, and ``inclusive=True`` for weights released by the authors. A
+    single level is refused.
 
     Args:
         roi_layer: config of the pooling of one level, see ``AllLevelPooling``.
@@ -57,7 +56,7 @@ class SoftRoIExtractor(AllLevelPooling):
             weights.
         init_cfg: initialisation; ``None`` keeps PyTorch's own.
         with_cp: pool and fuse anew in the backward pass instead of keeping what the
-            levels give until then. The extractor's own peak does not fall.
+            levels give. The extractor's own peak does not fall.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -75,10 +74,9 @@ class SoftRoIExtractor(AllLevelPooling):
         init_cfg: InitSettings = XAVIER_UNIFORM,
         with_cp: bool = False,
     ) -> None:
-        check_bool("with_cp", with_cp)
-        check_choice("fusion", fusion, FUSIONS)
         super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
-        self.with_cp = with_cp
+        self.with_cp = check_bool("with_cp", with_cp)
+        check_choice("fusion", fusion, FUSIONS)
         self.fusion: nn.Module
         if fusion == "asf":
             self.fusion = AdaptiveSpatialFusion(self.num_inputs, out_channels)
@@ -104,28 +102,21 @@ class SoftRoIExtractor(AllLevelPooling):
             ``(K, C, *output_size)``.
 
         Raises:
-            ValueError: the number of maps differs from ``featmap_strides``.
+            ValueError: see ``AllLevelPooling.pool``.
         """
-        if self.with_cp and torch.is_grad_enabled():
-            return recompute(self, self._extract, feats, rois, roi_scale_factor)
-        return self._extract(feats, rois, roi_scale_factor)
 
-    def _extract(
-        self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None
-    ) -> Tensor:
-        return self.fusion(self.pool(feats, rois, roi_scale_factor))
+        def extract(feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+            return self.fusion(self.pool(feats, rois, roi_scale_factor))
+
+        if self.with_cp and torch.is_grad_enabled():
+            return recompute(self, extract, feats, rois)
+        return extract(feats, rois)
 
     def level_weights(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Return the weight of each level, for Fig. 4 of the paper.
+        """Return the weight of each level, ``(K, levels, h, w)``, for Fig. 4.
 
-        Args:
-            feats: as in ``forward``.
-            rois: as in ``forward``.
-
-        Returns:
-            ``(K, levels, h, w)``, each in (0, 1) and not normalised over the levels;
-            ``level_shares`` turns them into the ratios of Fig. 4. The weights of
-            ``'acf'`` are averaged over the channels and the same at all positions.
+        Each lies in (0, 1); ``level_shares`` turns them into the ratios of Fig. 4. The
+        weights of ``'acf'`` are averaged over the channels, the same at all positions.
 
         Raises:
             ValueError: the fusion has no weights.
@@ -143,8 +134,8 @@ class SoftRoIExtractor(AllLevelPooling):
 def level_shares(weights: Tensor, groups: Tensor | None = None) -> Tensor:
     """Return the share of each level in the RoI features, as Fig. 4 shows it.
 
-    The weights are averaged over the positions of a RoI, then over RoIs, and divided by
-    their sum over the levels, so that the shares sum to 1.
+    The weights are averaged over positions and RoIs, and divided by their sum over the
+    levels.
 
     Args:
         weights: ``(K, levels, h, w)``, of ``SoftRoIExtractor.level_weights``.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from fpn_necks.auxiliary import DenseAuxiliary, RoIAuxiliary
 from fpn_necks.auxiliary.features import record_features
-from fpn_necks.auxiliary.head_configs import first_stage
 from fpn_necks.auxiliary.recording import record_outputs
+from fpn_necks.auxiliary.roi_form import first_stage
 from fpn_necks.hooks.recording import observe
 
 from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows

@@ -251,26 +251,6 @@ def test_uncertainty(name: str) -> None:
             torch.testing.assert_close(found[key], expected[key] / 2)
 
 
-@pytest.mark.parametrize("name", CERTAIN)
-def test_alpha_is_predicted_from_what_predicts(name: str) -> None:
-    """Each location's own α, from the resized map; and it learns from the start."""
-    detector, auxiliary = build(name, uncertainty_weight=0.5, levels=["c3"])
-    predictor = auxiliary.predictors["c3"]
-    inputs: dict[str, Any] = {}
-    for key, module in (("head", predictor.head), *predictor.uncertainty.items()):
-        module.register_forward_pre_hook(
-            lambda _m, x, key=key: inputs.setdefault(key, []).append(x[0])
-        )
-    _, losses = supervise(detector, auxiliary, some_samples(OBJECTS, []))
-    (maps,) = inputs["head"]
-    for kind in ("cls", "bbox"):
-        assert len(inputs[kind]) == 3
-        assert all(a is b for a, b in zip(inputs[kind], maps, strict=True))
-    sum(loss for key, loss in losses.items() if "loss" in key).backward()
-    for part in predictor.uncertainty.values():
-        assert part.layer.bias.grad.any() and (part.layer.weight.grad != 0).all()
-
-
 def test_uncertain_retinanet_location_by_location() -> None:
     """The α of a cell weighs the anchors of that cell, on every level and image."""
     detector, auxiliary = build("retinanet", uncertainty_weight=0.5, levels=["c3"])

@@ -25,9 +25,6 @@ from tests.auxiliary.cases import (
 )
 
 all_cases = pytest.mark.parametrize("name", CASES)
-some_cases = pytest.mark.parametrize(
-    "name", ["retinanet-dense", "fcos-augfpn-roi", "mask-rcnn-augfpn", "cascade-rcnn"]
-)
 
 
 def main_part(values: dict[str, Any]) -> dict[str, Any]:
@@ -166,24 +163,6 @@ def test_auxiliary_gradient_reaches_the_supervised_maps_alone(name: str) -> None
         assert not any(key.startswith(above) for key in reached)
 
 
-@some_cases
-def test_gradient_is_the_sum_of_main_and_auxiliary(name: str) -> None:
-    model = supervised(name)
-    losses = losses_of(model, "full")
-    total, values = model.parse_losses(losses)
-    added = auxiliary_losses(losses)
-    main, _ = model.parse_losses(main_part(losses))
-    assert values["loss"].item() == pytest.approx(
-        (main + sum(added.values())).item(), rel=1e-5
-    )
-    found = gradients_of(model, total)
-    parts = gradients_of(model, main), gradients_of(model, sum(added.values()))
-    for key, gradient in found.items():
-        expected = sum(part[key] for part in parts if part[key] is not None)
-        scale = 1e-5 * max(1, gradient.abs().max())
-        assert torch.allclose(gradient, expected, atol=scale, rtol=1e-4), key
-
-
 def watched(model: nn.Module) -> Iterator[tuple[str, Any, str]]:
     """Yield what must be computed once: its name, the object and the method."""
     yield "backbone", model.backbone, "forward"
@@ -227,9 +206,7 @@ def test_everything_is_computed_once(
     assert found == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["retinanet-dense", "faster-rcnn-s-alpha-backbone", "cascade-rcnn"]
-)
+@pytest.mark.parametrize("name", ["retinanet-dense", "cascade-rcnn"])
 def test_frozen_stages(name: str) -> None:
     """mmdet's default freezes C2: it gets no gradient, its auxiliary head does."""
     config = detector_config(name)
@@ -245,19 +222,17 @@ def test_frozen_stages(name: str) -> None:
 
 
 @all_cases
-def test_what_is_summed_and_what_is_logged(name: str) -> None:
+def test_what_is_logged(name: str) -> None:
+    """Each level has losses, and with uncertainty the mean α of both kinds."""
     model = supervised(name)
     losses = losses_of(model, "full")
-    total, values = model.parse_losses(losses)
-    summed = [values[key] for key in values if "loss" in key and key != "loss"]
-    assert total.item() == pytest.approx(float(sum(summed)), rel=1e-6)
+    names = {level.name for level in model.auxiliary.levels}
+    assert {k.rsplit(".", 1)[1] for k in losses if k.startswith("aux.")} == names
     means = {k: v for k, v in losses.items() if ".alpha_" in k}
     uncertain = model.auxiliary.uncertainty_weight is not None
-    assert len(means) == (2 * len(model.auxiliary.levels) if uncertain else 0)
+    assert len(means) == (2 * len(names) if uncertain else 0)
     for key, mean in means.items():
         kind, level = key.removeprefix("aux.alpha_").split(".")
         factor = model.auxiliary.loss_weight * model.auxiliary.uncertainty_weight
         assert not mean.requires_grad
         assert losses[f"aux.loss_{kind}_alpha.{level}"] == factor * mean
-    levels = {key.rsplit(".", 1)[1] for key in losses if key.startswith("aux.")}
-    assert levels == {level.name for level in model.auxiliary.levels}

@@ -84,7 +84,7 @@ def test_backbone_outputs_and_laterals_of_a_resnet_with_fpn() -> None:
 
 
 class InPlaceNeck(nn.Module):
-    """Adds the top-down path to its laterals in place."""
+    """Adds the top-down path to its laterals in place, as mmdet 2's FPN did."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,36 +99,12 @@ class InPlaceNeck(nn.Module):
         return laterals
 
 
-@pytest.mark.parametrize("neck", ["FPN", "SAlphaFPN", None])
-def test_only_laterals_that_are_changed_in_place_are_copied(neck: str | None) -> None:
-    """Copies of all laterals cost 183 MB at batch 2; the first pass finds out."""
-    changes = dict(fusion_factor=0.5) if neck == "SAlphaFPN" else {}
-    detector = Detector(resnet(), neck and FPN | dict(type=neck) | changes).eval()
-    if neck is None:
-        detector.neck = InPlaceNeck()
-    levels, image = find_levels(detector, "laterals"), torch.rand(2, 3, *IMAGE)
-    maps, originals = detector.backbone(image), []
-    convs = detector.neck.lateral_convs
-    expected = [conv(x) for conv, x in zip(convs, maps, strict=True)]
-    for conv in convs:
-        conv.register_forward_hook(lambda _m, _x, y: originals.append(y))
-    unchanged: set[str] = set()
-    for is_first in (True, False):
-        originals.clear()
-        with record_features(detector, levels, unchanged) as features:
-            detector(image)
-        check_shapes(levels, features)
-        for i, name in enumerate(["m2", "m3", "m4", "m5"]):
-            assert torch.equal(features[name], expected[i])
-            # Nothing is added to the coarsest lateral.
-            changes = neck is None and name != "m5"
-            assert (features[name] is not originals[i]) == (is_first or changes)
-            assert torch.equal(features[name], originals[i]) != changes
-    sum(x.sum() for x in features.values()).backward()
-    if neck is None:
-        with pytest.raises(RuntimeError, match="lateral m2 was changed in place"):
-            with record_features(detector, levels, {"m2", "m3", "m4", "m5"}):
-                detector(image)
+def test_laterals_that_are_changed_in_place() -> None:
+    detector = Detector(resnet()).eval()
+    detector.neck = InPlaceNeck()
+    record(detector, ["m5"])  # nothing is added to the coarsest
+    with pytest.raises(RuntimeError, match="neck changed its lateral m2 in place"):
+        record(detector, "laterals")
 
 
 @pytest.mark.parametrize("stages", [-1, 0, 1, 2])
@@ -207,8 +183,6 @@ BACKBONES = {
         SWIN | dict(out_indices=(1, 2, 3)),
         dict(c3=16, c4=32, c5=64, m3=12, m4=12, m5=12),
     ),
-    # The names of laterals are only strides where no level is left out between them.
-    "swin-without-c4": (SWIN | dict(out_indices=(1, 3)), dict(c3=16, c5=64)),
     # Its stages are counted from another stride than a ResNet's.
     "darknet": (DARKNET, dict(c3=32, c4=64, c5=128, m3=12, m4=12, m5=12)),
     "darknet-from-m4": (DARKNET, dict(c3=32, c4=64, c5=128, m4=12, m5=12)),
@@ -242,7 +216,7 @@ def test_a_backbone_without_out_indices() -> None:
     )
     found = find_levels(detector, ["c2", "c3"])
     assert [(level.channels, level.stride) for level in found] == [(4, 4), (8, 8)]
-    with pytest.raises(ValueError, match="levels='laterals'.*a HRFPN without any"):
+    with pytest.raises(ValueError, match="levels='laterals'.*the detector has none"):
         find_levels(detector, "laterals")
 
 
@@ -255,11 +229,8 @@ def test_a_width_that_nothing_tells() -> None:
         SupervisedLevel("c4", "backbone", 1, 5, 16),
         SupervisedLevel("c3", "backbone", 0, 7, 8),
     )
-    for wrong in ([5], [5, 7, 9]):
-        with pytest.raises(ValueError, match="in_channels must have one width per"):
-            find_levels(detector, ["c3", "c4"], in_channels=wrong)
-    with pytest.raises(ValueError, match="the width of c3 is not known"):
-        find_levels(detector, ["c3"], in_channels=[0])
+    with pytest.raises(ValueError, match="in_channels must have 2 entries"):
+        find_levels(detector, ["c3", "c4"], in_channels=[5])
 
 
 def test_the_first_call_is_supervised_and_no_hook_stays() -> None:

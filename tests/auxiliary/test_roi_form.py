@@ -15,8 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fpn_necks.auxiliary import RoIAuxiliary
-from fpn_necks.auxiliary.proposals import SAMPLER as AUGFPNS
+from fpn_necks.auxiliary import RoIAuxiliary, proposals
 from tests.data_samples import data_sample
 from tests.golden import golden
 
@@ -26,7 +25,7 @@ NUM_CLASSES = 2
 STRIDES = [4, 8, 16, 32]
 LEVELS = ["m2", "m3", "m4", "m5"]
 SMALL = dict(fc_out_channels=6)
-SAMPLER = dict(AUGFPNS, num=40, pos_fraction=0.5)
+SAMPLER = dict(proposals.SAMPLER, num=40, pos_fraction=0.5)
 CODER = DeltaXYWHBBoxCoder(target_stds=[0.1, 0.1, 0.2, 0.2])
 POOLING = dict(type="RoIAlign", output_size=7, sampling_ratio=0)
 SETTINGS = ConfigDict(
@@ -168,10 +167,8 @@ def plain_losses(
 
 CASES: dict[str, dict[str, Any]] = {
     "augfpn": dict(),
-    "heavier": dict(loss_weight=1.2),
     "assigned": dict(assignment="assigned"),
     "separate-heads": dict(shared_head=False, loss_weight=1.0),
-    "separate-heads-assigned": dict(shared_head=False, assignment="assigned"),
     "class-agnostic": dict(bbox_head=SMALL | dict(reg_class_agnostic=True)),
     "uncertain": dict(uncertainty_weight=0.5),
     "uncertain-assigned": dict(uncertainty_weight=0.3, assignment="assigned"),

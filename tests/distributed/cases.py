@@ -51,9 +51,6 @@ class Case:
 
 CASES = {
     "s-alpha": Case("faster-rcnn_r50_s-alpha-fpn_1x_coco"),
-    "s-alpha-learnable": Case(
-        "retinanet_r50_s-alpha-fpn_1x_coco", {"model.neck.fusion_factor": "learnable"}
-    ),
     "s-alpha-attention": Case(
         "retinanet_r50_s-alpha-fpn_1x_coco", {"model.neck.fusion_factor": "attention"}
     ),
@@ -83,8 +80,6 @@ CASES = {
     "augfpn-fcos": Case("fcos_r50_augfpn_gn-head_4xb4-1x_coco", gradient="neither"),
     "drfpn-cascade-mask": Case("cascade-mask-rcnn_r50_drfpn_3xb8-1x_coco"),
     "drfpn-fcos": Case("fcos_r50_drfpn_gn-head_3xb8-1x_coco", gradient="global"),
-    "asff-faster": Case("faster-rcnn_r50_asff_1x_coco"),
-    "drfpn-mask": Case("mask-rcnn_r50_drfpn_3xb8-1x_coco"),
     "cfg-fsaf": Case("fsaf_r101_cfg-fpn_1x_coco"),
     "cfg-freeanchor": Case("freeanchor_r101_cfg-fpn_1x_coco"),
     "cfg-sparse": Case("sparse-rcnn_r50_cfg-fpn_1x_coco", gradient="neither"),

@@ -2,7 +2,7 @@
 
 ``torchrun --nproc-per-node=N -m tests.distributed.worker FOLDER TASK...``; a task is
 ``train:CASE:EMPTY``, EMPTY the ranks that never see an object, such as ``1`` or none,
-or one of ``unused-parameter`` and ``bad-annotations``.
+or ``bad-annotations``.
 """
 
 from __future__ import annotations
@@ -89,20 +89,6 @@ def train(name: str, rank: int, empty: bool) -> dict[str, Any]:
     )
 
 
-def train_with_unused_parameter(rank: int) -> str:
-    """Return the error of a detector one of whose parameters is in no loss."""
-    model = build("s-alpha-learnable")
-    model.neck.unused = nn.Parameter(torch.zeros(1))
-    wrapped = wrap(model)
-    try:
-        for step in range(2):
-            losses = losses_of(wrapped, batch_of(rank, step, False, False), seed=0)
-            model.parse_losses(losses)[0].backward()
-    except RuntimeError as error:
-        return str(error)
-    return "no error"
-
-
 def count_in_bad_annotations(folder: Path, rank: int) -> str:
     """Return the error of a training whose first process has no object to count."""
     config = detector_config("faster-rcnn_r50_s-alpha-fpn_1x_coco", folder / "set")
@@ -121,8 +107,6 @@ def count_in_bad_annotations(folder: Path, rank: int) -> str:
 
 def do(task: str, folder: Path, rank: int) -> Any:
     """Do one task of the command line."""
-    if task == "unused-parameter":
-        return train_with_unused_parameter(rank)
     if task == "bad-annotations":
         return count_in_bad_annotations(folder, rank)
     _, name, empty = task.split(":")

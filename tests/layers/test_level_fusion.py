@@ -6,7 +6,6 @@ from fpn_necks.layers import (
     CompressedLevelScores,
     DirectLevelScores,
     LevelFusion,
-    weighted_sum,
 )
 
 SMOOTH = dict(norm_cfg=None, act_cfg=dict(type="Tanh"))
@@ -40,23 +39,6 @@ def build(target: int = 1, settings=SMOOTH, **changes) -> LevelFusion:
     return LevelFusion(**{**arguments, **changes})
 
 
-def one_hot(level: int, levels: int = 3) -> Tensor:
-    weights = torch.zeros(2, levels, 6, 7)
-    weights[:, level] = 1
-    return weights
-
-
-def test_weights_differ_from_place_to_place_but_not_between_channels() -> None:
-    maps = maps_of_one_size()
-    weights = one_hot(0)
-    weights[1, :, 2, 3] = torch.tensor([0.0, 0.25, 0.75])
-    fused = weighted_sum(maps, weights)
-    expected = 0.25 * maps[1][1, :, 2, 3] + 0.75 * maps[2][1, :, 2, 3]
-    assert torch.equal(fused[1, :, 2, 3], expected)
-    fused[1, :, 2, 3] = maps[0][1, :, 2, 3]
-    assert torch.equal(fused, maps[0])
-
-
 def test_scores_from_one_level_alone() -> None:
     """Eq. 2: λ of a level is a 1x1 conv of this level; the softmax joins them."""
     scores = DirectLevelScores(3, 5)
@@ -69,15 +51,6 @@ def test_scores_from_one_level_alone() -> None:
         maps[1], scores.score[1].weight, scores.score[1].bias
     )
     torch.testing.assert_close(scores(maps)[:, 1:2], expected)
-
-
-def test_scores_from_all_levels() -> None:
-    scores = CompressedLevelScores(3, 5, 4, SMOOTH)
-    maps = maps_of_one_size()
-    before = scores(maps)
-    maps[1] = maps[1] + 1
-    assert (scores(maps) != before).flatten(2).any(2).all()
-    assert scores.score.weight.shape == (3, 12, 1, 1)
 
 
 def test_softmax_is_float32_under_autocast() -> None:
@@ -108,16 +81,6 @@ def test_result_is_the_expanded_sum_of_resized_levels(target: int) -> None:
     expected = sum(x * weights[:, i : i + 1] for i, x in enumerate(resized))
     torch.testing.assert_close(fusion(maps), fusion.expand(expected))
     assert fusion(maps).shape == (2, 7, *maps[target].shape[2:])
-
-
-def test_blocks_take_the_settings() -> None:
-    settings = dict(norm_cfg=dict(type="GN", num_groups=1), act_cfg=dict(type="ReLU"))
-    fusion = build(settings=settings)
-    blocks = [fusion.expand, *fusion.scores.compress, fusion.resizing.convs[0]]
-    for block in blocks:
-        assert isinstance(block.norm, nn.GroupNorm)
-        assert isinstance(block.activate, nn.ReLU)
-        assert block.conv.bias is None
 
 
 def test_activations_with_weights_stay_apart() -> None:

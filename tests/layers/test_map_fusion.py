@@ -41,19 +41,3 @@ def test_channel_fusion_is_the_sum_weighted_by_map_and_channel() -> None:
     assert len(weights.unique()) == 2 * 3 * 4
     expected = torch.einsum("nlc,lnchw->nchw", weights, torch.stack(inputs))
     torch.testing.assert_close(fusion(inputs), expected)
-
-
-def test_channel_weights_depend_on_averages_of_all_maps_only() -> None:
-    fusion, inputs = build(AdaptiveChannelFusion), maps()
-    weights = fusion.weights(inputs)
-    mirrored = [x.flip(2, 3) for x in inputs]
-    torch.testing.assert_close(fusion.weights(mirrored), weights)
-    changed = [*inputs[:2], inputs[2] + 1]
-    assert (fusion.weights(changed) - weights).abs().amin((0, 2)).min() > 1e-6
-
-
-@pytest.mark.parametrize("kind", [AdaptiveChannelFusion, AdaptiveSpatialFusion])
-def test_no_maps_of_the_batch_still_give_gradients(kind: type[nn.Module]) -> None:
-    fusion = build(kind)
-    fusion(maps(batch=0)).sum().backward()
-    assert all(torch.count_nonzero(p.grad) == 0 for p in fusion.parameters())

@@ -3,21 +3,10 @@ import torch
 
 from fpn_necks.layers import (
     ExtraLevels,
-    LateralConvs,
-    OutputConvs,
     fit_to,
     resize_to,
     top_down,
 )
-
-
-def test_parameter_names_are_those_of_mmdet_fpn() -> None:
-    laterals = LateralConvs([4, 8], 6, {})
-    outputs = OutputConvs(2, 6, 6, [8, 6], {})
-    assert "1.conv.weight" in laterals.state_dict()
-    assert "3.conv.bias" in outputs.state_dict()
-    assert outputs[2].conv.in_channels == 8 and outputs[2].conv.stride == (2, 2)
-    assert outputs.extra == [outputs[2], outputs[3]]
 
 
 def test_top_down_merges_from_the_top_and_keeps_its_input() -> None:

@@ -68,19 +68,6 @@ def test_rows_of_table_4(pooling: str, ratios, fusion: str, size) -> None:
     torch.testing.assert_close(module(x), expected)
 
 
-def test_pooled_sizes_of_the_usual_image() -> None:
-    """800 x 1344 gives C5 of 25 x 42; int() rounds down."""
-    seen = []
-    module = build()
-    for conv in module.convs:
-        conv.register_forward_hook(lambda *call: seen.append(call[1][0].shape[2:]))
-    module(last_map())
-    assert seen == [(2, 4), (5, 8), (7, 12)]
-    seen.clear()
-    module(last_map(3, 9))
-    assert seen == [(1, 1), (1, 1), (1, 2)]
-
-
 def test_fusion_follows_the_pooling_by_default() -> None:
     def is_asf(*arguments) -> bool:
         return isinstance(build(*arguments).fusion, AdaptiveSpatialFusion)

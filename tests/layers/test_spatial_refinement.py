@@ -97,41 +97,12 @@ def test_equals_the_plain_operations(path: str, inputs: str, low_size) -> None:
         torch.testing.assert_close(a, b, **EXACT)
 
 
-def test_inputs_decide_what_is_read() -> None:
-    for path in ("top-down", "bottom-up"):
-        for inputs, reads in {
-            "low": (True, False),
-            "high": (False, True),
-            "add": (True, True),
-            "cat": (True, True),
-        }.items():
-            maps = levels()
-            offset, weight = build(path=path, inputs=inputs).offset_and_weight(*maps)
-            (offset.sum() + weight.sum()).backward()
-            assert tuple(x.grad is not None for x in maps) == reads
-
-
 def test_zero_init_gives_nearest_upsampling() -> None:
     block = build(zero_init=True)
     low, high = levels()
     assert torch.equal(block(low, high), F.interpolate(high, scale_factor=2))
     low, high = levels((7, 11))
     assert torch.equal(block(low, high), F.interpolate(high, size=(7, 11)))
-
-
-def test_identity_grid_is_bilinear_upsampling_inside() -> None:
-    block = build(base_grid="identity")
-    nn.init.zeros_(block.offset.weight)
-    nn.init.zeros_(block.weight.weight)
-    nn.init.ones_(block.weight.bias)
-    low, high = levels()
-    sampled = block(low, high) - F.interpolate(high, scale_factor=2)
-    bilinear = F.interpolate(high, scale_factor=2, mode="bilinear")
-    torch.testing.assert_close(
-        sampled[..., 1:-1, 1:-1], bilinear[..., 1:-1, 1:-1], **EXACT
-    )
-    # At the border zeros are padded, where interpolation repeats the border.
-    torch.testing.assert_close(sampled[..., 0, 1:-1], 0.75 * bilinear[..., 0, 1:-1])
 
 
 def column_ramp(rows: int, columns: int) -> Tensor:
@@ -165,18 +136,6 @@ def test_sampling_points(path: str, scale: str, base_grid: str) -> None:
     inside = (expected >= 0) & (expected <= source.shape[3] - 1)
     assert inside.sum() >= width - 3
     torch.testing.assert_close(sampled[height // 2, inside], expected[inside], **EXACT)
-
-
-def test_offsets_are_x_before_y() -> None:
-    block = build(2)
-    low, high = column_ramp(8, 12), column_ramp(4, 6)
-    results = []
-    for offset in ((0.0, 0.0), (0.0, 0.5), (0.5, 0.0)):
-        predict_instead(block, offset, weight=1.0)
-        results.append(block(low, high)[0, 0, 3, 3:9])
-    still, down, right = results
-    torch.testing.assert_close(down, still, **EXACT)
-    assert (right > still).all()
 
 
 def test_each_subtask_alone() -> None:
@@ -215,16 +174,6 @@ def test_any_sizes(path: str, low_size, high_size) -> None:
     result = build(path=path)(*levels(low_size, high_size))
     assert result.shape[2:] == (low_size if path == "top-down" else high_size)
     assert result.isfinite().all()
-
-
-def test_upsample_cfg() -> None:
-    low, high = levels()
-    nearest, bilinear = build(), build(upsample_cfg=dict(mode="bilinear"))
-    difference = bilinear(low, high) - nearest(low, high)
-    expected = F.interpolate(high, scale_factor=2, mode="bilinear") - F.interpolate(
-        high, scale_factor=2
-    )
-    torch.testing.assert_close(difference, expected, **EXACT)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -12,15 +12,15 @@ import torch
 from mmdet.models.necks import FPN
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import fpn_necks.necks
 from fpn_necks.necks import PyramidNeck
 from tests.neck_cases import CASES, IN_CHANNELS, OUT_CHANNELS, PYRAMIDS, NeckCase
-from tests.necks.test_s_alpha_fpn import CountedOperations
 from tests.stack import IS_TORCH_2_1, needs_whole_graphs
 
-SIZES = [(64, 96), (97, 130), (33, 31)]
+SIZES = [(97, 130), (33, 31)]
 # Faster R-CNN's top level at 800x1344; no pool of AugFPN or PPM divides it.
 EXPORT_SIZE = (200, 336)
 FIRST_CASES = {case.type: case for case in reversed(CASES)}
@@ -116,22 +116,18 @@ def test_shapes(case: NeckCase, size: tuple[int, int]) -> None:
 
 
 @every_case
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-def test_batches_in_both_modes(case: NeckCase, batch: int, train: bool) -> None:
-    neck = build(case).train(train)
-    maps = backbone_maps((64, 96), batch)
-    if case.needs_two_images_to_train and train and batch == 1:
+def test_batches(case: NeckCase) -> None:
+    """An image's result does not depend on the others; one image can train."""
+    neck, maps = build(case).eval(), backbone_maps((64, 96), batch=3)
+    outputs, alone = neck(maps), neck([m[:1] for m in maps])
+    for output, first in zip(outputs, alone, strict=True):
+        assert output.shape[0] == 3
+        check_close(output[:1], first)
+    if case.needs_two_images_to_train:
         with pytest.raises(ValueError, match=r"norm_cfg=dict\(type='GN'"):
-            neck(maps)
-        return
-    outputs = neck(maps)
-    assert all(output.shape[0] == batch for output in outputs)
-    if not train:
-        # An image's result does not depend on the others of its batch.
-        alone = neck([m[:1] for m in maps])
-        for output, first in zip(outputs, alone, strict=True):
-            check_close(output[:1], first)
+            neck.train()([m[:1] for m in maps])
+    else:
+        neck.train()([m[:1] for m in maps])
 
 
 @every_type
@@ -141,34 +137,28 @@ def test_every_pyramid(case: NeckCase, pyramid: str) -> None:
         pytest.skip("refines an existing pyramid: has no arguments for levels")
     settings = dict(PYRAMIDS[pyramid])
     channels = ([*IN_CHANNELS, 8, 8])[: settings.pop("num_ins")]
-    case = replace(case, arguments=settings)
-    neck = build(case, in_channels=channels)
-    for size in [(97, 130), (128, 160)]:
-        maps = backbone_maps(size, channels=channels)
-        outputs = neck(maps)
-        assert len(outputs) == settings["num_outs"]
-        first = settings.get("start_level", 0)
-        for i, output in enumerate(outputs):
-            expected = [math.ceil(side / 2 ** (first + i)) for side in size]
-            assert list(output.shape) == [2, OUT_CHANNELS, *expected]
+    neck = build(replace(case, arguments=settings), in_channels=channels)
+    outputs = neck(backbone_maps((97, 130), channels=channels))
+    assert len(outputs) == settings["num_outs"]
+    first = settings.get("start_level", 0)
+    for i, output in enumerate(outputs):
+        expected = [math.ceil(side / 2 ** (first + i)) for side in (97, 130)]
+        assert list(output.shape) == [2, OUT_CHANNELS, *expected]
     weighted_sum(outputs).backward()
     check_gradients(neck)
+    # What other code reads of mmdet's FPN.
+    fpn = FPN(channels, OUT_CHANNELS, **settings)
+    for name in ("num_ins", "num_outs", "start_level", "backbone_end_level"):
+        assert getattr(neck, name) == getattr(fpn, name), name
 
 
 @every_case
 def test_every_parameter_gets_a_gradient(case: NeckCase) -> None:
-    neck = build(case)
-    weighted_sum(neck(backbone_maps((97, 130)))).backward()
-    check_gradients(neck, case.without_gradient)
-
-
-@every_case
-def test_inputs_are_not_changed(case: NeckCase) -> None:
-    maps = backbone_maps((64, 96))
+    neck, maps = build(case), backbone_maps((64, 96))
     before = copy.deepcopy(maps)
-    build(case)(maps)
-    for map_after, map_before in zip(maps, before, strict=True):
-        assert torch.equal(map_after, map_before)
+    weighted_sum(neck(maps)).backward()
+    check_gradients(neck, case.without_gradient)
+    assert all(map(torch.equal, maps, before))  # nothing is changed in place
 
 
 @every_case
@@ -215,19 +205,25 @@ def test_traced_neck_is_equal(case: NeckCase) -> None:
 GRAPHS = [
     "s-alpha-attention",
     "cfg-retinanet-rank",
+    "augfpn-retinanet",
     "augfpn-psp-psp",
     "asff-direct",
+    "asff-concat",
     "drfpn-non-local",
     "drfpn-swapped",
+    "drfpn-top-down",
 ]
 
 
-@needs_whole_graphs
-@pytest.mark.parametrize(
+every_graph = pytest.mark.parametrize(
     "case",
     [case for case in CASES if case.name in GRAPHS or case in FIRST_CASES.values()],
     ids=lambda case: case.name,
 )
+
+
+@needs_whole_graphs
+@every_graph
 def test_compiles_without_graph_breaks(case: NeckCase) -> None:
     torch.compiler.reset()
     neck, maps = build(case), backbone_maps((64, 96))
@@ -261,7 +257,7 @@ def test_recomputed_gradients(case: NeckCase) -> None:
         assert a is None or torch.equal(a, b)
 
 
-@every_case
+@every_graph
 @pytest.mark.filterwarnings("ignore")
 def test_onnx(case: NeckCase, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
@@ -297,8 +293,11 @@ def test_onnx(case: NeckCase, tmp_path: Path) -> None:
 
 
 @every_case
-@pytest.mark.parametrize("autocast", [False, True], ids=["cast", "autocast"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "autocast"),
+    [(torch.float16, False), (torch.bfloat16, True)],
+    ids=["cast", "autocast"],
+)
 def test_half_precision(case: NeckCase, dtype: torch.dtype, autocast: bool) -> None:
     """Every module returns the type that was asked for, and gradients are finite."""
     if IS_TORCH_2_1 and dtype == torch.float16:
@@ -344,7 +343,7 @@ def fpn_beside(case: NeckCase, **changes) -> dict:
 
 
 @every_case
-@pytest.mark.parametrize("std", [0.1, 1, 10])
+@pytest.mark.parametrize("std", [0.1, 10])
 def test_scale_at_the_start_is_that_of_fpn(case: NeckCase, std: float) -> None:
     maps = backbone_maps_of_scale(std)
     references = [build_untrained(fpn_beside(case))(maps)]
@@ -357,28 +356,6 @@ def test_scale_at_the_start_is_that_of_fpn(case: NeckCase, std: float) -> None:
         assert min(scales) / 4 < output.std().item() < max(scales) * 4
 
 
-@every_type
-def test_trains_on_large_maps(case: NeckCase) -> None:
-    neck, maps = build_untrained(case.config()), backbone_maps_of_scale(8)
-    head = nn.Conv2d(OUT_CHANNELS, 1, 1)
-    nn.init.normal_(head.weight, std=0.01)
-    parameters = [*neck.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(parameters, lr=0.001, momentum=0.9)
-    losses = []
-    for _ in range(50):
-        scores = [head(x) for x in neck(maps)]
-        # Every second column is to be found.
-        wanted = [(torch.arange(x.shape[3]) % 2).expand_as(x).float() for x in scores]
-        each = map(nn.functional.binary_cross_entropy_with_logits, scores, wanted)
-        loss = sum(each) / len(scores)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert max(losses) < 1.1 * losses[0] < 1.1
-    assert sum(losses[-10:]) / 10 < losses[0]
-
-
 @every_case
 def test_runs_on_the_meta_device(case: NeckCase) -> None:
     """Costs are counted there; nothing may be copied from the processor."""
@@ -387,22 +364,14 @@ def test_runs_on_the_meta_device(case: NeckCase) -> None:
     assert all(output.is_meta for output in outputs)
 
 
-@every_type
-@pytest.mark.parametrize("pyramid", PYRAMIDS, ids=str)
-def test_has_the_attributes_of_fpn(case: NeckCase, pyramid: str) -> None:
-    if case not in PYRAMID_CASES:
-        pytest.skip("refines an existing pyramid: has no arguments for levels")
-    settings = dict(PYRAMIDS[pyramid])
-    channels = ([*IN_CHANNELS, 8, 8])[: settings.pop("num_ins")]
-    case = replace(case, arguments=settings)
-    ours = MODELS.build(case.config(in_channels=channels))
-    fpn = FPN(channels, OUT_CHANNELS, **settings)
-    names = {name for name in vars(fpn) if not name.startswith("_")}
-    assert {"num_outs", "end_level", "backbone_end_level"} <= names
-    own = {"init_cfg"}  # it names deconvolutions as well
-    own |= {"upsample_cfg"} if case.type == "CFGFPN" else set()
-    for name in names - own:
-        assert getattr(ours, name) == getattr(fpn, name), name
+class CountedOperations(TorchDispatchMode):
+    """Counts what is computed; views cost nothing and are left out."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(
@@ -434,4 +403,4 @@ def test_operations_of_one_image(kind: dict, most: int) -> None:
         neck(maps)  # makes the constants
         with CountedOperations() as counted:
             neck(maps)
-    assert counted.counts.total() <= most
+    assert counted.count <= most

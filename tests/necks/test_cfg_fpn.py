@@ -45,9 +45,9 @@ def slow_neck(neck: CFGFPN, maps: list[Tensor], **settings) -> list[Tensor]:
     return [*outputs, outputs[-1][:, :, ::2, ::2]]
 
 
-@pytest.mark.parametrize("rank", [None, 2])
-@pytest.mark.parametrize("cascade_times", [1, 2, 3])
-@pytest.mark.parametrize("num_levels", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("num_levels", "cascade_times", "rank"), [(2, 3, None), (3, 1, 2), (4, 2, None)]
+)
 def test_equals_the_slow_reference(
     num_levels: int, cascade_times: int, rank: int | None
 ) -> None:
@@ -68,9 +68,7 @@ def test_equals_the_slow_reference(
 @pytest.mark.parametrize(
     ("given", "used"),
     [
-        (None, dict(mode="bilinear", align_corners=False)),
         (dict(mode="bilinear", align_corners=True),) * 2,
-        (dict(mode="nearest"),) * 2,
         (dict(mode="nearest", scale_factor=2), dict(mode="nearest")),
     ],
     ids=str,
@@ -81,42 +79,6 @@ def test_upsample_cfg(given: dict | None, used: dict) -> None:
     slow = slow_neck(neck, maps, cascade_times=2, upsample_cfg=used)
     for a, b in zip(neck(maps), slow, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
-
-
-def test_every_output_reads_every_backbone_map() -> None:
-    """The paper's point; in FPN a level gets nothing from the finer ones."""
-
-    def dependencies(neck) -> list[list[bool]]:
-        maps = random_maps(4)
-        rows = []
-        for output in neck.double()(maps):
-            found = torch.autograd.grad(
-                output.sum(), maps, retain_graph=True, allow_unused=True
-            )
-            rows.append([g is not None and bool(g.abs().sum() > 0) for g in found])
-        return rows
-
-    assert dependencies(build(in_channels=WIDTHS[:4])) == [[True] * 4] * 4
-    fpn = dependencies(build(FPN, in_channels=WIDTHS[:4]))
-    assert fpn == [[k >= level for k in range(4)] for level in range(4)]
-
-
-def test_identity_matrices_are_plain_concatenation() -> None:
-    neck = build(out_channels=24, in_channels=WIDTHS[:3], cascade_times=1, noise=0)
-    laterals = [
-        torch.randn(2, 24, *size, generator=torch.Generator().manual_seed(4))
-        for size in ((13, 10), (7, 5), (4, 3))
-    ]
-    for level, fused in enumerate(neck.fuse(laterals)):
-        assert torch.equal(
-            fused[:, 8 * level : 8 * level + 8],
-            laterals[level][:, 8 * level : 8 * level + 8],
-        )
-        groups = [x[:, 8 * level : 8 * level + 8] for x in laterals]
-        size = fused.shape[2:]
-        expected = [F.adaptive_avg_pool2d(x, size) for x in groups[:level]]
-        expected += [F.interpolate(x, size, mode="bilinear") for x in groups[level:]]
-        torch.testing.assert_close(fused, torch.cat(expected, dim=1))
 
 
 @pytest.mark.parametrize(
@@ -137,12 +99,9 @@ def test_width_of_laterals(num_levels: int, groups: int, width: int) -> None:
     assert all(output.shape == (1, 256, 9, 9) for output in outputs)
 
 
-def test_three_stages_by_default() -> None:
-    assert len(build().grouping.stages) == 3
-
-
 def test_init_weights_starts_at_the_identity_and_leaves_convs_to_init_cfg() -> None:
     neck = build(out_channels=40, noise=0)
+    assert len(neck.grouping.stages) == 3  # by default
     matrix = neck.grouping.stages[2].matrices[1](torch.randn(2, 40, 3, 3))
     assert torch.equal(matrix, torch.eye(40).expand(2, 40, 40))
     weight_conv = neck.grouping.stage_weights[0][1].conv

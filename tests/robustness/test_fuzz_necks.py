@@ -62,9 +62,6 @@ def factor_configs(connections: int) -> st.SearchStrategy:
         st.lists(FACTORS, min_size=connections, max_size=connections),
         st.sampled_from(["learnable", "learnable-shared", "attention", "statistic"]),
         FACTORS.map(lambda x: dict(type="LearnableFusionFactor", init=x)),
-        st.integers(1, 9).map(
-            lambda x: dict(type="AttentionFusionFactor", reduction=x)
-        ),
     )
 
 

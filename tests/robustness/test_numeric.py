@@ -52,7 +52,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: layers.CompressedLevelScores(2, 4, 4, SETTINGS),
         "same",
     ),
-    "DenseASPPContext": (lambda: layers.DenseASPPContext(4, 2, (1, 2)), "map"),
+    "DenseASPPContext": (lambda: layers.DenseASPPContext(4, 2), "map"),
     "DirectLevelScores": (lambda: layers.DirectLevelScores(2, 4), "same"),
     "FeatureGrouping": (lambda: layers.FeatureGrouping(2, 4, 4), "two levels"),
     "FixedFusionFactor": (lambda: layers.FixedFusionFactor(2, 4, 0.3), "factor"),
@@ -72,7 +72,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "NarrowConv": (lambda: layers.NarrowConv(4, 2), "map"),
     "NonLocalContext": (lambda: layers.NonLocalContext(8, 2), "wide map"),
     "OutputConvs": (lambda: layers.OutputConvs(3, 4, 4, [], SETTINGS), "levels"),
-    "PyramidPooling": (lambda: layers.PyramidPooling(4, 2, (1, 2)), "map"),
+    "PyramidPooling": (lambda: layers.PyramidPooling(4, 2), "map"),
     "ResidualFeatureAugmentation": (
         lambda: layers.ResidualFeatureAugmentation(4, 2, ratios=(0.5, 1)),
         "map",

@@ -26,7 +26,7 @@ def rois_of(number: int = 40, images: int = 2) -> Tensor:
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("ratio", [0, 1, 2, 3])
-@pytest.mark.parametrize("size", [(18, 24), (1, 24), (18, 1), (2, 2)], ids=str)
+@pytest.mark.parametrize("size", [(18, 24), (1, 24), (2, 2)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_equals_the_operator(
     aligned: bool, ratio: int, size: tuple[int, int], dtype: torch.dtype
