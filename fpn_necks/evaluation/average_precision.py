@@ -55,7 +55,7 @@ def match_boxes(
     pairs = pairs[within[pairs.detections]]
     iod = pairs.iod
     overlap = np.where(truth.crowd[pairs.truths], iod, pairs.iou)
-    if options.rules.iod_from_overlap:
+    if options.released:
         iod = pairs.derived_iod(overlap)
     # No smaller overlap can matter, and most are smaller.
     near = (overlap >= thresholds.min()) | (iod >= thresholds.min())

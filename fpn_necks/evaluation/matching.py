@@ -52,7 +52,7 @@ class Pairs:
     def derived_iod(self, overlap: np.ndarray) -> np.ndarray:
         """Return the released code's IoD, which is right where the overlap is the IoU.
 
-        See ``Rules.iod_from_overlap``.
+        See ``EvaluationOptions``.
         """
         return overlap / (1 + overlap) * (1 + self.area_ratios)
 
@@ -197,7 +197,7 @@ def count(
     settings, rows = (matched >= 0).nonzero()
     boxes = matched[settings, rows]
     values = np.where(options.per_setting(ignored)[boxes, settings], IGNORED, TRUE)
-    if options.rules.zero_id_is_no_match:
+    if options.released:
         zero = (truth.ids[boxes] == 0).astype(bool) & (values == TRUE)
         values[zero] = unmatched[settings, rows][zero]
     counts[settings, rows] = values

@@ -47,10 +47,9 @@ _IOD_IN_IGNORED = 0.5
 def ignored_boxes(truth: GroundTruth, options: EvaluationOptions) -> np.ndarray:
     """Return ``(G, B)`` the boxes that need not be found, for every bucket."""
     ignored = truth.visibilities < MIN_VISIBILITY
-    released = options.rules.miss_rate_reads_ignore_alone
-    if options.use_ignore_attr or released:
+    if options.use_ignore_attr or options.released:
         ignored = ignored | truth.ignore
-    if not released:
+    if not options.released:
         ignored = ignored | truth.crowd
     if options.ignore_uncertain:
         ignored = ignored | truth.uncertain
@@ -92,7 +91,7 @@ def match_boxes(
         overlap = np.where(here, pairs.iod[:, None], pairs.iou[:, None])
         keys[~allowed | (overlap < options.thresholds("mr"))] = -1
         fallback = None
-        if options.use_iod_for_ignore and options.rules.iod_from_overlap:
+        if options.use_iod_for_ignore and options.released:
             twice = pairs.derived_iod(pairs.iod)
             allowed = here & allowed & (twice > _IOD_IN_IGNORED)[:, None]
             place = order_positions(-file_order, twice)
@@ -122,7 +121,7 @@ def miss_rate(
     last = np.searchsorted(per_image, FALSE_POSITIVES_PER_IMAGE, side="right") - 1
     # Points before the first rank index the last one: the released code's quirk.
     recall = (np.cumsum(counts == TRUE) / positives)[last]
-    if not options.rules.recall_wraps:
+    if not options.released:
         recall[last < 0] = 0
     if (recall >= 1).any():
         return 0.0

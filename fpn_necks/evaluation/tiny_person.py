@@ -37,10 +37,7 @@ def evaluate_tiny_person(
             is given.
         tiles: COCO annotations whose images carry ``corner``, or the path. Detections
             are shifted to whole images and merged before they are evaluated.
-        **options: see ``EvaluationOptions``: ``metrics=('ap', 'mr')``,
-            ``released=True``, ``ignore_uncertain=True``, ``use_iod_for_ignore=True``,
-            ``use_ignore_attr=True``, IoU thresholds, size ranges, detection limits and
-            merging.
+        **options: see ``EvaluationOptions``.
 
     Returns:
         ``'AP50_tiny'``, ``'MR50_tiny'`` and so on: fractions in [0, 1], or -1 where a

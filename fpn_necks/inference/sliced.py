@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -89,15 +88,8 @@ def detect_sliced(
         TypeError: a size is no whole number, or the image no array or path.
         OSError: the image is missing or cannot be opened.
     """
-    check_settings(
-        tile_wh=tile_wh,
-        overlap_wh=overlap_wh,
-        batch_size=batch_size,
-        nms_threshold=nms_threshold,
-        score_threshold=score_threshold,
-        max_detections=max_detections,
-        border_margin=border_margin,
-    )
+    limits = nms_threshold, score_threshold, max_detections, border_margin
+    check_settings(tile_wh, overlap_wh, batch_size, *limits)
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() before")
     path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
@@ -148,20 +140,26 @@ def detect_sliced(
     )
 
 
-def check_settings(**options: Any) -> None:
+def check_settings(
+    tile_wh: Sequence[int],
+    overlap_wh: Sequence[int],
+    batch_size: int,
+    nms_threshold: float | None,
+    score_threshold: float,
+    max_detections: int | None,
+    border_margin: int | None,
+    **others: Any,
+) -> None:
     """Check the options of `detect_sliced` before a model or an image is loaded."""
-    bound = inspect.signature(detect_sliced).bind(None, None, **options)
-    bound.apply_defaults()
-    x = bound.arguments
-    tile_corners((1, 1), x["tile_wh"], x["overlap_wh"])
-    check_int("batch_size", x["batch_size"])
-    if x["nms_threshold"] is not None:
-        check_number("nms_threshold", x["nms_threshold"], above=0, maximum=1)
-    check_number("score_threshold", x["score_threshold"], maximum=1)
-    if x["max_detections"] is not None:
-        check_int("max_detections", x["max_detections"])
-    if x["border_margin"] is not None:
-        check_int("border_margin", x["border_margin"], minimum=0)
+    tile_corners((1, 1), tile_wh, overlap_wh)
+    check_int("batch_size", batch_size)
+    check_number("score_threshold", score_threshold, maximum=1)
+    if nms_threshold is not None:
+        check_number("nms_threshold", nms_threshold, above=0, maximum=1)
+    if max_detections is not None:
+        check_int("max_detections", max_detections)
+    if border_margin is not None:
+        check_int("border_margin", border_margin, minimum=0)
 
 
 def _forward(

@@ -7,13 +7,13 @@ import argparse
 from pathlib import Path
 
 from ..arguments import path, use_mmdet
+from .files import shows_progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("root", type=path, nargs="?", default=Path("data/tiny_set"))
     add("--no-images", action="store_true", help="check annotations alone")
-    add("--no-progress", action="store_true", help="show no progress bar")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,9 +21,7 @@ def run(options: argparse.Namespace) -> int:
     from ...datasets import check_tiny_person
 
     problems = check_tiny_person(
-        options.root,
-        check_images=not options.no_images,
-        progress=not options.no_progress,
+        options.root, check_images=not options.no_images, progress=shows_progress()
     )
     print(*problems, sep="\n")
     errors = sum(problem.is_error for problem in problems)

@@ -3,14 +3,13 @@
 import argparse
 
 from ..arguments import path, use_mmdet
-from .files import add_images, check_targets
+from .files import add_images, check_targets, shows_progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_images(parser, "COCO json of whole images")
-    add = parser.add_argument
-    add("--json", type=path, help="where to write annotations without erased boxes")
-    add("--jpeg-quality", type=int, default=95, help="of changed images (default: 95)")
+    help = "where to write annotations without erased boxes"
+    parser.add_argument("--json", type=path, help=help)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -21,11 +20,7 @@ def run(options: argparse.Namespace) -> None:
     check_targets(options, options.json)
     source = read_coco(options.annotations)
     erased, written, present = erase_images(
-        source,
-        options.images,
-        options.out,
-        jpeg_quality=options.jpeg_quality,
-        progress=not options.no_progress,
+        source, options.images, options.out, progress=shows_progress()
     )
     if options.json:
         write_coco(options.json, erased, overwrite=options.force)

@@ -1,6 +1,7 @@
 """Arguments of commands that write changed images and annotations."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..arguments import add_force, path, refuse_existing
@@ -14,12 +15,9 @@ def add_images(parser: argparse.ArgumentParser, annotations: str) -> None:
     add("out", type=path, help="new folder for the images")
     add("--resume", action="store_true", help="keep what OUT holds and go on")
     add_force(parser, "the json")
-    add("--no-progress", action="store_true", help="show no progress bar")
 
 
-def check_targets(
-    options: argparse.Namespace, json: Path | None, writes_images: bool = True
-) -> None:
+def check_targets(options: argparse.Namespace, json: Path | None) -> None:
     """Refuse, before the work, to overwrite sources or what is there."""
     from ...io import is_same_file, require_empty
 
@@ -28,5 +26,10 @@ def check_targets(
         raise ValueError("the json to write must not be the source's annotations")
     if is_same_file(options.out, options.images):
         raise ValueError("OUT must not be the folder of the originals")
-    if writes_images and not options.resume:
+    if not options.resume:
         require_empty(options.out, "--resume to keep what is there and go on")
+
+
+def shows_progress() -> bool:
+    """Tell whether somebody looks at a progress bar."""
+    return sys.stderr.isatty()

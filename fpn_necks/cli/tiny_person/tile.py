@@ -3,13 +3,12 @@
 import argparse
 
 from ..arguments import add_force, path, refuse_existing, use_mmdet
+from .files import shows_progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add, pair = (
-        parser.add_argument,
-        dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT")),
-    )
+    add = parser.add_argument
+    pair = dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     add("source", type=path, help="COCO json of whole images")
     add("out", type=path, help="COCO json of tiles to write")
     add("--size", default=(640, 512), help="in pixels (default: 640 512)", **pair)
@@ -27,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what becomes of boxes with less (default: ignore); the released "
         "TinyPerson code drops them",
     )
-    add("--cut-last", action="store_true", help="cut the last tile, do not move it")
-    add("--turn", action="store_true", help="swap sides where the released rule does")
     add_force(parser, "OUT")
-    add("--no-progress", action="store_true", help="show no progress bar")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -44,14 +40,11 @@ def run(options: argparse.Namespace) -> None:
         overlap=tuple(options.overlap),
         keep=options.keep,
         cut_boxes=options.cut_boxes,
-        fixed_size=not options.cut_last,
-        use_least_pieces_size=options.turn,
     )
     refuse_existing(options.out, options.force)
     if is_same_file(options.out, options.source):
         raise ValueError("OUT must not be SOURCE")
-    tiled, counts = tile_coco(
-        read_coco(options.source), settings, progress=not options.no_progress
-    )
+    source = read_coco(options.source)
+    tiled, counts = tile_coco(source, settings, progress=shows_progress())
     write_coco(options.out, tiled, overwrite=options.force)
     print(f"{counts}\nwritten to {options.out}")
