@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -86,23 +85,20 @@ def test_run_and_report(
     text = (folder / "report.md").read_text()
     assert text.strip() in output
     assert "not comparable: " in text and "not run" in text
-    measured = next(csv.DictReader((folder / "report.csv").open()))
     result = json.loads((folder / "fpn/seed0/result.json").read_text())
-    expected = 100 * result["metrics"]["coco/bbox_mAP"]
-    assert float(measured["ours"]) == pytest.approx(expected)
+    assert f"/ {100 * result['metrics']['coco/bbox_mAP']:.2f} /" in text
 
 
 def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     status, output, _ = run(
         "run", TABLE, "--dry-run", "--data-root", "no", "--launcher", "slurm",
-        "--gpus", 8, "--images-per-second", 20, "--seeds", 0, 0,
+        "--gpus", 8, "--seeds", 0, 0,
         "--cfg-options", "train_cfg.max_epochs=3",
     )  # fmt: skip
     assert status == 0
-    assert "not comparable: schedule: train_cfg.max_epochs 12 -> 3" in output
+    assert "not comparable: train_cfg.max_epochs 12 -> 3" in output
     assert "2 of 2: S-α, α = 0.5, seed 0\n" in output
-    assert "  training images: 354,861, 4.9 GPU hours of training\n" in output
     assert "  option: model.neck.fusion_factor=0.5\n" in output
     assert "  batch: 16 on 8 process(es)\n  learning rate: 0.01\n" in output
     assert output.count("  command: srun ") == 2
@@ -126,7 +122,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, options: list[str], monkeypatch) -> 
     monkeypatch.setattr(running, "execute_command", stop)
     status, _, errors = run("run", TABLE, "--cfg-options", *options)
     assert status == 130
-    assert errors == "interrupted; the same command goes on from the last checkpoint\n"
+    assert errors == "interrupted\n"
 
 
 # ------------------------------------------------------------------ docs/reproduce.md
@@ -229,10 +225,9 @@ def test_all_of_a_real_table_killed_and_continued(tmp_path: Path) -> None:
     process = reproduce(["report", table, "--work-dir", "w"], tmp_path)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    lines = csv.DictReader((tmp_path / "w" / table / "report.csv").open())
-    found = [line for line in lines if line["metric"] == "AP"]
+    lines = (tmp_path / "w" / table / "report.md").read_text().splitlines()
+    found = [line for line in lines if "not comparable: " in line and "|" in line]
     assert len(found) == 8
     for line in found:
-        assert float(line["ours"]) >= 0
-        areas = {*re.split(": |, ", line["status"])}
-        assert {"data set", "image size", "schedule"} <= areas
+        assert float(line.split(" / ")[1].split()[0]) >= 0
+        assert "train_dataloader" in line and "train_cfg" in line

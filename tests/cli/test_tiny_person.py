@@ -50,19 +50,18 @@ def test_tiles(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
     expected, counts = tile_coco(read_coco(source), settings)
     assert json.loads(out.read_text()) == json.loads(json.dumps(expected))
     assert str(counts) in output
-    assert "100%" in output and "2/2" in output
     before = out.read_bytes()
     assert "--force overwrites it" in run("tile", source, out, status=2)
     assert out.read_bytes() == before
-    output = run("tile", source, out, "--force", "--no-progress")
-    assert out.read_bytes() != before and "100%" not in output
+    run("tile", source, out, "--force")
+    assert out.read_bytes() != before
 
 
 def test_erasing(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
     source = drawn.train.annotation_file, drawn.train.image_dir
     out, written = tmp_path / "erased", tmp_path / "erased.json"
     output = run("erase", *source, out, "--json", written)
-    assert "2 images written" in output and "100%" in output
+    assert "2 images written" in output
     assert {path.name for path in out.glob("*.jpg")} == {
         path.name for path in drawn.train.image_dir.iterdir()
     }
@@ -73,7 +72,7 @@ def test_erasing(run, drawn: SyntheticTinyPerson, tmp_path: Path) -> None:
     assert "--force overwrites it" in output
     output = run("erase", *source, out, status=2)
     assert "holds files" in output and "--resume" in output
-    output = run("erase", *source, out, "--no-progress", "--resume")
+    output = run("erase", *source, out, "--resume")
     assert "0 images written" in output and "2 were there" in output
     output = run("erase", *source, drawn.train.image_dir, status=2)
     assert "must not be the folder of the originals" in output
@@ -94,16 +93,13 @@ def test_city_persons(run, tmp_path: Path) -> None:
     assert cv2.imread(str(out / "lindau" / name)).shape == (256, 512, 3)
     assert "--force overwrites it" in run("city-persons", *arguments, status=2)
     assert "--resume" in run("city-persons", *arguments, "--force", status=2)
-    options = ("--force", "--resume", "--factor", "0")
-    output = run("city-persons", *arguments, *options, status=2)
-    assert "factor must be finite and above 0" in output
 
 
 def test_checker(run, tmp_path: Path) -> None:
     output = run("check", tmp_path / "tiny_set", status=1)
     assert "no such folder" in output
     root = make_release(tmp_path / "tiny_set")
-    output = run("check", root, "--no-progress")
+    output = run("check", root)
     assert output.count("ok  ") == 12 and "to fix" not in output
     (root / "mini_annotations" / "tiny_set_test_all.json").unlink()
     output = run("check", root, "--no-images", status=1)
