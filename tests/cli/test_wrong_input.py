@@ -104,7 +104,7 @@ OTHERS = {
     "tiny-person tiles a b": "'tiles' is unknown; did you mean 'tile'?",
     "tiny-person tile none.json out.json": "none.json",
     "tiny-person tile set/annotations.json set/annotations.json --force": (
-        "OUT must not be SOURCE"
+        "the json to write must not be an input"
     ),
     "tiny-person tile text.json out.json --overlap 640 0": "overlap must be smaller",
     "tiny-person tile text.json out.json --keep 2": "keep must be finite and above 0",
