@@ -52,7 +52,7 @@ class Pairs:
     def derived_iod(self, overlap: np.ndarray) -> np.ndarray:
         """Return the released code's IoD, which is right where the overlap is the IoU.
 
-        See ``EvaluationOptions``.
+        For crowd boxes, and for ignored ones of the miss rate, it is the IoD itself.
         """
         return overlap / (1 + overlap) * (1 + self.area_ratios)
 

@@ -56,10 +56,7 @@ def merge_detections(
     per_class: bool = False,
     left_out: frozenset[Any] = frozenset(),
 ) -> Detections:
-    """Do the same as ``merge_tiles`` on arrays.
-
-    Images whose ids are in ``left_out`` need not have tiles.
-    """
+    """Do the same as ``merge_tiles``; images in ``left_out`` need no tiles."""
     if nms_threshold is not None:
         check_number("the NMS threshold", nms_threshold, above=0, maximum=1)
     tile_ids, tile_images, corners = _read_tiles(tiles, images, left_out)

@@ -66,19 +66,7 @@ AI_TOD = dict(
 class EvaluationOptions:
     """What is evaluated, and by which rules; the defaults are the released script's.
 
-    The released script has four quirks:
-
-    - A match is stored as the annotation's id, so that what finds id 0 counts as
-      unmatched. TinyPerson's ids start at 0.
-    - The share of a detection that lies in an ignored box (IoD) is derived from the
-      overlap o and the annotation's ``area`` as o / (1 + o) * (1 + area / detection
-      area). That is right if o is the IoU; for crowd boxes, and for all ignored boxes
-      of the miss rate, o is the IoD itself. The miss rate then compares with 0.5 at
-      every IoU threshold.
-    - Where the first ranked detection is already beyond a point of false positives per
-      image, the final recall is taken instead of 0.
-    - The miss rate does not look at ``iscrowd``, and looks at ``ignore`` even with
-      ``use_ignore_attr=False``.
+    What the quirks of the released script are says ``docs/tiny_person.md``.
 
     Args:
         metrics: ``'ap'`` and ``'mr'``, or one of them.
