@@ -42,12 +42,7 @@ def match_boxes(
     pairs: Pairs,
     options: EvaluationOptions,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections to boxes in all settings.
-
-    Returns:
-        ``(S, D)`` uint8 what each detection counts as, and ``(S, D)`` int32 index of
-        the box it takes, or -1.
-    """
+    """Return ``(S, D)`` what each detection counts as, and the box it takes, or -1."""
     thresholds = options.thresholds("ap")
     ignored = ignored_boxes(truth, options)
     within = detections.ranks < options.ap_max_detections
@@ -88,11 +83,8 @@ def average_precision(
 ) -> float:
     """Return the mean precision over the recall points; 0 where one is not reached.
 
-    Args:
-        counts: ``(D,)`` what detections count as, in order of falling score.
-        positives: number of boxes to be found, at least 1.
-        num_images: not used, as the options; the miss rate needs both.
-        options: of the evaluation.
+    ``counts`` ``(D,)`` is what detections count as, in order of falling score;
+    ``positives`` is at least 1. The miss rate needs the other arguments.
     """
     num_true = np.cumsum(counts == TRUE, dtype=np.float64)
     # The spacing keeps a leading ignored detection from dividing 0 by 0.

@@ -114,15 +114,10 @@ def order_positions(*keys: np.ndarray) -> np.ndarray:
 def best_pairs(
     detections: np.ndarray, order: np.ndarray, allowed: np.ndarray
 ) -> np.ndarray:
-    """Return the allowed pair that each pair's detection prefers, or -1.
+    """Return ``(P, S)`` the allowed pair of highest order of a pair's detection, or -1.
 
-    Args:
-        detections: ``(P,)`` sorted, P at least 1.
-        order: ``(P,)`` different numbers; the highest is preferred.
-        allowed: ``(P, S)``.
-
-    Returns:
-        ``(P, S)``.
+    ``detections`` ``(P,)`` are sorted, ``order`` ``(P,)`` are different numbers,
+    ``allowed`` is ``(P, S)``.
     """
     starts = _starts(detections)
     keys = np.where(allowed, order[:, None], np.int32(-1))
@@ -186,12 +181,8 @@ def count(
 ) -> np.ndarray:
     """Return ``(S, D)`` what every detection counts as in every setting.
 
-    Args:
-        truth: the boxes.
-        ignored: ``(G, B)`` boxes that need not be found.
-        matched: ``(S, D)`` index of the box that was taken, or -1.
-        unmatched: ``(S, D)`` what the detections count as that take none.
-        options: of the evaluation.
+    ``ignored`` ``(G, B)`` boxes need not be found, ``matched`` ``(S, D)`` are taken,
+    ``unmatched`` ``(S, D)`` is what the detections count as that take none.
     """
     counts = unmatched.copy()
     settings, rows = (matched >= 0).nonzero()

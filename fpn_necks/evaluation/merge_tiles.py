@@ -10,6 +10,7 @@ import numpy as np
 from ..coco_files import checked_coco
 from ..layers.arguments import check_number
 from .boxes import Detections
+from .matching import order_positions
 
 
 def merge_tiles(
@@ -118,9 +119,7 @@ def _survivors(
     threshold: float,
 ) -> np.ndarray:
     """Return the indices of the boxes that greedy NMS keeps, rising."""
-    by_score = np.argsort(-scores, kind="stable")
-    rank = np.empty(len(scores), dtype=np.int32)
-    rank[by_score] = np.arange(len(scores), dtype=np.int32)
+    rank = order_positions(-scores)
     one, other = (rank[rows] for rows in _doubles(x1y1, x2y2, sets, threshold))
     better, worse = np.minimum(one, other), np.maximum(one, other)
     # A box that no undecided better one suppresses is kept; what it suppresses is

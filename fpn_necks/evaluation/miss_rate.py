@@ -64,12 +64,7 @@ def match_boxes(
     pairs: Pairs,
     options: EvaluationOptions,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections to boxes in all settings.
-
-    Returns:
-        ``(S, D)`` uint8 what each detection counts as, and ``(S, D)`` int32 index of
-        the box it takes, or -1.
-    """
+    """Return ``(S, D)`` what each detection counts as, and the box it takes, or -1."""
     low, high = options.edges("mr")
     ignored = ignored_boxes(truth, options)
     sizes = np.sqrt(detections.areas)[:, None]

@@ -49,14 +49,6 @@ BAD_CONFIGS = {
     "fine.py --cfg-options model": "--cfg-options takes KEY=VALUE, got 'model'",
     "fine.py --cfg-options model.neck.9.a=1": "FPN takes no '9'",
 }
-DETECT = {
-    "": "text.pth cannot be loaded",
-    "--overlap 640 6": "overlap_wh must be smaller",
-    "--batch-size 0": "batch_size",
-    "--score-thr 30": "score_threshold",
-    "--nms-thr 0": "nms_threshold",
-    "--device cuda:77": "there is no such GPU here",
-}
 OTHERS = {
     "": "required",
     "chekc fine.py": "'chekc' is unknown; did you mean 'check'?",
@@ -87,6 +79,9 @@ OTHERS = {
     "convert augfpn none.pth out.pth": "none.pth",
     "convert augfpn text.pth out.pth": "text.pth cannot be loaded",
     "detect fine.py none.pth image.png out": "there is no checkpoint none.pth",
+    "detect fine.py text.pth image.png out": "text.pth cannot be loaded",
+    "detect fine.py text.pth image.png out --overlap 640 6": "overlap_wh must be small",
+    "detect fine.py text.pth image.png out --device cuda:77": "there is no such GPU",
     "detect fine.py text.pth none.png out": "none.png is no image and no folder",
     "visualize fine.py none image.png --what featurs": "did you mean 'features'?",
     "warm-start fine.py none.pth out.pth": "there is no checkpoint none.pth",
@@ -122,10 +117,6 @@ def _with(command: str, config: str) -> str:
 
 
 CASES = OTHERS | {
-    f"detect fine.py text.pth image.png out {options}": said
-    for options, said in DETECT.items()
-}
-CASES |= {
     _with(command, config): said
     for name, command in WITH_CONFIG.items()
     for config, said in BAD_CONFIGS.items()

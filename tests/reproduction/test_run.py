@@ -151,21 +151,6 @@ def test_another_configuration_is_refused_before_anything_runs(
         more.check_folder()
 
 
-def test_a_folder_may_go_on_with_moved_data_and_other_workers(
-    table: Table, tmp_path: Path
-) -> None:
-    Machine(fpn=1).run(plan(table, tmp_path, ["fpn"]))
-    options = {
-        "train_dataloader.num_workers": 7,
-        "env_cfg.cudnn_benchmark": True,
-        "default_hooks.checkpoint.max_keep_ckpts": 1,
-        "val_evaluator.ann_file": "/disk/annotations/instances_val2017.json",
-    }
-    (run,) = plan(table, tmp_path, ["fpn"], options=options, data_root="/disk")
-    run.check_folder()
-    assert run.facts["deviations"] == []
-
-
 def test_weights_to_start_from_must_be_there_and_safe(
     table: Table, tmp_path: Path
 ) -> None:
@@ -279,7 +264,6 @@ def test_pretraining_comes_first_and_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fpm", "table 'tiny-table-1' has no row 'fpm'; near ones: fpn"),
         ("another system", "is quoted: from its own paper"),
         ("FPN | distilled", "not trained here: distillation is not in this library"),
     ],
