@@ -77,16 +77,15 @@ def detect_folder(
     options = dict(options, batch_size=batch_size)
     failures = {}
     # Where the output is a file every refresh is a line: make them few.
-    is_terminal = sys.stderr.isatty()
-    bar = tqdm(found.items(), unit="image", mininterval=0.1 if is_terminal else 15)
-    for name, path in bar:
+    pause = 0.1 if sys.stderr.isatty() else 15
+    for name, path in tqdm(found.items(), unit="image", mininterval=pause):
         try:
             picture = results.picture(name)
             done = not force and results.load(name, path) is not None
             if done and (picture.exists() or not draw):
                 continue
             image = read_image(path, model)
-            sample = detect_sliced(model, image, progress=is_terminal, **options)
+            sample = detect_sliced(model, image, **options)
             results.save(name, path, sample)
             if draw:
                 write_image(picture, draw_detections(image, sample, model.dataset_meta))

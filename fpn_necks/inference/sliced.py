@@ -12,7 +12,6 @@ from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
-from tqdm import tqdm
 
 from fpn_necks.datasets import tile_corners
 from fpn_necks.detectors import (
@@ -38,7 +37,6 @@ def detect_sliced(
     score_threshold: float = 0.0,
     max_detections: int | None = None,
     also_whole_image: bool = False,
-    progress: bool = False,
     *,
     border_margin: int | None = 4,
     resize_tiles: bool = True,
@@ -67,7 +65,6 @@ def detect_sliced(
         max_detections: the best so many of the image are kept; ``None`` for all.
         also_whole_image: run the image as a whole as well, for objects larger than the
             tiles. Its pipeline resizes it even if `resize_tiles` is off.
-        progress: show a bar on the standard error output.
         border_margin: drop boxes that come within so many pixels of an inner tile
             border if another tile found more of the object, see
             `fpn_necks.inference.merging.find_cut_duplicates`; ``None`` drops none.
@@ -106,15 +103,8 @@ def detect_sliced(
     if also_whole_image and len(tiles) > 1:
         jobs.append((array_pipeline(model), [pixels]))
     parts: list[InstanceData] = []
-    with tqdm(
-        total=sum(len(batch) for _, batch in jobs),
-        unit="tile",
-        leave=False,
-        disable=not progress,
-    ) as bar:
-        for pipeline, batch in jobs:
-            parts += _forward(model, pipeline, batch, ignore_masks)
-            bar.update(len(batch))
+    for pipeline, batch in jobs:
+        parts += _forward(model, pipeline, batch, ignore_masks)
 
     # Boxes in pixels of the image, and the row of the tile of each: -1 for the image.
     for part, (x1, y1, _, _) in zip(parts, tiles.tolist(), strict=False):
