@@ -71,6 +71,7 @@ class Machine:
     def __call__(self, command: Sequence[str], output: Path) -> int:
         folder = output.parent
         self.started.append(folder)
+        output.touch()
         Config.fromfile(folder / CONFIG_FILE)  # a config that can be read is there
         effect = self.effects.get(folder.parent.name.replace("-", "_"), 0)
         if isinstance(effect, str):
