@@ -16,7 +16,6 @@ from .matching import (
     TRUE,
     UNRANKED,
     Pairs,
-    best_pairs,
     count,
     match,
     order_positions,
@@ -46,7 +45,6 @@ def match_boxes(
     thresholds = options.thresholds("ap")
     ignored = ignored_boxes(truth, options)
     within = detections.ranks < options.ap_max_detections
-    matched = np.full((len(thresholds), len(within)), -1, dtype=np.int32)
     pairs = pairs[within[pairs.detections]]
     iod = pairs.iod
     overlap = np.where(truth.crowd[pairs.truths], iod, pairs.iou)
@@ -55,24 +53,20 @@ def match_boxes(
     # No smaller overlap can matter, and most are smaller.
     near = (overlap >= thresholds.min()) | (iod >= thresholds.min())
     pairs, overlap, iod = pairs[near], overlap[near], iod[near]
-    if near.any():
-        here = options.per_setting(ignored)[pairs.truths]
-        file_order = np.arange(len(overlap))
-        # The highest overlap wins, of equal ones the last; any box that counts wins
-        # over any that is ignored.
-        place = order_positions(file_order, overlap)
-        keys = place[:, None] + np.where(here, np.int32(0), np.int32(len(place)))
-        keys[overlap[:, None] < thresholds] = -1
-        fallback = None
-        if options.use_iod_for_ignore:
-            # The highest IoD wins, of equal ones the first.
-            iod_place = order_positions(-file_order, iod)
-            allowed = here & (iod[:, None] >= thresholds)
-            fallback = best_pairs(pairs.detections, iod_place, allowed)
-        exclusive = np.repeat(~truth.crowd[:, None], len(thresholds), axis=1)
-        pair_of_key = np.tile(np.argsort(place), 2)
-        ranks = detections.ranks
-        match(pairs, ranks, keys, pair_of_key, exclusive, fallback, matched)
+    here = options.per_setting(ignored)[pairs.truths]
+    file_order = np.arange(len(overlap))
+    # The highest overlap wins, of equal ones the last.
+    place = order_positions(file_order, overlap)
+    fallback = None
+    if options.use_iod_for_ignore:
+        # The highest IoD wins, of equal ones the first.
+        iod_place = order_positions(-file_order, iod)
+        fallback = iod_place, here & (iod[:, None] >= thresholds)
+    allowed = overlap[:, None] >= thresholds
+    exclusive = np.repeat(~truth.crowd[:, None], len(thresholds), axis=1)
+    orders = place, place
+    ranks = detections.ranks
+    matched = match(pairs, ranks, orders, here, allowed, exclusive, fallback)
     outside = options.per_setting(_outside(detections.areas, options)).T
     unmatched = np.where(within, np.where(outside, IGNORED, FALSE), UNRANKED)
     return count(truth, ignored, matched, unmatched, options), matched

@@ -15,7 +15,6 @@ from .matching import (
     TRUE,
     UNRANKED,
     Pairs,
-    best_pairs,
     count,
     match,
     order_positions,
@@ -71,29 +70,23 @@ def match_boxes(
     near = (sizes >= low / SIZE_MARGIN) & (sizes < high * SIZE_MARGIN)
     near &= (detections.ranks < options.mr_max_detections)[:, None]
     ranked = options.per_setting(near)
-    matched = np.full(ranked.T.shape, -1, dtype=np.int32)
     pairs = pairs[near.any(1)[pairs.detections]]
-    num_pairs = len(pairs.iou)
-    if num_pairs:
-        ignored_here = options.per_setting(ignored)
-        here, allowed = ignored_here[pairs.truths], ranked[pairs.detections]
-        file_order = np.arange(num_pairs)
-        # Of the boxes that count the highest overlap wins, of equal ones the last. Only
-        # then come the ignored ones, and of them the first.
-        by_overlap = order_positions(file_order, pairs.iou)
-        first_wins = (num_pairs - 1 - file_order).astype(np.int32)
-        keys = np.where(here, first_wins[:, None], by_overlap[:, None] + num_pairs)
-        overlap = np.where(here, pairs.iod[:, None], pairs.iou[:, None])
-        keys[~allowed | (overlap < options.thresholds("mr"))] = -1
-        fallback = None
-        if options.use_iod_for_ignore and options.released:
-            twice = pairs.derived_iod(pairs.iod)
-            allowed = here & allowed & (twice > _IOD_IN_IGNORED)[:, None]
-            place = order_positions(-file_order, twice)
-            fallback = best_pairs(pairs.detections, place, allowed)
-        pair_of_key = np.concatenate([file_order[::-1], np.argsort(by_overlap)])
-        ranks = detections.ranks
-        match(pairs, ranks, keys, pair_of_key, ~ignored_here, fallback, matched)
+    ignored_here = options.per_setting(ignored)
+    here, allowed = ignored_here[pairs.truths], ranked[pairs.detections]
+    # Of the boxes that count the highest overlap wins, of equal ones the last. Only
+    # then come the ignored ones, and of them the first.
+    file_order = np.arange(len(pairs.iou), dtype=np.int32)
+    orders = file_order[::-1], order_positions(file_order, pairs.iou)
+    fallback = None
+    if options.use_iod_for_ignore and options.released:
+        twice = pairs.derived_iod(pairs.iod)
+        inside = here & allowed & (twice > _IOD_IN_IGNORED)[:, None]
+        fallback = order_positions(-file_order, twice), inside
+    overlap = np.where(here, pairs.iod[:, None], pairs.iou[:, None])
+    allowed &= overlap >= options.thresholds("mr")
+    exclusive = ~ignored_here
+    ranks = detections.ranks
+    matched = match(pairs, ranks, orders, here, allowed, exclusive, fallback)
     unmatched = np.where(ranked.T, FALSE, UNRANKED)
     return count(truth, ignored, matched, unmatched, options), matched
 
