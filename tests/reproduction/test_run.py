@@ -253,7 +253,7 @@ def test_pretraining_comes_first_and_once(tmp_path: Path) -> None:
     wanted = first.folder / "iter_7.pth"
     assert second.config.load_from == str(wanted.resolve())
     changes = second.facts["deviations"]
-    assert any("pretraining train_cfg.max_iters" in change for change in changes)
+    assert any(x.startswith("pretraining: train_cfg.max_iters") for x in changes)
     twice = plan_runs(shipped, [row], tmp_path / "moved", seeds=(0, 1))
     assert len({run.folder for run in twice}) == len(twice) == 4
     assert twice[1].config.load_from.endswith(row.pretraining.checkpoint)
