@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,17 +66,12 @@ def changes(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_mtime_ns for name in written(folder)}
 
 
-def test_end_to_end(detector: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
+def test_end_to_end(
+    run: Run, detector: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "new" / "out"
-    words = [*detector, images, out, *TILES, "--score-thr", 0.1]
-    result = subprocess.run(
-        [sys.executable, "-m", "fpn_necks", "detect", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
+    status, output, error = run(images, out, *TILES, "--score-thr", 0.1)
+    assert status == 0 and "2/2" in error
     assert set(written(out)) == {
         "settings.json",
         "images.json",
@@ -88,13 +81,12 @@ def test_end_to_end(detector: tuple[Path, Path], images: Path, tmp_path: Path) -
         "drawn/b.png",
         "drawn/sub/a.jpg",
     }
-    assert "2/2" in result.stderr
     truth = COCO(str(out / "images.json"))
     assert [category["name"] for category in truth.cats.values()] == list(CLASSES)
     names = {image["file_name"]: image for image in truth.imgs.values()}
     assert list(names) == ["b.png", "sub/a.jpg"]
     found = truth.loadRes(str(out / "detections.json"))
-    assert str(len(found.anns)) == result.stdout.splitlines()[-1].split()[0]
+    assert str(len(found.anns)) == output.splitlines()[-1].split()[0]
     model = init_detector(*map(str, detector), device="cpu")
     for name, image in names.items():
         expected = detect_sliced(
