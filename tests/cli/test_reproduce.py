@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +22,6 @@ from tests.reproduction.tiny_table import (
     tables_folder,
     written,
 )
-from tests.shared_data import shared
 from tests.tiny_sets import write_coco_set
 
 ROOT = Path(__file__).parents[2]
@@ -162,72 +157,3 @@ def test_tables_and_files_of_the_page() -> None:
     for name in (CONFIG_FILE, RUN_FILE, RESULT_FILE, OUTPUT_FILE):
         assert f"`{name}`" in text
     assert "work_dirs/reproduction" in text
-
-
-# --------------------------------------------------------- the proof, on real images
-
-REAL = {
-    "model.backbone.init_cfg": None,
-    "model.backbone.depth": 18,
-    "model.neck.in_channels": [64, 128, 256, 512],
-    "model.roi_head.bbox_head.fc_out_channels": 64,
-    "model.train_cfg.rpn_proposal.max_per_img": 50,
-    "model.test_cfg.rpn.max_per_img": 50,
-    "model.test_cfg.rcnn.score_thr": 0.0,
-    "train_dataloader.dataset.indices": [0, 1],
-    "train_dataloader.num_workers": 0,
-    "train_dataloader.persistent_workers": False,
-    "train_dataloader.dataset.pipeline.2.scale": (160, 128),
-    "val_dataloader.dataset.indices": [0, 1],
-    "val_dataloader.num_workers": 0,
-    "val_dataloader.persistent_workers": False,
-    "val_dataloader.dataset.pipeline.1.scale": (160, 128),
-    "train_cfg.max_epochs": 2,  # of one step each
-    "default_hooks.checkpoint.max_keep_ckpts": 1,
-}
-
-
-def reproduce(arguments: list[object], folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fpn_necks", "reproduce", *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_all_of_a_real_table_killed_and_continued(tmp_path: Path) -> None:
-    data = shared("data/tiny_coco")
-    table = "augfpn-table-2"
-    rows = load_tables()[table].rows
-    words = ["run", table, "--work-dir", "w", "--data-root", data, "--cfg-options",
-             *(f"{key}={written(value)}" for key, value in REAL.items())]  # fmt: skip
-    process = reproduce(words, tmp_path)
-    third = tmp_path / "w" / table / rows[2].slug / "seed0"
-    deadline = time.monotonic() + 900
-    while not (third / "last_checkpoint").is_file():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)  # as when the machine stops
-    process.wait()
-    assert not (third / "result.json").is_file()
-    process = reproduce(words, tmp_path)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    assert "2 of 8: CS, seed 0: finished before" in output
-    assert "3 of 8: RFA, seed 0 resumes" in output
-    assert "8 finished, 0 failed" in output
-    assert (third / "output.txt").read_text().count("resumed epoch: 1, iter: 1") == 1
-    process = reproduce(["report", table, "--work-dir", "w"], tmp_path)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    lines = (tmp_path / "w" / table / "report.md").read_text().splitlines()
-    found = [line for line in lines if "not comparable: " in line and "|" in line]
-    assert len(found) == 8
-    for line in found:
-        assert float(line.split(" / ")[1].split()[0]) >= 0
-        assert "train_dataloader" in line and "train_cfg" in line

@@ -117,8 +117,6 @@ def test_detections(folder: Path, tmp_path: Path) -> None:
         ("plain.py none images/a.png --what uncertainty", "has no auxiliary heads"),
         ("plain.py none images/a.png --what soft-roi-ratios", "no SoftRoIExtractor"),
         ("plain.py none --what fusion-factors", "has no fusion factors"),
-        ("plain.py none images/a.png --what features --levels p9", "names 'p9'; there"),
-        ("plain.py none images/a.png --what features --channel 99", "channel must lie"),
         ("plain.py none no.png --what features", "no.png is no image and no folder"),
         ("plain.py none broken.png --what features", "cannot read the image"),
         ("plain.py none --what features", "--what features needs at least one IMAGE"),
