@@ -118,9 +118,9 @@ def deviations(
                 images, whole = _count_images(file), IMAGES[file.name]
                 if images != whole:
                     found.append(f"{key}: {file} has {images} of {whole} images")
-    batch, _ = batch_sizes(run, world_size)
-    each, base = batch_sizes(own, 1)
-    changed = run.train_dataloader.get("batch_size") != each
+    each, base = own.train_dataloader.batch_size, base_batch_size(own)
+    batch = run.train_dataloader.batch_size * world_size
+    changed = run.train_dataloader.batch_size != each
     counts_steps = "max_iters" in run.train_cfg and base is not None
     if batch != (base or each) and (changed or counts_steps):
         found.append(f"batch of {batch} images per step, the row has {base or each}")
@@ -132,11 +132,9 @@ def sections_of(found: list[str]) -> str:
     return ", ".join(dict.fromkeys(re.match(r"\w+", entry)[0] for entry in found))
 
 
-def batch_sizes(config: Config, world_size: int) -> tuple[int | None, int | None]:
-    """Return the images per step of a run, and those the learning rate is meant for."""
-    each = config.train_dataloader.get("batch_size")
-    base = (config.get("auto_scale_lr") or {}).get("base_batch_size")
-    return (each * world_size if each else None), base
+def base_batch_size(config: Config) -> int | None:
+    """Return the images per step that the learning rate is meant for."""
+    return (config.get("auto_scale_lr") or {}).get("base_batch_size")
 
 
 def evaluated_split(config: Config) -> str:

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from ..config_tools import load_config, merge_options
 from .compare import (
     annotation_file,
-    batch_sizes,
+    base_batch_size,
     datasets,
     deviations,
     differences,
@@ -185,7 +185,7 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
     name, own_options, options, data_root = sources
     own = copy.deepcopy(_own_config(name))
     merge_options(own, own_options)
-    if (own.get("auto_scale_lr") or {}).get("base_batch_size"):
+    if base_batch_size(own):
         own.auto_scale_lr.enable = True
     config = copy.deepcopy(own)
     if data_root is not None:
@@ -193,9 +193,9 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
     merge_options(config, options)
     config.work_dir = str(folder)
     config.randomness = dict(config.get("randomness") or {}, seed=facts["seed"])
-    batch, base = batch_sizes(config, facts["world_size"])
-    rate = config.optim_wrapper.optimizer.lr
-    if base and batch and config.auto_scale_lr.get("enable"):
+    batch = config.train_dataloader.batch_size * facts["world_size"]
+    rate, base = config.optim_wrapper.optimizer.lr, base_batch_size(config)
+    if base and config.auto_scale_lr.get("enable"):
         rate *= batch / base
     flat = settings(config, facts["world_size"])
     content = json.dumps(flat, sort_keys=True, default=repr)
@@ -206,7 +206,6 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
         overrides=json.loads(json.dumps(given, default=repr)),
         settings=hashlib.sha256(content.encode()).hexdigest()[:16],
         batch_size=batch,
-        base_batch_size=base,
         learning_rate=rate,
         deviations=deviations(own, config, facts["world_size"], facts["evaluate"]),
     )
