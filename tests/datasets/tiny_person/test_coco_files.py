@@ -37,7 +37,7 @@ from .conftest import small_coco, write
         (lambda c: c["annotations"][2].pop("category_id"), "3 has the category None"),
         (lambda c: c["images"][0].update(width=0), r"image 5 has width.*\(0, 80\)"),
         (lambda c: c["images"][0].pop("height"), "image 5 has width.*None"),
-        (lambda c: c["images"][0].pop("file_name"), "image 5: the file name 'None' is"),
+        (lambda c: c["images"][0].pop("file_name"), "image 5: the file name 'None'"),
         *(
             (lambda c, x=corner: c["images"][0].update(corner=x), "has the corner")
             for corner in ([0, 0, 50], [-1, 0, 99, 80], [0.5, 0, 100.5, 80], "all")
