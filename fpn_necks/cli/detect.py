@@ -46,11 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     use_mmdet()
-    from ..config_tools import load_detector_config, read_options
+    from ..config_tools import find_config, read_options
     from ..inference.folders import detect_folder
 
     images, detections, failures = detect_folder(
-        load_detector_config(options.config, options.cfg_options).filename,
+        find_config(options.config),
         options.checkpoint,
         options.images,
         options.output,

@@ -97,7 +97,7 @@ def _find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
 
 def _load_detectors(options: argparse.Namespace) -> list[Detector]:
     """Build the detector, and the one it is compared with."""
-    from ..config_tools import load_detector_config, read_options
+    from ..config_tools import find_config, read_options
     from ..detectors import load_detector
     from ..visualization.pictures import Detector
 
@@ -106,7 +106,7 @@ def _load_detectors(options: argparse.Namespace) -> list[Detector]:
     sources += [(*options.compare, [])] if options.compare else []
     detectors = []
     for name, weights, changes in sources:
-        config = Path(load_detector_config(name, changes).filename)
+        config = find_config(name)
         label = config.stem
         if options.compare and options.compare[0] == options.config:
             label += f" {weights}"  # one config with two checkpoints
