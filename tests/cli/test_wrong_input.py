@@ -30,7 +30,7 @@ WITH_CONFIG = {
     "alpha": "alpha {}",
     "detect": "detect {} other.pth image.png out",
     "visualize": "visualize {} none image.png --what features --device cpu",
-    "warm-start": "warm-start {} fine.pth out.pth",
+    "warm-start": "warm-start {} other.pth out.pth",
     "benchmark": "benchmark {} --device cpu",
 }
 BAD_CONFIGS = {
@@ -84,7 +84,7 @@ OTHERS = {
     "detect fine.py text.pth image.png out --device cuda:77": "there is no such GPU",
     "detect fine.py text.pth none.png out": "none.png is no image and no folder",
     "visualize fine.py none image.png --what featurs": "did you mean 'features'?",
-    "warm-start fine.py none.pth out.pth": "there is no checkpoint none.pth",
+    "warm-start fine.py none.pth out.pth": "there is no file none.pth",
     "warm-start fine.py text.pth out.pth": "text.pth cannot be loaded",
     "warm-start fine.py other.pth out.pth": "nothing of the checkpoint fits",
     "warm-start fine.py other.pth fine.pth": "fine.pth exists",
