@@ -107,15 +107,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
             _refuse_torchscript(file)
             return torch.load(file, map_location="cpu", weights_only=safe)
         except Exception as error:  # damaged files fail in many ways
-            refused = re.search(r"GLOBAL (\S+)", str(error))
-            if refused:
-                what = f"for safety, files that import {refused[1]} are refused"
-            elif "TorchScript" in str(error):
-                what = "for safety, TorchScript archives are refused"
-            elif isinstance(error, pickle.UnpicklingError) and "only st" in str(error):
-                what = "for safety, files that ask for attributes are refused"
-            else:
-                what = f"not a checkpoint, or damaged ({type(error).__name__})"
+            what = f"not a checkpoint, or damaged ({type(error).__name__})"
+            unsafe = r"GLOBAL (\S+)|asks for attribute|TorchScript"
+            if found := re.search(unsafe, str(error)):
+                imported = found[1] or "code"
+                what = f"for safety, files that import {imported} are refused"
             raise ValueError(f"{path} cannot be loaded: {what}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import json
 import os
@@ -12,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import get_local_path
+from mmengine import fileio
 
-from fpn_necks.io import check_image_name, write_bytes
+from fpn_necks.io import check_image_name, write_json
 
 IGNORED_FIELDS = ("ignore", "uncertain", "logo")
 MERGED_CLASS = "person"
@@ -40,15 +39,10 @@ def read_json(
         ValueError: It is no JSON.
     """
     name = os.path.expanduser(os.fspath(path))
+    content = fileio.get(name, backend_args=backend_args)
     try:
-        with (
-            get_local_path(name, backend_args=backend_args) as local,
-            open(local, "rb") as file,
-            without_garbage_collection(),
-        ):
-            return json.loads(file.read())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, "There is no such file", name) from error
+        with without_garbage_collection():
+            return json.loads(content)
     except (RecursionError, ValueError) as error:
         raise ValueError(f"{name} is no JSON file: {error}") from error
 
@@ -82,14 +76,14 @@ def check_coco(coco: Any, name: str, *, sized: bool = True) -> dict[str, Any]:
     (an image with ``corner``) must have [x1, y1, x2, y2] in whole pixels.
 
     Args:
-        coco: The parsed content; whole numbers written as floats (640.0) in sizes and
-            corners become int.
+        coco: The parsed content; it is not changed.
         name: What to call it in messages.
         sized: Whether images need ``width``, ``height`` and ``file_name``, and the file
             its ``categories``; evaluation reads none of them.
 
     Returns:
-        `coco` itself.
+        The content; whole numbers written as floats (640.0) in sizes and corners are
+        int.
 
     Raises:
         ValueError: With the name, the entry and what was expected.
@@ -99,7 +93,7 @@ def check_coco(coco: Any, name: str, *, sized: bool = True) -> dict[str, Any]:
         raise ValueError(
             f"{name} is no COCO detection file: expected a dict, got a {kind}"
         )
-    coco.setdefault("annotations", [])
+    coco = {"annotations": [], **coco}
     for key in ("images", "annotations", "categories"):
         if key == "categories" and not sized and key not in coco:
             continue
@@ -108,25 +102,20 @@ def check_coco(coco: Any, name: str, *, sized: bool = True) -> dict[str, Any]:
     image_ids = _unique_ids(coco["images"], f"{name}: image")
     _unique_ids(coco["annotations"], f"{name}: annotation")
     _unique_ids(coco.get("categories", []), f"{name}: category")
-    for image in coco["images"]:
-        _check_image(image, f"{name}: image {image['id']}", sized)
     for annotation in coco["annotations"]:
-        fault = _fault_of_annotation(annotation, image_ids)
-        if fault:
+        if fault := _fault_of_annotation(annotation, image_ids):
             raise ValueError(f"{name}: annotation {annotation['id']} {fault}")
-    return coco
+    images = [
+        _checked_image(image, f"{name}: image {image['id']}", sized)
+        for image in coco["images"]
+    ]
+    return coco | {"images": images}
 
 
 def checked_coco(source: Any, name: str) -> dict[str, Any]:
-    """Returns annotations to evaluate on, of a file or from Python; no sizes needed.
-
-    Those from Python are not changed.
-    """
+    """Returns annotations to evaluate on, of a file or from Python; no sizes needed."""
     if isinstance(source, str | os.PathLike):
         return read_coco(source, sized=False)
-    if isinstance(source, Mapping) and isinstance(source.get("images"), Sequence):
-        images = [dict(i) if isinstance(i, Mapping) else i for i in source["images"]]
-        source = {**source, "images": images}
     return check_coco(source, name, sized=False)
 
 
@@ -146,7 +135,8 @@ def _unique_ids(entries: Iterable[Any], label: str) -> set[Any]:
     return found
 
 
-def _check_image(image: dict[str, Any], label: str, sized: bool) -> None:
+def _checked_image(image: dict[str, Any], label: str, sized: bool) -> dict[str, Any]:
+    image = dict(image)
     for key in ("width", "height"):
         side = image.get(key)
         if side is None and not sized:
@@ -159,29 +149,30 @@ def _check_image(image: dict[str, Any], label: str, sized: bool) -> None:
             )
         image[key] = int(side)
     if sized or "file_name" in image:
-        if not isinstance(image.get("file_name"), str):
-            raise ValueError(f"{label} has no 'file_name'")
         try:
-            check_image_name(image["file_name"])
+            check_image_name(image.get("file_name"))
         except ValueError as error:
             raise ValueError(f"{label}: {error}") from error
+    if "corner" in image and not _is_corner(image["corner"], image):
+        raise ValueError(
+            f"{label} of {image.get('width')}x{image.get('height')} has the corner "
+            f"{str(image['corner'])[:80]}, expected whole numbers [x1, y1, x2, y2] of "
+            "that extent"
+        )
     if "corner" in image:
-        image["corner"] = _checked_corner(image, label)
+        image["corner"] = [int(x) for x in image["corner"]]
+    return image
 
 
-def _checked_corner(image: Mapping[str, Any], label: str) -> list[int]:
-    corner = image["corner"]
-    fits = isinstance(corner, Sequence) and len(corner) == 4
-    if fits and all(map(_is_whole, corner)):
-        x1, y1, x2, y2 = map(int, corner)
-        extent = x2 - x1, y2 - y1
-        size = image.get("width", extent[0]), image.get("height", extent[1])
-        if x1 >= 0 and y1 >= 0 and min(extent) > 0 and extent == size:
-            return [x1, y1, x2, y2]
-    raise ValueError(
-        f"{label} is {image.get('width')}x{image.get('height')} and has the corner "
-        f"{str(corner)[:80]}, expected whole numbers [x1, y1, x2, y2] of that extent"
-    )
+def _is_corner(corner: Any, image: Mapping[str, Any]) -> bool:
+    if not isinstance(corner, Sequence) or len(corner) != 4:
+        return False
+    if not all(map(_is_whole, corner)):
+        return False
+    x1, y1, x2, y2 = corner
+    extent = x2 - x1, y2 - y1
+    size = image.get("width", extent[0]), image.get("height", extent[1])
+    return min(x1, y1) >= 0 and min(extent) > 0 and extent == size
 
 
 def _fault_of_annotation(
@@ -191,9 +182,7 @@ def _fault_of_annotation(
     # A list or a dict would have no hash.
     if not isinstance(image, int | float | str) or image not in image_ids:
         return f"belongs to image {image!r}, which is not there"
-    if "category_id" not in annotation:
-        return "has no 'category_id'"
-    category = annotation["category_id"]
+    category = annotation.get("category_id")
     if not isinstance(category, int | float | str):
         return f"has the category {category!r}, expected a number or a string"
     box = annotation.get("bbox")
@@ -244,9 +233,7 @@ def is_ignored(
     annotation: Mapping[str, Any], fields: Iterable[str] = IGNORED_FIELDS
 ) -> bool:
     """Returns whether a box is a crowd or has one of the `fields` set."""
-    return bool(annotation.get("iscrowd")) or any(
-        annotation.get(field) for field in fields
-    )
+    return any(annotation.get(field) for field in ("iscrowd", *fields))
 
 
 def dense_files(coco: Mapping[str, Any]) -> set[str]:
@@ -271,4 +258,4 @@ def write_coco(
     Raises:
         FileExistsError: The file is there and `overwrite` is false.
     """
-    write_bytes(path, json.dumps(coco).encode(), overwrite)
+    write_json(path, coco, overwrite=overwrite)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
@@ -22,22 +22,13 @@ from .checkpoints import read_checkpoint, state_dict_of
 
 Checkpoint = str | os.PathLike[str] | Mapping[str, Any]
 
-_STAGE = re.compile(r"neck\.(\d+)\.")
-_COMPONENT = re.compile(r"neck\.(?:\d+\.)?\w+|roi_head\.\w+|\w+")
 
-
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """An entry that both have, in different shapes; ``name`` is the model's."""
 
     name: str
     in_model: tuple[int, ...]
     in_checkpoint: tuple[int, ...]
-
-    def __str__(self) -> str:
-        """Say it in a line."""
-        shapes = f"{self.in_model} in the model, {self.in_checkpoint} in the checkpoint"
-        return f"{self.name}: {shapes}"
 
 
 @dataclass
@@ -69,18 +60,17 @@ class WarmStartReport:
             how many of its entries are ``loaded``, ``new``, ``left over`` and
             ``mismatched``; the backbone and the neck come first.
         """
-        names = {
-            "loaded": self.loaded,
-            "new": self.new,
-            "left over": self.left_over.values(),
-            "mismatched": [mismatch.name for mismatch in self.mismatched],
+        found = {
+            "loaded": Counter(map(component_of, self.loaded)),
+            "new": Counter(map(component_of, self.new)),
+            "left over": Counter(map(component_of, self.left_over.values())),
+            "mismatched": Counter(component_of(x.name) for x in self.mismatched),
         }
-        found = {key: Counter(map(component_of, names[key])) for key in names}
         components = sorted(
             set().union(*found.values()),
             key=lambda x: (x != "backbone", not x.startswith("neck"), x),
         )
-        return {x: {key: found[key][x] for key in names} for x in components}
+        return {x: {kind: found[kind][x] for kind in found} for x in components}
 
     def table(self) -> str:
         """Return the report as text: counts per component, then what did not load."""
@@ -90,12 +80,17 @@ class WarmStartReport:
         width = max(map(len, counts))
         lines = [" " * width + "".join(f" {x:>10}" for x in columns)]
         for name, row in counts.items():
-            numbers = (f" {row[x] or '-':>10}" for x in columns)
-            lines.append(name.ljust(width) + "".join(numbers))
+            lines.append(
+                name.ljust(width) + "".join(f" {n or '-':>10}" for n in row.values())
+            )
+        shapes = [
+            f"{x.name}: {x.in_model} in the model, {x.in_checkpoint} in the checkpoint"
+            for x in self.mismatched
+        ]
         for title, entries in (
             ("new, with the values of their initialisation", self.new),
             ("left over, in the checkpoint only", self.left_over),
-            ("mismatched, not loaded", [str(x) for x in self.mismatched]),
+            ("mismatched, not loaded", shapes),
         ):
             if entries:
                 lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
@@ -116,13 +111,10 @@ def load_fpn_detector(model: nn.Module, checkpoint: Checkpoint) -> WarmStartRepo
         What was loaded, new, left over and of another shape.
 
     Raises:
-        TypeError: ``model`` is no module.
         OSError: the file cannot be read.
         ValueError: it is no checkpoint, or of a detector that shares nothing with this
             one.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     inner = model.module if is_model_wrapper(model) else model
     report, fitting = match_fpn_detector(inner, read_state_dict(checkpoint))
     inner.load_state_dict(fitting, strict=False)
@@ -145,18 +137,17 @@ def match_fpn_detector(
         ValueError: nothing fits.
     """
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    move = _neck_move(own, state_dict)
     report = WarmStartReport()
     fitting: dict[str, Tensor] = {}
-    for old, tensor in state_dict.items():
-        name = move(old)
+    for old, name in _renamed(state_dict, own).items():
+        shape = tuple(state_dict[old].shape)
         if name not in own:
             report.left_over[old] = name
-        elif own[name] != tuple(tensor.shape):
-            report.mismatched.append(Mismatch(name, own[name], tuple(tensor.shape)))
+        elif own[name] != shape:
+            report.mismatched.append(Mismatch(name, own[name], shape))
         else:
             report.loaded[name] = old
-            fitting[name] = tensor
+            fitting[name] = state_dict[old]
     met = {*report.loaded, *(mismatch.name for mismatch in report.mismatched)}
     report.new = [name for name in own if name not in met]
     if not fitting:
@@ -169,7 +160,7 @@ def match_fpn_detector(
 
 def component_of(name: str) -> str:
     """Return the component of an entry, such as ``neck.0.fpn_convs``."""
-    found = _COMPONENT.match(name)
+    found = re.match(r"neck\.(?:\d+\.)?\w+|roi_head\.\w+|\w+", name)
     return found[0] if found else name
 
 
@@ -180,18 +171,15 @@ def read_state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return state_dict_of(read_checkpoint(checkpoint), str(checkpoint))
 
 
-def _neck_move(
-    own: Mapping[str, Any], state_dict: Mapping[str, Any]
-) -> Callable[[str], str]:
-    """Return the renaming from the checkpoint's stages of the neck to the model's."""
+def _renamed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Return the checkpoint's names and those of the model's stages of the neck."""
 
     def has_stages(names: Mapping[str, Any]) -> bool:
         necks = [name for name in names if name.startswith("neck.")]
-        return bool(necks) and all(_STAGE.match(name) for name in necks)
+        return bool(necks) and all(re.match(r"neck\.\d+\.", name) for name in necks)
 
-    old, new = has_stages(state_dict), has_stages(own)
-    if old == new:
-        return lambda name: name
-    if new:
-        return lambda name: re.sub(r"^neck\.", "neck.0.", name)
-    return lambda name: re.sub(r"^neck\.0\.", "neck.", name)
+    one, other = ("neck.0." if has_stages(names) else "neck." for names in (old, new))
+    return {
+        name: other + name.removeprefix(one) if name.startswith(one) else name
+        for name in old
+    }

@@ -33,7 +33,7 @@ ARROWS = {
     "doctor_steps": "",
     "doctor": "compatibility doctor_steps version",
     "costs": "config_tools messages roi_extractors",
-    "reproduction": "checkpoints config_tools costs io layers messages",
+    "reproduction": "checkpoints config_tools costs io messages",
     "integrations": "",
 }
 

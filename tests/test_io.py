@@ -97,8 +97,8 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
 def test_folders_and_devices_are_no_targets(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path, message in (
-        (tmp_path, "is a folder, not a file"),
-        (Path(os.devnull), "is a device, not a file"),
+        (tmp_path, "is a folder or a device, not a file"),
+        (Path(os.devnull), "is a folder or a device, not a file"),
         (tmp_path / "file" / "a", ""),
     ):
         with pytest.raises(OSError, match=message):
@@ -106,7 +106,7 @@ def test_folders_and_devices_are_no_targets(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"file": b""}
 
 
-def test_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permissions(tmp_path: Path) -> None:
     umask = os.umask(0o027)
     try:
         write_bytes(tmp_path / "a", b"1")
@@ -116,11 +116,6 @@ def test_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").chmod(0o600)
     write_bytes(tmp_path / "a", b"2")
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
-    # As for a user who is not root.
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
-    with pytest.raises(PermissionError, match=r"write-protected: '.*/a'"):
-        write_bytes(tmp_path / "a", b"3")
-    assert tree(tmp_path) == {"a": b"2"}
 
 
 def test_long_names(tmp_path: Path) -> None:
@@ -182,7 +177,7 @@ HARMLESS = (
 
 @pytest.mark.parametrize("name", [*HOSTILE, None, 3, b"a.jpg", ["a.jpg"]])
 def test_refused(name: object, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="file name .* (leads out|has char|is no t)"):
+    with pytest.raises(ValueError, match="the file name .* leads out"):
         image_path_without_leaving(tmp_path, name)
 
 

@@ -264,9 +264,7 @@ def test_files_or_what_they_hold(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments() -> None:
-    fpn, ours = detectors(CASES[0])
-    with pytest.raises(TypeError, match="model must be a torch.nn.Module, got dict"):
-        load_fpn_detector({}, fpn.state_dict())
+    _, ours = detectors(CASES[0])
     with pytest.raises(ValueError, match="holds no state dict"):
         load_fpn_detector(ours, dict(state_dict={}))
     with pytest.raises(ValueError, match="holds no state dict"):

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..messages import did_you_mean, one_line
@@ -100,37 +100,17 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error was raised"
     )
-    add_commands(parser, words, __name__, COMMANDS)
-    return parser
-
-
-def add_commands(
-    parser: argparse.ArgumentParser,
-    words: Sequence[str],
-    package: str,
-    commands: Mapping[str, str],
-) -> None:
-    """Add commands; the chosen one's module is imported and adds its arguments.
-
-    Args:
-        parser: gets the commands.
-        words: of the command line; the first that is no option chooses.
-        package: where the commands' modules lie.
-        commands: name -> a line of help.
-    """
-    rest = [word for word in words if not word.startswith("-")] or [""]
+    chosen = next((word for word in words if not word.startswith("-")), None)
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, line in commands.items():
+    for name, line in COMMANDS.items():
         command = group.add_parser(name, help=line)
-        if name == rest[0]:
-            module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
+        if name == chosen:
+            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             command.description = module.__doc__
             command.formatter_class = argparse.RawDescriptionHelpFormatter
-            if hasattr(module, "COMMANDS"):
-                add_commands(command, rest[1:], module.__name__, module.COMMANDS)
-            else:
-                module.add_arguments(command)
-                command.set_defaults(run=module.run)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
 
 
 def _parts_of(options: argparse.Namespace) -> list[Any]:

@@ -60,21 +60,11 @@ def use_mmdet() -> None:
 
 
 def pick_device(device: str | None) -> str:
-    """Return a device that torch has.
-
-    Raises:
-        ValueError: it has not.
-    """
+    """Return a device that torch has; ``ValueError`` if it has not."""
     import torch
 
-    if device is None:
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = None
-    if found is None or found.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device must be cpu or cuda, got {device}")
+    device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    found = torch.device(device)
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"--device {device}: there is no such GPU here")
     return device

@@ -14,7 +14,7 @@ from .arguments import add_config, add_device, add_force, path, pick_device, use
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add, switch = parser.add_argument, dict(action="store_true")
     add_config(parser, "of the detector")
     add("checkpoint", metavar="CHECKPOINT", type=path, help="its weights")
     add("images", metavar="IMAGES", type=path, help="an image, or a folder of images")
@@ -22,47 +22,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pair = dict(type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     add("--tile", default=(640, 512), help="in pixels (default: 640 512)", **pair)
     add("--overlap", default=(50, 50), help="at least (default: 50 50)", **pair)
-    add("--no-resize", action="store_true", help="the network sees tiles unscaled")
-    add("--whole-image", action="store_true", help="run the whole image as well")
+    add("--no-resize", help="the network sees tiles unscaled", **switch)
+    add("--whole-image", help="run the whole image as well", **switch)
     add("--batch-size", type=int, default=4, help="tiles at a time (default: 4)")
-    add(
-        "--score-thr",
-        type=float,
-        default=0.3,
-        help="leave out detections below, in pictures and files (default: 0.3)",
-    )
+    add("--score-thr", type=float, default=0.3, help="least score (default: 0.3)")
     add(
         "--nms-thr",
         type=float,
         default=0.5,
         help="IoU above which the worse of two boxes is dropped (default: 0.5)",
     )
-    add("--class-agnostic", action="store_true", help="also if the classes differ")
+    add("--class-agnostic", help="also if the classes differ", **switch)
     add(
-        "--border-margin",
-        type=int,
-        default=4,
-        metavar="PIXELS",
-        help="drop boxes that end so close to a tile's border if another tile found "
-        "more of the object (default: 4)",
+        "--keep-cut-boxes",
+        help="also where another tile found more of the object",
+        **switch,
     )
-    add("--keep-cut-boxes", action="store_true", help="drop none of these")
-    add("--max-detections", type=int, metavar="N", help="of an image (default: all)")
-    add("--ignore-masks", action="store_true", help="use the boxes of a mask detector")
+    add("--ignore-masks", help="use the boxes of a mask detector", **switch)
     add_device(parser)
-    add("--json-only", action="store_true", help="draw no pictures")
+    add("--json-only", help="draw no pictures", **switch)
     add_force(parser, "what is there, and detect anew")
 
 
 def run(options: argparse.Namespace) -> int:
     use_mmdet()
-    from ..config_tools import build_without_weights, load_detector_config, read_options
+    from ..config_tools import find_config, read_options
     from ..inference.folders import detect_folder
 
-    config = load_detector_config(options.config, options.cfg_options)
-    build_without_weights(config.model)
-    result = detect_folder(
-        config.filename,
+    images, detections, failures = detect_folder(
+        find_config(options.config),
         options.checkpoint,
         options.images,
         options.output,
@@ -70,24 +58,22 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
         device=pick_device(options.device),
         batch_size=options.batch_size,
-        progress=True,
         config_options=read_options(options.cfg_options),
         tile_wh=tuple(options.tile),
         overlap_wh=tuple(options.overlap),
         nms_threshold=options.nms_thr,
         per_class=not options.class_agnostic,
         score_threshold=options.score_thr,
-        max_detections=options.max_detections,
+        max_detections=None,
         also_whole_image=options.whole_image,
-        border_margin=None if options.keep_cut_boxes else options.border_margin,
+        border_margin=None if options.keep_cut_boxes else 4,
         resize_tiles=not options.no_resize,
         ignore_masks=options.ignore_masks,
     )
-    print(f"{result.detections} detections on {result.images} images: {options.output}")
-    for name, reason in result.failures.items():
+    print(f"{detections} detections on {images} images: {options.output}")
+    for name, reason in failures.items():
         print(f"error: {name}: {reason}", file=sys.stderr)
-    failed = len(result.failures)
-    if failed:
-        total = result.images + failed
-        print(f"error: {failed} of {total} images failed", file=sys.stderr)
-    return int(failed > 0)
+    if failures:
+        total = images + len(failures)
+        print(f"error: {len(failures)} of {total} images failed", file=sys.stderr)
+    return int(bool(failures))

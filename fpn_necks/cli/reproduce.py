@@ -10,6 +10,8 @@ docs/reproduce.md shows it from the download to the report.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,17 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report = commands.add_parser("report", help="compare with the paper's numbers")
     for command in (show, start, report):
         command.add_argument("table", help="such as augfpn-table-2")
+    text = f"folder of all runs (default: {WORK_DIR})"
     for command in (start, report):
-        command.add_argument(
-            "--work-dir",
-            type=path,
-            default=WORK_DIR,
-            help=f"folder of all runs (default: {WORK_DIR})",
-        )
-    report.add_argument(
-        "--out", type=path, help="folder of the report (default: WORK_DIR/TABLE)"
-    )
-    _add_run_options(start)
+        command.add_argument("--work-dir", type=path, default=WORK_DIR, help=text)
+    add = start.add_argument
+    add("--rows", nargs="+", metavar="ROW", help="names or slugs (default: all)")
+    launchers = ("none", "pytorch", "slurm")
+    add("--launcher", choices=launchers, default="none", help="(default: none)")
+    add("--gpus", type=int, default=1, metavar="N", help="per node (default: 1)")
+    add("--nodes", type=int, default=1, metavar="N", help="with slurm (default: 1)")
+    add("--srun-args", default="", help="for srun, such as '-p PARTITION -t 24:00:00'")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="K", help="(default: 0)")
+    add("--data-root", metavar="FOLDER", help="in the place of data/coco or the like")
+    add_options(start, text=", for all rows")
+    add_options(start, "--pretraining-cfg-options", ", of what rows start from")
+    add("--dry-run", action="store_true", help="print what would be run")
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -57,44 +63,16 @@ def run(options: argparse.Namespace) -> int | None:
     if options.action == "run":
         return _run(options, table)
     from ..io import write_text
-    from ..reproduction.report import (
-        csv_report,
-        gather,
-        markdown_report,
-        markdown_table,
-    )
+    from ..reproduction.report import gather, markdown_report, markdown_table
 
     if options.action == "show":
         print(markdown_table(table), end="")
         return None
-    found = gather(table, options.work_dir)
-    out = options.out or options.work_dir / table.id
-    text = markdown_report(table, found)
-    write_text(out / "report.md", text)
-    write_text(out / "report.csv", csv_report(table, found))
-    print(f"{text}\nwritten: {out / 'report.md'}, {out / 'report.csv'}")
+    text = markdown_report(table, gather(table, options.work_dir))
+    file = options.work_dir / table.id / "report.md"
+    write_text(file, text)
+    print(f"{text}\nwritten: {file}")
     return None
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--rows", nargs="+", metavar="ROW", help="names or slugs (default: all)")
-    launchers = ("none", "pytorch", "slurm")
-    add("--launcher", choices=launchers, default="none", help="(default: none)")
-    add("--gpus", type=int, default=1, metavar="N", help="per node (default: 1)")
-    add("--nodes", type=int, default=1, metavar="N", help="with slurm (default: 1)")
-    add("--srun-args", default="", help="for srun, such as '-p PARTITION -t 24:00:00'")
-    add("--seeds", type=int, nargs="+", default=[0], metavar="K", help="(default: 0)")
-    add("--data-root", metavar="FOLDER", help="in the place of data/coco or the like")
-    add_options(parser, text=", for all rows")
-    add_options(parser, "--pretraining-cfg-options", ", of what rows start from")
-    add("--dry-run", action="store_true", help="print what would be run")
-    add(
-        "--images-per-second",
-        type=float,
-        metavar="N",
-        help="one GPU's throughput in training, for the GPU hours of --dry-run",
-    )
 
 
 def _list(tables: dict[str, Table]) -> None:
@@ -113,13 +91,10 @@ def _run(options: argparse.Namespace, table: Table) -> int:
     """Train and test rows; return the exit status."""
     from ..config_tools import read_options
     from ..reproduction.plan import choose_rows, plan_runs
-    from ..reproduction.run import Launch, describe, run_from_command_line
+    from ..reproduction.run import Launch, describe, run_all
 
     if any(seed < 0 for seed in options.seeds):
         raise ValueError(f"--seeds must be at least 0, got {min(options.seeds)}")
-    throughput = options.images_per_second
-    if throughput is not None and throughput <= 0:
-        raise ValueError(f"--images-per-second must be above 0, got {throughput}")
     launch = Launch(options.launcher, options.gpus, options.nodes, options.srun_args)
     runs = plan_runs(
         table,
@@ -131,16 +106,21 @@ def _run(options: argparse.Namespace, table: Table) -> int:
         options.data_root,
         launch.world_size,
     )
-    missing = [run.missing_data() for run in runs]
-    if options.dry_run:
-        for number, (run, file) in enumerate(zip(runs, missing, strict=True), 1):
+    for number, run in enumerate(runs, 1):
+        missing = run.missing_data()
+        if missing and not options.dry_run:
+            raise ValueError(f"row '{run.label}': {missing}")
+        if options.dry_run:
             print(f"{number} of {len(runs)}: {run.label}, seed {run.facts['seed']}")
-            lines = describe(run, launch, throughput)
-            lines += [f"data: {file}"] if file else []
+            lines = describe(run, launch) + ([f"data: {missing}"] if missing else [])
             print("".join(f"  {line}\n" for line in lines), end="")
             run.check_folder()
+    if options.dry_run:
         return 0
-    for run, file in zip(runs, missing, strict=True):
-        if file:
-            raise ValueError(f"row '{run.label}': {file}")
-    return run_from_command_line(runs, launch)
+    # So do clusters end jobs: the processes must not go on alone.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    failed = run_all(runs, launch)
+    print(f"{len(runs) - len(failed)} finished, {len(failed)} failed")
+    for label, reason in failed.items():
+        print(f"error: {label}: {reason}", file=sys.stderr)
+    return int(bool(failed))

@@ -63,8 +63,6 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} says nothing of --what {options.what}")
     if not options.images and options.what != "fusion-factors":
         raise ValueError(f"--what {options.what} needs at least one IMAGE")
-    if not 0 <= options.score_thr <= 1:
-        raise ValueError(f"--score-thr must be in [0, 1], got {options.score_thr}")
     pictures = _find_pictures(options)
     detectors = _load_detectors(options)
     chosen = dict(
@@ -81,52 +79,41 @@ def run(options: argparse.Namespace) -> None:
 def _find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
     """Return the pictures to write, and the images of each."""
     from ..inference.folders import find_images
-    from ..io import is_same_file
     from ..visualization.pictures import PICTURES
 
     found = [find_images(image, options.out).values() for image in options.images]
     images = [image for several in found for image in several]
-    pictures: dict[Path, list[Path]] = {}
     if not PICTURES[options.what].of_one_image:
-        pictures[options.out / f"{options.what}.png"] = images
+        pictures = {options.out / f"{options.what}.png": images}
     else:
-        for image in images:
-            picture = options.out / f"{image.stem}_{options.what}.png"
-            first = pictures.setdefault(picture, [image])[0]
-            if first is not image:
-                raise ValueError(f"{first} and {image} would both become {picture}")
+        name = f"{{.stem}}_{options.what}.png"
+        pictures = {options.out / name.format(image): [image] for image in images}
+        if len(pictures) < len(images):
+            raise ValueError("two images of one name would become one picture")
     for picture in pictures:
-        for image in images:
-            if is_same_file(picture, image):
-                raise ValueError(f"{picture} would overwrite the image {image}")
         refuse_existing(picture, options.force)
     return pictures
 
 
 def _load_detectors(options: argparse.Namespace) -> list[Detector]:
     """Build the detector, and the one it is compared with."""
-    from ..config_tools import load_detector_config, read_options
+    from ..config_tools import find_config, read_options
     from ..detectors import load_detector
     from ..visualization.pictures import Detector
 
     device = pick_device(options.device)
     sources = [(options.config, options.checkpoint, options.cfg_options)]
     sources += [(*options.compare, [])] if options.compare else []
-    configs = [load_detector_config(name, changes) for name, _, changes in sources]
-    labels = [Path(config.filename).stem for config in configs]
-    if len(set(labels)) < len(labels):  # one config with two checkpoints
-        files = [Path(weights) for _, weights, _ in sources]
-        names = [f"{x.parent.name}/{x.stem}" if x.suffix else x.name for x in files]
-        labels = [f"{label} {name}" for label, name in zip(labels, names, strict=True)]
     detectors = []
-    for label, config, (_, weights, changes) in zip(
-        labels, configs, sources, strict=True
-    ):
+    for name, weights, changes in sources:
+        config = find_config(name)
+        label = config.stem
+        if options.compare and options.compare[0] == options.config:
+            label += f" {weights}"  # one config with two checkpoints
         file = path(weights)
         folder = file if file.is_dir() else None
         over_time = folder is not None and options.what == "fusion-factors"
         checkpoint = None if weights == "none" or over_time else file
-        changes = read_options(changes)
-        model = load_detector(config.filename, checkpoint, device, changes)
+        model = load_detector(config, checkpoint, device, read_options(changes))
         detectors.append(Detector(label, model, folder))
     return detectors

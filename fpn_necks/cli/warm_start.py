@@ -29,10 +29,9 @@ def run(options: argparse.Namespace) -> None:
     from ..warm_start import match_fpn_detector, read_state_dict
 
     config = load_detector_config(options.config, options.cfg_options)
-    if not options.checkpoint.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {options.checkpoint}")
+    state_dict = read_state_dict(options.checkpoint)
     model = build_without_weights(config.model)
-    report, fitting = match_fpn_detector(model, read_state_dict(options.checkpoint))
+    report, fitting = match_fpn_detector(model, state_dict)
     # Tensors may share the memory of others, which would be written with them.
     state = {name: tensor.clone() for name, tensor in fitting.items()}
     origin = dict(checkpoint=options.checkpoint.name, config=Path(config.filename).name)

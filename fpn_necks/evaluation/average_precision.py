@@ -16,7 +16,6 @@ from .matching import (
     TRUE,
     UNRANKED,
     Pairs,
-    best_pairs,
     count,
     match,
     order_positions,
@@ -42,42 +41,32 @@ def match_boxes(
     pairs: Pairs,
     options: EvaluationOptions,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections to boxes in all settings.
-
-    Returns:
-        ``(S, D)`` uint8 what each detection counts as, and ``(S, D)`` int32 index of
-        the box it takes, or -1.
-    """
+    """Return ``(S, D)`` what each detection counts as, and the box it takes, or -1."""
     thresholds = options.thresholds("ap")
     ignored = ignored_boxes(truth, options)
     within = detections.ranks < options.ap_max_detections
-    matched = np.full((len(thresholds), len(within)), -1, dtype=np.int32)
     pairs = pairs[within[pairs.detections]]
     iod = pairs.iod
     overlap = np.where(truth.crowd[pairs.truths], iod, pairs.iou)
-    if options.rules.iod_from_overlap:
+    if options.released:
         iod = pairs.derived_iod(overlap)
     # No smaller overlap can matter, and most are smaller.
     near = (overlap >= thresholds.min()) | (iod >= thresholds.min())
     pairs, overlap, iod = pairs[near], overlap[near], iod[near]
-    if near.any():
-        here = options.per_setting(ignored)[pairs.truths]
-        file_order = np.arange(len(overlap))
-        # The highest overlap wins, of equal ones the last; any box that counts wins
-        # over any that is ignored.
-        place = order_positions(file_order, overlap)
-        keys = place[:, None] + np.where(here, np.int32(0), np.int32(len(place)))
-        keys[overlap[:, None] < thresholds] = -1
-        fallback = None
-        if options.use_iod_for_ignore:
-            # The highest IoD wins, of equal ones the first.
-            iod_place = order_positions(-file_order, iod)
-            allowed = here & (iod[:, None] >= thresholds)
-            fallback = best_pairs(pairs.detections, iod_place, allowed)
-        exclusive = np.repeat(~truth.crowd[:, None], len(thresholds), axis=1)
-        pair_of_key = np.tile(np.argsort(place), 2)
-        ranks = detections.ranks
-        match(pairs, ranks, keys, pair_of_key, exclusive, fallback, matched)
+    here = options.per_setting(ignored)[pairs.truths]
+    file_order = np.arange(len(overlap))
+    # The highest overlap wins, of equal ones the last.
+    place = order_positions(file_order, overlap)
+    fallback = None
+    if options.use_iod_for_ignore:
+        # The highest IoD wins, of equal ones the first.
+        iod_place = order_positions(-file_order, iod)
+        fallback = iod_place, here & (iod[:, None] >= thresholds)
+    allowed = overlap[:, None] >= thresholds
+    exclusive = np.repeat(~truth.crowd[:, None], len(thresholds), axis=1)
+    orders = place, place
+    ranks = detections.ranks
+    matched = match(pairs, ranks, orders, here, allowed, exclusive, fallback)
     outside = options.per_setting(_outside(detections.areas, options)).T
     unmatched = np.where(within, np.where(outside, IGNORED, FALSE), UNRANKED)
     return count(truth, ignored, matched, unmatched, options), matched
@@ -88,11 +77,8 @@ def average_precision(
 ) -> float:
     """Return the mean precision over the recall points; 0 where one is not reached.
 
-    Args:
-        counts: ``(D,)`` what detections count as, in order of falling score.
-        positives: number of boxes to be found, at least 1.
-        num_images: not used, as the options; the miss rate needs both.
-        options: of the evaluation.
+    ``counts`` ``(D,)`` is what detections count as, in order of falling score;
+    ``positives`` is at least 1. The miss rate needs the other arguments.
     """
     num_true = np.cumsum(counts == TRUE, dtype=np.float64)
     # The spacing keeps a leading ignored detection from dividing 0 by 0.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any
@@ -12,8 +12,6 @@ import numpy as np
 
 from ..coco_files import LARGEST, read_json, without_garbage_collection
 
-# The visibility of a box that does not tell its own; the released code's number.
-_FULLY_VISIBLE = 1 - 1e-12
 _FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
@@ -33,7 +31,7 @@ class GroundTruth:
         boxes: ``(G, 4)`` float64 (x, y, width, height).
         areas: ``(G,)`` the field ``area``, else width times height.
         sizes: ``(G,)`` the field ``size``, else √area.
-        visibilities: ``(G,)`` visible share, from ``vis_ratio`` or ``vis``.
+        visibilities: ``(G,)`` the field ``vis_ratio``, else 1.
         crowd: ``(G,)`` the field ``iscrowd``.
         ignore: ``(G,)`` the field ``ignore``.
         uncertain: ``(G,)`` the field ``uncertain``.
@@ -65,24 +63,23 @@ class GroundTruth:
         does; without ``categories`` there are those of the annotations.
 
         Raises:
-            ValueError: no image is left, ids are of several types, or a size or an area
-                is no number or negative.
+            ValueError: no image is left, or a size or an area is no number or negative.
         """
         boxes = coco["annotations"]
         left_out = frozenset(
             a["image_id"] for a in boxes if leave_out_dense and a.get("in_dense_image")
         )
-        image_ids = _sorted({image["id"] for image in coco["images"]} - left_out)
+        image_ids = {image["id"] for image in coco["images"]} - left_out
+        image_ids = sorted(image_ids, key=_numbers_first)
         if not image_ids:
-            dense = ": all are dense" if left_out else ""
-            raise ValueError(f"the ground truth has no image to evaluate{dense}")
+            raise ValueError("the ground truth has no image to evaluate")
         listed = {a["category_id"] for a in boxes}
         if "categories" in coco:
             listed = {category["id"] for category in coco["categories"]}
-        category_ids = [0] if merge_categories else _sorted(listed)
+        category_ids = sorted(listed, key=_numbers_first)
         first_group = {c: len(image_ids) * i for i, c in enumerate(category_ids)}
         if merge_categories:
-            first_group = dict.fromkeys(listed, 0)
+            category_ids, first_group = [0], dict.fromkeys(listed, 0)
         place = {image: i for i, image in enumerate(image_ids)}
         boxes = [
             a
@@ -131,7 +128,7 @@ class Detections:
         """
         if isinstance(source, str | os.PathLike):
             source = read_json(source)
-        if not isinstance(source, Sequence) or isinstance(source, str | bytes):
+        if not isinstance(source, Sequence):
             raise ValueError(
                 "the detections must be COCO results, a list of dicts with "
                 f"{_FIELDS}, got a {type(source).__name__}"
@@ -151,10 +148,14 @@ class Detections:
             fine = (abs(boxes) <= LARGEST).all(1) & (boxes[:, 2:] >= 0).all(1)
             if not (fine & np.isfinite(scores)).all():
                 raise ValueError
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-            faults = ((i, _fault(record)) for i, record in enumerate(source))
-            wrong = (f"detection {i}: {fault}" for i, fault in faults if fault)
-            raise ValueError(next(wrong, "these are no COCO results")) from None
+        except (KeyError, OverflowError, TypeError, ValueError):
+            wrong = (i for i, record in enumerate(source) if not _is_result(record))
+            i = next(wrong, 0)
+            raise ValueError(
+                f"detection {i} must have an image_id, a category_id, a bbox [x, y, "
+                "width, height] with sides >= 0 and a score, all finite, got "
+                f"{str(source[i])[:200]}"
+            ) from None
         return cls(image_ids, images, category_ids, categories, boxes, scores)
 
     def records(self) -> list[dict[str, Any]]:
@@ -178,7 +179,7 @@ class Detections:
 
         Args:
             which: ``'image'``, ``'tile'`` or ``'category'``.
-            known: different ids; those of value None are unknown.
+            known: different ids.
             where: what has them, for the message.
 
         Raises:
@@ -255,11 +256,8 @@ class RankedDetections:
         return self.boxes[:, 2] * self.boxes[:, 3]
 
 
-def _sorted(ids: Iterable[Any]) -> list[Any]:
-    try:
-        return sorted(ids)
-    except TypeError:
-        raise ValueError("ids must all be numbers, or all strings") from None
+def _numbers_first(identifier: Any) -> tuple[bool, Any]:
+    return isinstance(identifier, str), identifier
 
 
 def _columns(annotations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -267,25 +265,13 @@ def _columns(annotations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] = boxes[:, 2:].clip(0)
     areas = _numbers(annotations, "area", boxes[:, 2] * boxes[:, 3])
-    seen = np.full(len(boxes), _FULLY_VISIBLE)
-    for i, annotation in enumerate(annotations):
-        visible = annotation.get("vis")
-        if visible is not None and boxes[i, 2:].all():
-            try:
-                _, _, width, height = map(float, visible)
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f"the vis of annotation {annotation['id']} must be 4 numbers, got "
-                    f"{visible!r}"
-                ) from None
-            seen[i] = (np.array([width, height]) / boxes[i, 2:]).prod()
     flags = dict(crowd="iscrowd", ignore="ignore", uncertain="uncertain")
     return dict(
         ids=np.array([a["id"] for a in annotations], dtype=object),
         boxes=boxes,
         areas=areas,
         sizes=_numbers(annotations, "size", np.sqrt(areas)),
-        visibilities=_numbers(annotations, "vis_ratio", seen),
+        visibilities=_numbers(annotations, "vis_ratio", np.ones(len(boxes))),
     ) | {
         name: np.array([bool(a.get(key)) for a in annotations], dtype=bool)
         for name, key in flags.items()
@@ -300,15 +286,12 @@ def _numbers(
     for i, annotation in enumerate(annotations):
         value = annotation.get(key)
         if value is not None:
-            try:
-                result[i] = value
-            except (OverflowError, TypeError, ValueError):
-                result[i] = np.nan
-            if not 0 <= result[i] < np.inf:
+            if not isinstance(value, int | float) or not 0 <= value <= LARGEST:
                 raise ValueError(
                     f"annotation {annotation['id']} has the {key} {value!r}, expected "
                     "a finite number of at least 0"
                 )
+            result[i] = value
     return result
 
 
@@ -318,24 +301,11 @@ def _distinct(values: list[Any]) -> tuple[list[Any], np.ndarray]:
     return list(place), np.array([place[value] for value in values], dtype=np.int64)
 
 
-def _fault(record: Any) -> str | None:
-    """Say what is wrong with a result."""
-    shown = str(record)[:200]
-    if not isinstance(record, Mapping):
-        return f"{shown} is no dict"
-    for key in _FIELDS:
-        if key not in record:
-            return f"{shown} has no {key!r}"
-    for key in _FIELDS[:2]:
-        if not isinstance(record[key], int | float | str):
-            return f"{shown} has a {key} that is neither number nor string"
+def _is_result(record: Any) -> bool:
     try:
+        hash((record["image_id"], record["category_id"]))
         box = np.array(record["bbox"], dtype=np.float64)
-        score = float(record["score"])
-    except (OverflowError, TypeError, ValueError):
-        return f"{shown}: bbox must be 4 numbers and score a number"
-    if box.shape != (4,) or not (abs(box) <= LARGEST).all() or (box[2:] < 0).any():
-        return (
-            f"{shown} has a bbox that is not [x, y, width, height], finite, sides >= 0"
-        )
-    return None if np.isfinite(score) else f"{shown} has a score that is not finite"
+        finite = np.isfinite(float(record["score"])) and (abs(box) <= LARGEST).all()
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return False
+    return bool(finite and box.shape == (4,) and (box[2:] >= 0).all())

@@ -52,7 +52,7 @@ class Pairs:
     def derived_iod(self, overlap: np.ndarray) -> np.ndarray:
         """Return the released code's IoD, which is right where the overlap is the IoU.
 
-        See ``Rules.iod_from_overlap``.
+        For crowd boxes, and for ignored ones of the miss rate, it is the IoD itself.
         """
         return overlap / (1 + overlap) * (1 + self.area_ratios)
 
@@ -111,70 +111,64 @@ def order_positions(*keys: np.ndarray) -> np.ndarray:
     return positions
 
 
-def best_pairs(
-    detections: np.ndarray, order: np.ndarray, allowed: np.ndarray
-) -> np.ndarray:
-    """Return the allowed pair that each pair's detection prefers, or -1.
-
-    Args:
-        detections: ``(P,)`` sorted, P at least 1.
-        order: ``(P,)`` different numbers; the highest is preferred.
-        allowed: ``(P, S)``.
-
-    Returns:
-        ``(P, S)``.
-    """
-    starts = _starts(detections)
-    keys = np.where(allowed, order[:, None], np.int32(-1))
-    best = np.maximum.reduceat(keys, starts, axis=0)
-    best = np.repeat(best, np.diff(starts, append=len(detections)), axis=0)
-    return np.where(best >= 0, np.argsort(order)[best], -1)
-
-
 def match(
     pairs: Pairs,
     ranks: np.ndarray,
-    keys: np.ndarray,
-    pair_of_key: np.ndarray,
+    orders: tuple[np.ndarray, np.ndarray],
+    ignored: np.ndarray,
+    allowed: np.ndarray,
     exclusive: np.ndarray,
-    fallback: np.ndarray | None,
-    matched: np.ndarray,
-) -> None:
+    fallback: tuple[np.ndarray, np.ndarray] | None,
+) -> np.ndarray:
     """Match the detections of some groups, highest rank first.
 
+    A detection takes the box of highest order among those that count; if it may take
+    none of them, among the ignored ones; and if none of them, by the fallback.
+
     Args:
-        pairs: of whole groups, sorted by detection, at least one.
+        pairs: of whole groups, sorted by detection.
         ranks: ``(D,)`` place of each detection within its group.
-        keys: ``(P, S)`` per pair and setting: -1, the detection may not take the box;
-            else the detection takes the pair of its highest key. Within one setting
-            keys are unique.
-        pair_of_key: the pair that a key stands for.
-        exclusive: ``(G, S)`` a box that can be taken by its key only once.
-        fallback: ``(P, S)`` pair that the detection of a pair takes where it may take
-            none by its key, or -1; the same for all pairs of a detection. Such a
-            box may have been taken before.
-        matched: ``(S, D)`` int32, gets the index of the box that each detection takes;
-            what takes none is left as it is.
+        orders: of boxes that are ignored, and of those that count: ``(P,)`` int32, each
+            number from 0 once.
+        ignored: ``(P, S)`` whether the box of a pair is ignored.
+        allowed: ``(P, S)`` whether the detection of a pair may take the box.
+        exclusive: ``(G, S)`` whether a box can be taken only once, but by the fallback.
+        fallback: an order and what is allowed, as above.
+
+    Returns:
+        ``(S, D)`` int32 index of the box that each detection takes, or -1.
     """
+    matched = np.full((allowed.shape[1], len(ranks)), -1, dtype=np.int32)
+    if not len(allowed):
+        return matched
+    keys = np.where(
+        ignored, orders[0][:, None], orders[1][:, None] + np.int32(len(allowed))
+    )
+    keys[~allowed] = -1
     order = np.argsort(ranks[pairs.detections], kind="stable")
     detections, truths = pairs.detections[order], pairs.truths[order]
-    keys = keys[order]
     starts = _starts(detections)
-    free = np.ones_like(exclusive)
+    keys = keys[order]
+    pair_of_key = np.concatenate([np.argsort(positions) for positions in orders])
+    others = None
     if fallback is not None:
-        fallback = fallback[order[starts]]
+        best = np.where(fallback[1], fallback[0][:, None], np.int32(-1))[order]
+        best = np.maximum.reduceat(best, starts, axis=0)
+        others = np.where(best >= 0, np.argsort(fallback[0])[best], -1)
+    free = np.ones_like(exclusive)
     bounds = np.append(_starts(ranks[detections[starts]]), len(starts)).tolist()
     pair_ends = np.append(starts, len(order))
     for low, high in pairwise(bounds):
         begin, end = int(pair_ends[low]), int(pair_ends[high])
         left = np.where(free[truths[begin:end]], keys[begin:end], -1)
         best = np.maximum.reduceat(left, starts[low:high] - begin, axis=0)
-        others = -1 if fallback is None else fallback[low:high]
-        taken = np.where(best >= 0, pair_of_key[best], others)
+        rest = -1 if others is None else others[low:high]
+        taken = np.where(best >= 0, pair_of_key[best], rest)
         rows, settings = (taken >= 0).nonzero()
         boxes = pairs.truths[taken[rows, settings]]
         matched[settings, detections[starts[low:high]][rows]] = boxes
         free[boxes, settings] &= ~exclusive[boxes, settings]
+    return matched
 
 
 def count(
@@ -186,18 +180,14 @@ def count(
 ) -> np.ndarray:
     """Return ``(S, D)`` what every detection counts as in every setting.
 
-    Args:
-        truth: the boxes.
-        ignored: ``(G, B)`` boxes that need not be found.
-        matched: ``(S, D)`` index of the box that was taken, or -1.
-        unmatched: ``(S, D)`` what the detections count as that take none.
-        options: of the evaluation.
+    ``ignored`` ``(G, B)`` boxes need not be found, ``matched`` ``(S, D)`` are taken,
+    ``unmatched`` ``(S, D)`` is what the detections count as that take none.
     """
     counts = unmatched.copy()
     settings, rows = (matched >= 0).nonzero()
     boxes = matched[settings, rows]
     values = np.where(options.per_setting(ignored)[boxes, settings], IGNORED, TRUE)
-    if options.rules.zero_id_is_no_match:
+    if options.released:
         zero = (truth.ids[boxes] == 0).astype(bool) & (values == TRUE)
         values[zero] = unmatched[settings, rows][zero]
     counts[settings, rows] = values

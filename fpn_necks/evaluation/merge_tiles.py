@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..coco_files import checked_coco
+from ..layers.arguments import check_number
 from .boxes import Detections
+from .matching import order_positions
 
 
 def merge_tiles(
@@ -55,12 +57,9 @@ def merge_detections(
     per_class: bool = False,
     left_out: frozenset[Any] = frozenset(),
 ) -> Detections:
-    """Do the same as ``merge_tiles`` on arrays.
-
-    Images whose ids are in ``left_out`` need not have tiles.
-    """
-    if nms_threshold is not None and not 0 < nms_threshold <= 1:
-        raise ValueError(f"nms_threshold must be in (0, 1] or None: {nms_threshold!r}")
+    """Do the same as ``merge_tiles``; images in ``left_out`` need no tiles."""
+    if nms_threshold is not None:
+        check_number("the NMS threshold", nms_threshold, above=0, maximum=1)
     tile_ids, tile_images, corners = _read_tiles(tiles, images, left_out)
     tile = table.places("tile", tile_ids, "the tile file")
     image = tile_images[tile]
@@ -92,37 +91,24 @@ def _read_tiles(
     tiles: Any, images: Sequence[Mapping[str, Any]], left_out: frozenset[Any]
 ) -> tuple[list[Any], np.ndarray, np.ndarray]:
     """Return ids, index of the image and (x1, y1) of every tile."""
-    names: dict[str, int] = {}
-    for place, entry in enumerate(images):
-        if "file_name" not in entry:
-            raise ValueError(
-                f"image {entry['id']!r} has no 'file_name', which tells its tiles"
-            )
-        if names.setdefault(entry["file_name"], place) != place:
-            raise ValueError(f"file {entry['file_name']!r} belongs to two images")
-    ids: list[Any] = []
-    places, corners = [], []
+    names = {entry.get("file_name"): place for place, entry in enumerate(images)}
     for entry in tiles["images"]:
-        for key in ("file_name", "corner"):
-            if key not in entry:
-                raise ValueError(f"tile {entry['id']!r} has no {key!r}")
-        if entry["file_name"] not in names:
+        if entry.get("file_name") not in names or "corner" not in entry:
             raise ValueError(
-                f"tile {entry['id']!r} belongs to image {entry['file_name']!r}, which "
-                "the ground truth does not have"
+                f"tile {entry['id']!r} must have a 'corner' and the 'file_name' of an "
+                f"image of the ground truth, got {entry.get('file_name')!r}"
             )
-        ids.append(entry["id"])
-        places.append(names[entry["file_name"]])
-        corners.append(entry["corner"])
+    places = [names[entry.get("file_name")] for entry in tiles["images"]]
     needed = {p for p, entry in enumerate(images) if entry["id"] not in left_out}
     missing = sorted(needed - set(places))
     if missing:
         raise ValueError(
-            f"image {images[missing[0]]['file_name']!r} has no tile ({len(missing)} "
-            "such images): nothing can be found there"
+            f"{len(missing)} images have no tile, such as "
+            f"{images[missing[0]].get('file_name')!r}: nothing can be found there"
         )
-    origins = np.array(corners, dtype=np.float64).reshape(-1, 4)[:, :2]
-    return ids, np.array(places, dtype=np.int64), origins
+    corners = np.array([entry["corner"] for entry in tiles["images"]], dtype=np.float64)
+    ids = [entry["id"] for entry in tiles["images"]]
+    return ids, np.array(places, dtype=np.int64), corners.reshape(-1, 4)[:, :2]
 
 
 def _survivors(
@@ -133,9 +119,7 @@ def _survivors(
     threshold: float,
 ) -> np.ndarray:
     """Return the indices of the boxes that greedy NMS keeps, rising."""
-    by_score = np.argsort(-scores, kind="stable")
-    rank = np.empty(len(scores), dtype=np.int32)
-    rank[by_score] = np.arange(len(scores), dtype=np.int32)
+    rank = order_positions(-scores)
     one, other = (rank[rows] for rows in _doubles(x1y1, x2y2, sets, threshold))
     better, worse = np.minimum(one, other), np.maximum(one, other)
     # A box that no undecided better one suppresses is kept; what it suppresses is

@@ -15,7 +15,6 @@ from .matching import (
     TRUE,
     UNRANKED,
     Pairs,
-    best_pairs,
     count,
     match,
     order_positions,
@@ -47,10 +46,9 @@ _IOD_IN_IGNORED = 0.5
 def ignored_boxes(truth: GroundTruth, options: EvaluationOptions) -> np.ndarray:
     """Return ``(G, B)`` the boxes that need not be found, for every bucket."""
     ignored = truth.visibilities < MIN_VISIBILITY
-    released = options.rules.miss_rate_reads_ignore_alone
-    if options.use_ignore_attr or released:
+    if options.use_ignore_attr or options.released:
         ignored = ignored | truth.ignore
-    if not released:
+    if not options.released:
         ignored = ignored | truth.crowd
     if options.ignore_uncertain:
         ignored = ignored | truth.uncertain
@@ -65,41 +63,30 @@ def match_boxes(
     pairs: Pairs,
     options: EvaluationOptions,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections to boxes in all settings.
-
-    Returns:
-        ``(S, D)`` uint8 what each detection counts as, and ``(S, D)`` int32 index of
-        the box it takes, or -1.
-    """
+    """Return ``(S, D)`` what each detection counts as, and the box it takes, or -1."""
     low, high = options.edges("mr")
     ignored = ignored_boxes(truth, options)
     sizes = np.sqrt(detections.areas)[:, None]
     near = (sizes >= low / SIZE_MARGIN) & (sizes < high * SIZE_MARGIN)
     near &= (detections.ranks < options.mr_max_detections)[:, None]
     ranked = options.per_setting(near)
-    matched = np.full(ranked.T.shape, -1, dtype=np.int32)
     pairs = pairs[near.any(1)[pairs.detections]]
-    num_pairs = len(pairs.iou)
-    if num_pairs:
-        ignored_here = options.per_setting(ignored)
-        here, allowed = ignored_here[pairs.truths], ranked[pairs.detections]
-        file_order = np.arange(num_pairs)
-        # Of the boxes that count the highest overlap wins, of equal ones the last. Only
-        # then come the ignored ones, and of them the first.
-        by_overlap = order_positions(file_order, pairs.iou)
-        first_wins = (num_pairs - 1 - file_order).astype(np.int32)
-        keys = np.where(here, first_wins[:, None], by_overlap[:, None] + num_pairs)
-        overlap = np.where(here, pairs.iod[:, None], pairs.iou[:, None])
-        keys[~allowed | (overlap < options.thresholds("mr"))] = -1
-        fallback = None
-        if options.use_iod_for_ignore and options.rules.iod_from_overlap:
-            twice = pairs.derived_iod(pairs.iod)
-            allowed = here & allowed & (twice > _IOD_IN_IGNORED)[:, None]
-            place = order_positions(-file_order, twice)
-            fallback = best_pairs(pairs.detections, place, allowed)
-        pair_of_key = np.concatenate([file_order[::-1], np.argsort(by_overlap)])
-        ranks = detections.ranks
-        match(pairs, ranks, keys, pair_of_key, ~ignored_here, fallback, matched)
+    ignored_here = options.per_setting(ignored)
+    here, allowed = ignored_here[pairs.truths], ranked[pairs.detections]
+    # Of the boxes that count the highest overlap wins, of equal ones the last. Only
+    # then come the ignored ones, and of them the first.
+    file_order = np.arange(len(pairs.iou), dtype=np.int32)
+    orders = file_order[::-1], order_positions(file_order, pairs.iou)
+    fallback = None
+    if options.use_iod_for_ignore and options.released:
+        twice = pairs.derived_iod(pairs.iod)
+        inside = here & allowed & (twice > _IOD_IN_IGNORED)[:, None]
+        fallback = order_positions(-file_order, twice), inside
+    overlap = np.where(here, pairs.iod[:, None], pairs.iou[:, None])
+    allowed &= overlap >= options.thresholds("mr")
+    exclusive = ~ignored_here
+    ranks = detections.ranks
+    matched = match(pairs, ranks, orders, here, allowed, exclusive, fallback)
     unmatched = np.where(ranked.T, FALSE, UNRANKED)
     return count(truth, ignored, matched, unmatched, options), matched
 
@@ -122,7 +109,7 @@ def miss_rate(
     last = np.searchsorted(per_image, FALSE_POSITIVES_PER_IMAGE, side="right") - 1
     # Points before the first rank index the last one: the released code's quirk.
     recall = (np.cumsum(counts == TRUE) / positives)[last]
-    if not options.rules.recall_wraps:
+    if not options.released:
         recall[last < 0] = 0
     if (recall >= 1).any():
         return 0.0

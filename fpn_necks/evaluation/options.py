@@ -1,4 +1,4 @@
-"""The options of the evaluation, and the rules and size ranges of the benchmarks.
+"""The options of the evaluation, and the size ranges of the benchmarks.
 
 Ranges are in side pixels, √area, both ends inclusive: a box exactly on an edge counts
 in both buckets.
@@ -6,14 +6,12 @@ in both buckets.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from ..layers.arguments import check_bool, check_int, check_number
+from ..layers.arguments import check_int, check_list, check_number
 
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -50,37 +48,6 @@ AI_TOD_RANGES: Ranges = {
 # COCO compares with a little less than 1, so that a perfect overlap can match.
 _ALMOST_ONE = 1 - 1e-10
 
-
-@dataclass(frozen=True)
-class Rules:
-    """What the released evaluation does that nobody would decide to do.
-
-    The field names say what happens where they are true.
-
-    Attributes:
-        zero_id_is_no_match: a detection matched to the annotation with id 0 counts as
-            unmatched, because a match is stored as the id. TinyPerson's ids start at 0.
-        iod_from_overlap: the share of a detection that lies in an ignored box (IoD) is
-            derived from the overlap o and the annotation's ``area`` as
-            o / (1 + o) * (1 + area / detection area). That is right if o is the IoU and
-            the area that of the box; for crowd boxes, and for all ignored boxes of the
-            miss rate, o is the IoD itself. The miss rate then compares with 0.5 at
-            every IoU threshold.
-        recall_wraps: where the first ranked detection is already beyond a point of
-            false positives per image, the final recall is taken instead of 0.
-        miss_rate_reads_ignore_alone: the miss rate does not look at ``iscrowd``, and
-            looks at ``ignore`` even with ``use_ignore_attr=False``.
-    """
-
-    zero_id_is_no_match: bool
-    iod_from_overlap: bool
-    recall_wraps: bool
-    miss_rate_reads_ignore_alone: bool
-
-
-RELEASED = Rules(True, True, True, True)
-CORRECTED = Rules(False, False, False, False)
-
 # Keyword arguments of evaluate_tiny_person and TinyPersonMetric. AI-TOD is evaluated by
 # the plain rules of COCO, with more detections.
 AI_TOD = dict(
@@ -99,10 +66,11 @@ AI_TOD = dict(
 class EvaluationOptions:
     """What is evaluated, and by which rules; the defaults are the released script's.
 
+    What the quirks of the released script are says ``docs/tiny_person.md``.
+
     Args:
         metrics: ``'ap'`` and ``'mr'``, or one of them.
-        released: ``True``: the released evaluation with its quirks, which published
-            numbers were made with. ``False``: without them. Or single ``Rules``.
+        released: with the quirks, which published numbers were made with.
         ignore_uncertain: boxes with ``uncertain`` are ignored: neither to be found, nor
             is it wrong to find them.
         use_iod_for_ignore: detections that lie in an ignored box are ignored.
@@ -125,7 +93,7 @@ class EvaluationOptions:
     """
 
     metrics: str | Sequence[str] = METRICS
-    released: bool | Rules = True
+    released: bool = True
     ignore_uncertain: bool = True
     use_iod_for_ignore: bool = True
     use_ignore_attr: bool = True
@@ -144,29 +112,16 @@ class EvaluationOptions:
         if not metrics or not set(metrics) <= set(METRICS):
             raise ValueError(f"metrics must be some of {METRICS}, got {self.metrics!r}")
         object.__setattr__(self, "metrics", tuple(metrics))
-        for name, kind in EvaluationOptions.__annotations__.items():
-            if check := _CHECKS.get(kind):
-                check(name, getattr(self, name))
-        if not isinstance(self.released, bool | Rules):
-            raise TypeError(
-                f"released must be True, False or Rules, got {self.released!r}"
-            )
-        thresholds = self.iou_thresholds
-        if not isinstance(thresholds, Sequence) or not thresholds:
-            raise ValueError(f"iou_thresholds must be numbers, got {thresholds!r}")
-        for threshold in thresholds:
+        for threshold in check_list("iou_thresholds", self.iou_thresholds):
             check_number("iou_thresholds", threshold, above=0, maximum=1)
-        if len(set(thresholds)) < len(thresholds):
-            raise ValueError(f"iou_thresholds must be different, got {thresholds!r}")
-        if self.merge_nms is not None:
-            check_number("merge_nms", self.merge_nms, above=0, maximum=1)
-
-    @property
-    def rules(self) -> Rules:
-        """The quirks that are kept."""
-        if isinstance(self.released, Rules):
-            return self.released
-        return RELEASED if self.released else CORRECTED
+        for metric in METRICS:
+            limit = f"{metric}_max_detections"
+            check_int(limit, getattr(self, limit))
+            if not all(low <= high for low, high in self.ranges(metric).values()):
+                raise ValueError(
+                    f"{metric}_ranges must map names to (low, high) with low <= high, "
+                    f"got {self.ranges(metric)!r}"
+                )
 
     def ranges(self, metric: str) -> Ranges:
         """Return the buckets of ``'ap'`` or ``'mr'``."""
@@ -188,19 +143,3 @@ class EvaluationOptions:
     def per_setting(self, per_bucket: np.ndarray) -> np.ndarray:
         """Repeat ``(N, B)`` columns for the thresholds: ``(N, S)``."""
         return np.repeat(per_bucket, len(self.iou_thresholds), axis=1)
-
-
-def _check_ranges(name: str, ranges: Any) -> None:
-    if not isinstance(ranges, Mapping) or not ranges:
-        raise TypeError(f"{name} must map names to (low, high), got {ranges!r}")
-    for bucket, edges in ranges.items():
-        fine = isinstance(edges, Sequence) and len(edges) == 2
-        fine = fine and all(isinstance(edge, numbers.Real) for edge in edges)
-        if not fine or not edges[0] <= edges[1]:
-            raise ValueError(
-                f"{name}[{bucket!r}] must be (low, high) with low <= high, "
-                f"got {edges!r}"
-            )
-
-
-_CHECKS = {"bool": check_bool, "int": check_int, "Ranges": _check_ranges}

@@ -32,15 +32,11 @@ def evaluate_tiny_person(
 
     Args:
         ground_truth: COCO annotations of whole images, or the path of the json file.
-            The fields ``ignore``, ``uncertain`` and ``iscrowd`` may be missing.
         detections: COCO results, or the path: of whole images, or of tiles if ``tiles``
             is given.
         tiles: COCO annotations whose images carry ``corner``, or the path. Detections
             are shifted to whole images and merged before they are evaluated.
-        **options: see ``EvaluationOptions``: ``metrics=('ap', 'mr')``,
-            ``released=True``, ``ignore_uncertain=True``, ``use_iod_for_ignore=True``,
-            ``use_ignore_attr=True``, IoU thresholds, size ranges, detection limits and
-            merging.
+        **options: see ``EvaluationOptions``.
 
     Returns:
         ``'AP50_tiny'``, ``'MR50_tiny'`` and so on: fractions in [0, 1], or -1 where a
@@ -79,7 +75,16 @@ def evaluate_detections(
         )
     limit = max(getattr(options, f"{m}_max_detections") for m in options.metrics)
     ranked = RankedDetections.of(table, truth, options.merge_categories, limit)
-    counts = count_detections(truth, ranked, options)
+    counts = {
+        metric: np.full((len(options.thresholds(metric)), len(ranked.scores)), UNRANKED)
+        for metric in options.metrics
+    }
+    for rows, columns in blocks(ranked, truth):
+        some, boxes = ranked[rows], truth[columns]
+        pairs = find_pairs(some, boxes)
+        for metric, array in counts.items():
+            match_boxes = _METRICS[metric][0].match_boxes
+            array[:, rows] = match_boxes(boxes, some, pairs, options)[0]
     num_images, num_thresholds = len(truth.image_ids), len(options.iou_thresholds)
     result: dict[str, float] = {}
     for metric in options.metrics:
@@ -104,25 +109,6 @@ def evaluate_detections(
         )
         result |= zip(names, means.tolist(), strict=True)
     return result
-
-
-def count_detections(
-    truth: GroundTruth, detections: RankedDetections, options: EvaluationOptions
-) -> dict[str, np.ndarray]:
-    """Return ``(S, D)`` uint8 what detections count as, for every metric."""
-    counts = {
-        metric: np.full(
-            (len(options.thresholds(metric)), len(detections.scores)), UNRANKED
-        )
-        for metric in options.metrics
-    }
-    for rows, columns in blocks(detections, truth):
-        some, boxes = detections[rows], truth[columns]
-        pairs = find_pairs(some, boxes)
-        for metric, array in counts.items():
-            match_boxes = _METRICS[metric][0].match_boxes
-            array[:, rows] = match_boxes(boxes, some, pairs, options)[0]
-    return counts
 
 
 def average_over_thresholds(results: Mapping[str, float]) -> dict[str, float]:

@@ -13,8 +13,6 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..coco_files import (
-    MERGED_CLASS,
-    PARTS_OF_MERGED_CLASS,
     category_labels,
     check_coco,
     read_coco,
@@ -23,7 +21,7 @@ from ..datasets.tiny_person import TileSettings, tile_coco
 from ..io import write_json
 from .boxes import Detections
 from .options import EvaluationOptions
-from .report import paper_table, rules_in_words
+from .report import paper_table
 from .tiny_person import evaluate_detections
 
 _FIELDS = ("bboxes", "scores", "labels")
@@ -35,7 +33,7 @@ class TinyPersonMetric(BaseMetric):
 
     Evaluated are the classes of the dataset that is tested on: boxes of other
     categories of the file need not be found, and detections with a label beyond the
-    classes are left out, with a warning. As in ``TinyPersonDataset`` the class
+    classes are left out. As in ``TinyPersonDataset`` the class
     ``person`` takes in ``sea_person`` and ``earth_person`` unless they are classes too.
     The annotations are read when the metric is built and the classes compared when the
     loop is, so that a wrong file stops a run before it starts.
@@ -119,30 +117,18 @@ class TinyPersonMetric(BaseMetric):
     def dataset_meta(self, meta: dict[str, Any]) -> None:
         classes = (meta or {}).get("classes")
         if not classes:
-            raise ValueError(
-                "TinyPersonMetric needs dataset_meta with 'classes', the names of the "
-                "dataset's classes"
-            )
+            raise ValueError("TinyPersonMetric needs dataset_meta with 'classes'")
         classes = [classes] if isinstance(classes, str) else list(classes)
         categories = self.annotations.get("categories", [])
-        names = classes
-        if self.options.merge_categories:
-            # A detector of sea and earth persons fits a file of persons, too.
-            names = [_merged(name) for name in classes]
-            categories = [{**c, "name": _merged(c.get("name"))} for c in categories]
-        labels = category_labels(categories, names)
-        known = {names[label] for label in labels.values()}
-        missing = [
-            c for c, name in zip(classes, names, strict=True) if name not in known
-        ]
+        labels = category_labels(categories, classes)
+        first = {label: category for category, label in reversed(labels.items())}
+        missing = [name for i, name in enumerate(classes) if i not in first]
         if missing:
-            listed = [c.get("name") for c in self.annotations.get("categories", [])]
             raise ValueError(
                 f"the dataset's classes {missing} are not among the categories of the "
-                f"annotations, {listed}"
+                f"annotations, {[category.get('name') for category in categories]}"
             )
-        first = {names[label]: category for category, label in reversed(labels.items())}
-        self._category_ids = [first[name] for name in names]
+        self._category_ids = [first[label] for label in range(len(classes))]
         self._labels = labels
         self._dataset_meta = meta
 
@@ -156,11 +142,8 @@ class TinyPersonMetric(BaseMetric):
                 ``corner``, if it is there, must be that of the tile.
 
         Raises:
-            ValueError: a sample is not the tile that the metric takes it for, or the
-                dataset's classes were not told.
+            ValueError: a sample is not the tile that the metric takes it for.
         """
-        if self.dataset_meta is None:
-            raise ValueError("TinyPersonMetric needs dataset_meta with 'classes'")
         for sample in data_samples:
             self._check_corner(sample)
             found = sample["pred_instances"]
@@ -179,7 +162,7 @@ class TinyPersonMetric(BaseMetric):
             See ``evaluate_tiny_person``; nothing if ``format_only``.
         """
         logger = MMLogger.get_current_instance()
-        table = self._table(results, logger)
+        table = self._table(results)
         if self.outfile_prefix is not None:
             path = Path(f"{self.outfile_prefix}.bbox.json")
             write_json(path, table.records())
@@ -191,20 +174,17 @@ class TinyPersonMetric(BaseMetric):
             {**a, "category_id": self._labels.get(a["category_id"])}
             for a in self.annotations["annotations"]
         ]
-        own = sorted(set(self._labels.values()))
         truth = {
             **self.annotations,
             "annotations": annotations,
-            "categories": [dict(id=label) for label in own],
+            "categories": [dict(id=label) for label in range(len(self._category_ids))],
         }
-        label_of = [self._labels[category] for category in table.category_ids]
-        table = replace(table, category_ids=label_of)
+        table = replace(table, category_ids=list(range(len(self._category_ids))))
         metrics = evaluate_detections(truth, table, self.tiles, self.options)
-        rules = rules_in_words(self.options.rules)
-        logger.info(f"TinyPerson, {rules}\n{paper_table(metrics)}")
+        logger.info(f"TinyPerson, {paper_table(metrics, self.options.released)}")
         return metrics
 
-    def _table(self, results: list[tuple[Any, ...]], logger: MMLogger) -> Detections:
+    def _table(self, results: list[tuple[Any, ...]]) -> Detections:
         ids = list(dict.fromkeys(result[0] for result in results))
         place = {identifier: i for i, identifier in enumerate(ids)}
         nothing = (None, np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
@@ -217,18 +197,14 @@ class TinyPersonMetric(BaseMetric):
         # Clipping can turn a box outside the image inside out by a rounding error.
         boxes[:, 2:] = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
         scores, labels = np.concatenate(scores), np.concatenate(labels)
-        fine = labels < len(self._category_ids)
-        if not fine.all():
-            logger.warning(
-                f"{(~fine).sum():,} of {len(fine):,} detections have a label beyond "
-                f"the dataset's {len(self._category_ids)} classes and are left out"
-            )
-        # Different labels may have one category id.
-        distinct = list(dict.fromkeys(self._category_ids))
-        place_of_label = np.array([distinct.index(c) for c in self._category_ids])
-        categories = place_of_label[labels[fine]]
+        known = labels < len(self._category_ids)
         return Detections(
-            ids, images[fine], distinct, categories, boxes[fine], scores[fine]
+            ids,
+            images[known],
+            self._category_ids,
+            labels[known],
+            boxes[known],
+            scores[known],
         )
 
     def _check_corner(self, sample: Mapping[str, Any]) -> None:
@@ -245,7 +221,3 @@ class TinyPersonMetric(BaseMetric):
                 f"the dataset's image {sample['img_id']} has the corner {corner}, "
                 f"TinyPersonMetric expects {expected}: give both the same tiles"
             )
-
-
-def _merged(name: Any) -> Any:
-    return MERGED_CLASS if name in PARTS_OF_MERGED_CLASS else name

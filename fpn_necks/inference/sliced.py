@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,6 @@ from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
-from tqdm import tqdm
 
 from fpn_necks.datasets import tile_corners
 from fpn_necks.detectors import (
@@ -39,7 +37,6 @@ def detect_sliced(
     score_threshold: float = 0.0,
     max_detections: int | None = None,
     also_whole_image: bool = False,
-    progress: bool = False,
     *,
     border_margin: int | None = 4,
     resize_tiles: bool = True,
@@ -68,7 +65,6 @@ def detect_sliced(
         max_detections: the best so many of the image are kept; ``None`` for all.
         also_whole_image: run the image as a whole as well, for objects larger than the
             tiles. Its pipeline resizes it even if `resize_tiles` is off.
-        progress: show a bar on the standard error output.
         border_margin: drop boxes that come within so many pixels of an inner tile
             border if another tile found more of the object, see
             `fpn_necks.inference.merging.find_cut_duplicates`; ``None`` drops none.
@@ -89,15 +85,8 @@ def detect_sliced(
         TypeError: a size is no whole number, or the image no array or path.
         OSError: the image is missing or cannot be opened.
     """
-    check_settings(
-        tile_wh=tile_wh,
-        overlap_wh=overlap_wh,
-        batch_size=batch_size,
-        nms_threshold=nms_threshold,
-        score_threshold=score_threshold,
-        max_detections=max_detections,
-        border_margin=border_margin,
-    )
+    limits = nms_threshold, score_threshold, max_detections, border_margin
+    check_settings(tile_wh, overlap_wh, batch_size, *limits)
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() before")
     path = os.fspath(image) if isinstance(image, str | os.PathLike) else None
@@ -114,15 +103,8 @@ def detect_sliced(
     if also_whole_image and len(tiles) > 1:
         jobs.append((array_pipeline(model), [pixels]))
     parts: list[InstanceData] = []
-    with tqdm(
-        total=sum(len(batch) for _, batch in jobs),
-        unit="tile",
-        leave=False,
-        disable=not progress,
-    ) as bar:
-        for pipeline, batch in jobs:
-            parts += _forward(model, pipeline, batch, ignore_masks)
-            bar.update(len(batch))
+    for pipeline, batch in jobs:
+        parts += _forward(model, pipeline, batch, ignore_masks)
 
     # Boxes in pixels of the image, and the row of the tile of each: -1 for the image.
     for part, (x1, y1, _, _) in zip(parts, tiles.tolist(), strict=False):
@@ -148,20 +130,26 @@ def detect_sliced(
     )
 
 
-def check_settings(**options: Any) -> None:
+def check_settings(
+    tile_wh: Sequence[int],
+    overlap_wh: Sequence[int],
+    batch_size: int,
+    nms_threshold: float | None,
+    score_threshold: float,
+    max_detections: int | None,
+    border_margin: int | None,
+    **others: Any,
+) -> None:
     """Check the options of `detect_sliced` before a model or an image is loaded."""
-    bound = inspect.signature(detect_sliced).bind(None, None, **options)
-    bound.apply_defaults()
-    x = bound.arguments
-    tile_corners((1, 1), x["tile_wh"], x["overlap_wh"])
-    check_int("batch_size", x["batch_size"])
-    if x["nms_threshold"] is not None:
-        check_number("nms_threshold", x["nms_threshold"], above=0, maximum=1)
-    check_number("score_threshold", x["score_threshold"], maximum=1)
-    if x["max_detections"] is not None:
-        check_int("max_detections", x["max_detections"])
-    if x["border_margin"] is not None:
-        check_int("border_margin", x["border_margin"], minimum=0)
+    tile_corners((1, 1), tile_wh, overlap_wh)
+    check_int("batch_size", batch_size)
+    check_number("score_threshold", score_threshold, maximum=1)
+    if nms_threshold is not None:
+        check_number("nms_threshold", nms_threshold, above=0, maximum=1)
+    if max_detections is not None:
+        check_int("max_detections", max_detections)
+    if border_margin is not None:
+        check_int("border_margin", border_margin, minimum=0)
 
 
 def _forward(

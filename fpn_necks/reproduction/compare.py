@@ -29,16 +29,12 @@ _IGNORED = {
     *("outfile_prefix", "collect_device", "classwise", "with_cp", "_scope_"),
     *("val_interval", "val_begin", "default_scope"),
 }
-_AREAS = {
-    "model": "model",
-    "train_cfg": "schedule",
-    "param_scheduler": "schedule",
-    "optim_wrapper": "optimizer",
-    "auto_scale_lr": "learning rate",
-    "custom_hooks": "hooks",
-    "load_from": "initial weights",
-    "train_dataloader": "data set",
+# The other sections of a config that decide a result, beside what is evaluated.
+_SECTIONS = {
+    *("model", "train_cfg", "param_scheduler", "optim_wrapper", "auto_scale_lr"),
+    *("custom_hooks", "load_from"),
 }
+_EVALUATED = ("dataloader", "evaluator")
 
 
 def flatten(node: Any, key: str = "") -> dict[str, Any]:
@@ -104,56 +100,41 @@ def deviations(
     """Say in what a run is not the row's own training.
 
     Returns:
-        One entry per difference that matters, ``area: key old -> new``; empty if the
-        result may be compared. Another number of GPUs alone is none, since the learning
-        rate is scaled to the batch, unless the schedule counts iterations.
+        One entry per difference that matters, ``key old -> new``; empty if the result
+        may be compared. Another number of GPUs alone is none, since the learning rate
+        is scaled to the batch, unless the schedule counts iterations.
     """
-    areas = dict(_AREAS)
-    splits = ["train"]
-    if evaluate:
-        splits.append(evaluated_split(run))
-        areas[f"{splits[1]}_dataloader"] = "data set"
-        areas[f"{splits[1]}_evaluator"] = "evaluation"
-    found = []
-    for key, old, new in differences(settings(own, 1), settings(run, 1)):
-        section, *parts = key.split(".")
-        if section not in areas or key.endswith("_dataloader.batch_size"):
-            continue
-        area = areas[section]
-        if "init_cfg" in parts:
-            area = "initial weights"
-        elif "batch_augments" in parts or "pipeline" in parts:
-            sized = re.search(r"scale|size|ratio_range", parts[-1] if parts else "")
-            area = "image size" if sized or "batch_augments" in parts else "pipeline"
-        elif parts[-1:] == ["lr"]:
-            area = "learning rate"
-        found.append(f"{area}: {key} {old} -> {new}")
+    splits = ["train", evaluated_split(run)] if evaluate else ["train"]
+    sections = _SECTIONS | {f"{split}_{x}" for split in splits for x in _EVALUATED}
+    found = [
+        f"{key} {old} -> {new}"
+        for key, old, new in differences(settings(own, 1), settings(run, 1))
+        if key.split(".")[0] in sections and not key.endswith("_dataloader.batch_size")
+    ]
     for split in splits:
-        for _, dataset in datasets(run, f"{split}_dataloader"):
+        for key, dataset in datasets(run, f"{split}_dataloader"):
             file = annotation_file(dataset)
             if file is not None and file.name in IMAGES and file.is_file():
-                images, whole = count_images(file), IMAGES[file.name]
+                images, whole = _count_images(file), IMAGES[file.name]
                 if images != whole:
-                    found.append(f"data set: {file} has {images} of {whole} images")
-    batch, _ = batch_sizes(run, world_size)
-    each, base = batch_sizes(own, 1)
-    changed = run.train_dataloader.get("batch_size") != each
+                    found.append(f"{key}: {file} has {images} of {whole} images")
+    each, base = own.train_dataloader.batch_size, base_batch_size(own)
+    batch = run.train_dataloader.batch_size * world_size
+    changed = run.train_dataloader.batch_size != each
     counts_steps = "max_iters" in run.train_cfg and base is not None
     if batch != (base or each) and (changed or counts_steps):
-        found.append(f"batch: {batch} images per step, the row has {base or each}")
+        found.append(f"batch of {batch} images per step, the row has {base or each}")
     return found
 
 
-def areas_of(found: list[str]) -> str:
-    """Return what deviates, each area once, such as ``data set, schedule``."""
-    return ", ".join(dict.fromkeys(entry.split(":")[0] for entry in found))
+def sections_of(found: list[str]) -> str:
+    """Return what deviates, each once, such as ``train_dataloader, train_cfg``."""
+    return ", ".join(dict.fromkeys(re.match(r"\w+", entry)[0] for entry in found))
 
 
-def batch_sizes(config: Config, world_size: int) -> tuple[int | None, int | None]:
-    """Return the images per step of a run, and those the learning rate is meant for."""
-    each = config.train_dataloader.get("batch_size")
-    base = (config.get("auto_scale_lr") or {}).get("base_batch_size")
-    return (each * world_size if each else None), base
+def base_batch_size(config: Config) -> int | None:
+    """Return the images per step that the learning rate is meant for."""
+    return (config.get("auto_scale_lr") or {}).get("base_batch_size")
 
 
 def evaluated_split(config: Config) -> str:
@@ -173,8 +154,6 @@ def datasets(config: Config, loader: str) -> Iterable[tuple[str, Any]]:
 def evaluators(config: Config, name: str) -> list[tuple[str, Any]]:
     """Return the dotted keys and configs of the metrics, one or a list of them."""
     found = config.get(name) or []
-    if hasattr(found, "get") and found.get("metrics"):  # an Evaluator that holds them
-        name, found = f"{name}.metrics", found.metrics
     if isinstance(found, list | tuple):
         return [(f"{name}.{index}", metric) for index, metric in enumerate(found)]
     return [(name, found)]
@@ -186,7 +165,7 @@ def annotation_file(dataset: Any) -> Path | None:
     return Path(dataset.get("data_root") or "") / name if name else None
 
 
-@functools.lru_cache(maxsize=64)
-def count_images(path: Path) -> int:
-    """Return the number of images of a COCO file; each file is read once."""
+@functools.cache
+def _count_images(path: Path) -> int:
+    # Every image has a file's name, and nothing else has.
     return path.read_bytes().count(b'"file_name"')

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from ..config_tools import load_config, merge_options
 from .compare import (
-    IMAGES,
     annotation_file,
-    batch_sizes,
-    count_images,
+    base_batch_size,
     datasets,
     deviations,
     differences,
@@ -76,47 +73,28 @@ class Run:
 
     def missing_data(self) -> str | None:
         """Name the first missing file of the data, and what to set."""
-        splits = ["train"]
-        splits += [evaluated_split(self.config)] if self.facts["evaluate"] else []
-        for split in splits:
-            for key, dataset in datasets(self.config, f"{split}_dataloader"):
+        split = evaluated_split(self.config) if self.facts["evaluate"] else "train"
+        for loader in dict.fromkeys(("train_dataloader", f"{split}_dataloader")):
+            for key, dataset in datasets(self.config, loader):
                 path = annotation_file(dataset)
                 if path is not None and not path.exists():
                     return (
                         f"{path} is missing; put the data set there or name its folder "
                         f"with --data-root (in the config: {key}.data_root)"
                     )
-        for key, metric in evaluators(self.config, f"{splits[-1]}_evaluator"):
+        for key, metric in evaluators(self.config, f"{split}_evaluator"):
             file = metric.get("ann_file")
-            if self.facts["evaluate"] and file and not Path(file).is_file():
+            if file and not Path(file).is_file():
                 return f"{file} is missing; set it with --cfg-options {key}.ann_file="
         return None
-
-    def training_images(self) -> int | None:
-        """Return how many images the training sees; None if the data cannot tell."""
-        loop = self.config.train_cfg
-        if "max_iters" in loop:
-            return loop.max_iters * self.facts["batch_size"]
-        number, dataset = loop.max_epochs, self.config.train_dataloader.dataset
-        while dataset.get("dataset"):
-            number, dataset = number * dataset.get("times", 1), dataset.dataset
-        file = annotation_file(dataset)
-        there = file is not None and file.is_file()
-        if there and (dataset.get("tiles") or dataset.get("indices") is not None):
-            return number * len(DATASETS.build(dataset))
-        if file is None or dataset.get("tiles"):
-            return None
-        images = count_images(file) if there else IMAGES.get(file.name)
-        return None if images is None else number * images
 
 
 def choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:
     """Return the rows of these names or slugs, or all that can be trained."""
     if names is None:
-        rows = [row for row in table.rows if row.kind == "trainable"]
-        if not rows:
+        names = [row.name for row in table.rows if row.kind == "trainable"]
+        if not names:
             raise ValueError(f"table '{table.id}' has no row that can be trained here")
-        return rows
     chosen = {}
     for name in names:
         row = table.find_row(name)
@@ -171,10 +149,7 @@ def plan_runs(
                     )
                     runs.setdefault(run.folder, run)
                     own["load_from"] = str((run.folder / _end(run.config)).resolve())
-                    changes = [
-                        entry.split(": ", 1) for entry in run.facts["deviations"]
-                    ]
-                    before = [f"{area}: pretraining {text}" for area, text in changes]
+                    before = [f"pretraining: {x}" for x in run.facts["deviations"]]
                 run = _plan(
                     row.name,
                     work_dir / table.id / row.slug / f"seed{seed}",
@@ -200,12 +175,9 @@ def _end(config: Config) -> str:
 def _own_config(name: str) -> Config:
     config = load_config(name)
     # mmdet's own configs need it too: to resume under torch's safe loading.
-    imports = config.get("custom_imports") or dict(allow_failed_imports=False)
-    modules = imports.get("imports") or []
-    modules = [modules] if isinstance(modules, str) else [*modules]
-    config.custom_imports = dict(
-        imports, imports=list(dict.fromkeys([*modules, "fpn_necks"]))
-    )
+    imports = config.get("custom_imports") or dict(imports=[])
+    modules = dict.fromkeys([*imports["imports"], "fpn_necks"])
+    config.custom_imports = dict(imports=[*modules], allow_failed_imports=False)
     return config
 
 
@@ -213,7 +185,7 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
     name, own_options, options, data_root = sources
     own = copy.deepcopy(_own_config(name))
     merge_options(own, own_options)
-    if (own.get("auto_scale_lr") or {}).get("base_batch_size"):
+    if base_batch_size(own):
         own.auto_scale_lr.enable = True
     config = copy.deepcopy(own)
     if data_root is not None:
@@ -221,9 +193,9 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
     merge_options(config, options)
     config.work_dir = str(folder)
     config.randomness = dict(config.get("randomness") or {}, seed=facts["seed"])
-    batch, base = batch_sizes(config, facts["world_size"])
-    rate = (config.optim_wrapper.get("optimizer") or {}).get("lr")
-    if rate is not None and base and batch and config.auto_scale_lr.get("enable"):
+    batch = config.train_dataloader.batch_size * facts["world_size"]
+    rate, base = config.optim_wrapper.optimizer.lr, base_batch_size(config)
+    if base and config.auto_scale_lr.get("enable"):
         rate *= batch / base
     flat = settings(config, facts["world_size"])
     content = json.dumps(flat, sort_keys=True, default=repr)
@@ -234,7 +206,6 @@ def _plan(label: str, folder: Path, sources: tuple, facts: dict[str, Any]) -> Ru
         overrides=json.loads(json.dumps(given, default=repr)),
         settings=hashlib.sha256(content.encode()).hexdigest()[:16],
         batch_size=batch,
-        base_batch_size=base,
         learning_rate=rate,
         deviations=deviations(own, config, facts["world_size"], facts["evaluate"]),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Sequence
@@ -12,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..costs.tables import markdown_rows
-from .compare import areas_of
+from .compare import sections_of
 from .plan import RESULT_FILE, RUN_FILE
 from .tables import Metric, Row, Table
-
-COLUMNS = ("row", "seeds", "metric", "paper", "ours", "std", "difference", "status")
 
 
 @dataclass(frozen=True)
@@ -34,22 +30,20 @@ class Measured:
     status: str
     results: tuple[dict[str, Any], ...] = ()
 
-    def values(self, metric: Metric) -> list[float]:
-        """Return a metric per seed, in the paper's unit, without those not logged."""
-        found = [result["metrics"].get(metric.log) for result in self.results]
-        # COCO and TinyPerson write -1 where there is nothing to be found.
-        return [v * metric.scale for v in found if v is not None and v >= 0]
-
     def numbers(
         self, metric: Metric
     ) -> tuple[float | None, float | None, float | None]:
         """Return mean, standard deviation over the seeds, and mean minus the paper's.
 
-        None where there is none; runs that are not comparable have no difference.
+        In the paper's unit, None where there is none; runs that are not comparable have
+        no difference.
         """
-        values, paper = self.values(metric), self.row.values.get(metric.name)
+        found = [result["metrics"].get(metric.log) for result in self.results]
+        # COCO and TinyPerson write -1 where there is nothing to be found.
+        values = [v * metric.scale for v in found if v is not None and v >= 0]
         mean = statistics.fmean(values) if values else None
         std = statistics.stdev(values) if len(values) > 1 else None
+        paper = self.row.values.get(metric.name)
         if mean is None or paper is None or self.status != "measured":
             return mean, std, None
         return mean, std, mean - paper
@@ -60,30 +54,18 @@ class Measured:
         return ", ".join(str(result["seed"]) for result in self.results) or "-"
 
 
-def read_results(folder: Path) -> list[dict[str, Any]]:
-    """Read the results in a row's folder, one per seed, in the order of the seeds."""
-    found = []
-    for file in sorted(folder.glob(f"seed*/{RESULT_FILE}")):
-        try:
-            result = json.loads(file.read_text(encoding="utf-8"))
-        except (RecursionError, ValueError) as error:
-            raise ValueError(f"{file} is no json: {error}") from error
-        if not isinstance(result, dict) or "metrics" not in result:
-            raise ValueError(f"{file} is no result of a run")
-        found.append(result)
-    return sorted(found, key=lambda result: result["seed"])
-
-
 def gather(table: Table, work_dir: Path) -> list[Measured]:
     """Return what was measured of each row, an entry per configuration."""
     found = []
     for row in table.rows:
         folder = work_dir / table.id / row.slug
+        files = folder.glob(f"seed*/{RESULT_FILE}")
+        measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         groups: dict[str, list[dict[str, Any]]] = {}
-        for result in read_results(folder):
+        for result in sorted(measured, key=lambda result: result["seed"]):
             groups.setdefault(result["settings"], []).append(result)
         for results in groups.values():
-            changed = areas_of(results[0]["deviations"])
+            changed = sections_of(results[0]["deviations"])
             status = f"not comparable: {changed}" if changed else "measured"
             found.append(Measured(row, status, tuple(results)))
         if not groups:
@@ -152,28 +134,22 @@ def markdown_report(table: Table, found: Sequence[Measured]) -> str:
         for entry in found
     ]
     lines += markdown_rows(["row", "seeds", *_heads(table), "status"], rows)
-    runs = [(entry, result) for entry in found for result in entry.results]
+    keys = ("seed", "batch_size", "learning_rate", "device", "finished")
+    runs = [
+        [entry.row.name, *(result[key] for key in keys), json.dumps(result["versions"])]
+        for entry in found
+        for result in entry.results
+    ]
     if runs:
-        lines += ["", "## Run by run", ""]
-        heads = ["row", "seed", "batch", "learning rate", "device", "finished"]
-        rows = [
-            [
-                *(entry.row.name, result["seed"], result["batch_size"]),
-                *(f"{result['learning_rate']:g}", result["device"], result["finished"]),
-            ]
-            for entry, result in runs
-        ]
-        lines += markdown_rows(heads, rows)
-        versions = {json.dumps(result["versions"]).strip("{}") for _, result in runs}
-        lines += ["", *(f"Versions: {text}." for text in sorted(versions))]
+        heads = ["row", *(key.replace("_", " ") for key in keys), "versions"]
+        lines += ["", "## Run by run", "", *markdown_rows(heads, runs)]
     for entry in found:
         changes = entry.results[0]["deviations"] if entry.results else []
         if changes:
             title = f"{entry.row.name} (seed {entry.seeds}) is not comparable:"
             lines += ["", title, "", *(f"- `{change}`" for change in changes)]
-    notes = {entry.row.name: entry.row for entry in found}.values()
-    words = [(row.name, row.quoted or row.reason or row.note) for row in notes]
-    said = [f"- {name}: {text}" for name, text in words if text]
+    words = {e.row.name: e.row.quoted or e.row.reason or e.row.note for e in found}
+    said = [f"- {name}: {text}" for name, text in words.items() if text]
     return "\n".join(lines + (["", "## Notes", "", *said] if said else [])) + "\n"
 
 
@@ -183,18 +159,3 @@ def _cell(entry: Measured, metric: Metric) -> str:
     ours += "" if std is None else f" ± {std:.2f}"
     change = "-" if difference is None else f"{difference:+.2f}"
     return f"{_printed(entry.row, metric)} / {ours} / {change}"
-
-
-def csv_report(table: Table, found: Sequence[Measured]) -> str:
-    """Return the same as comma-separated values, a line per row and metric."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for entry in found:
-        for metric in table.metrics:
-            mean, std, difference = entry.numbers(metric)
-            paper = entry.row.values.get(metric.name)
-            numbers = (paper, mean, std, difference)
-            words = (entry.row.name, entry.seeds, metric.name)
-            writer.writerow((*words, *numbers, entry.status))
-    return text.getvalue()

@@ -14,10 +14,9 @@ import json
 import math
 import re
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,16 +30,13 @@ import fpn_necks
 
 from ..checkpoints import last_checkpoint, read_checkpoint
 from ..io import write_json, write_text
-from ..layers.arguments import check_choice
+from ..messages import one_line
 from .compare import evaluated_split
 from .plan import CONFIG_FILE, RESULT_FILE, RUN_FILE, Run
 
-LAUNCHERS = ("none", "pytorch", "slurm")
 OUTPUT_FILE = "output.txt"
 
-Execute = Callable[[Sequence[str], Path], int]
-_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception)\b.*)$")
-_PATIENCE = 30.0  # seconds that interrupted processes get to end by themselves
+_ERROR = re.compile(r"^(?:\[rank\d+\]: *)?([\w.]*(?:Error|Exception)\b.*)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,16 @@ class Launch:
     srun_args: str = ""
 
     def __post_init__(self) -> None:
-        check_choice("launcher", self.launcher, LAUNCHERS)
-        for name, able in dict(gpus=LAUNCHERS[1:], nodes=LAUNCHERS[2:]).items():
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-            if value > 1 and self.launcher not in able:
-                raise ValueError(
-                    f"{name}={value} needs a launcher: {' or '.join(able)}, "
-                    f"not {self.launcher}"
-                )
+        if min(self.gpus, self.nodes) < 1:
+            raise ValueError(
+                f"gpus and nodes must be at least 1, got {self.gpus} and {self.nodes}"
+            )
+        most = dict(none=1, pytorch=self.gpus).get(self.launcher, self.world_size)
+        if self.world_size > most:
+            raise ValueError(
+                f"{self.gpus} GPUs on {self.nodes} nodes need another launcher than "
+                f"{self.launcher}"
+            )
 
     @property
     def world_size(self) -> int:
@@ -112,59 +108,28 @@ def _mmdet_tool(name: str) -> Path:
     raise FileNotFoundError(f"mmdet in {package} has no tools/{name}; install it again")
 
 
-def describe(
-    run: Run, launch: Launch, images_per_second: float | None = None
-) -> list[str]:
+def describe(run: Run, launch: Launch) -> list[str]:
     """Say what would be run, without writing anything; lines for ``--dry-run``."""
-    facts, images = run.facts, run.training_images()
-    lines = [f"state: {run.state()}", f"config: {facts['config']}"]
-    lines += [f"option: {key}={value!r}" for key, value in facts["options"].items()]
-    lines.append(f"batch: {facts['batch_size']} on {launch.world_size} process(es)")
-    if facts["learning_rate"] is not None:
-        lines.append(f"learning rate: {facts['learning_rate']:g}")
-    seen = "unknown without the data" if images is None else f"{images:,}"
-    if images is not None and images_per_second:
-        seen += f", {images / images_per_second / 3600:.1f} GPU hours of training"
-    lines.append(f"training images: {seen}")
-    lines += [f"not comparable: {entry}" for entry in facts["deviations"]]
-    lines.append(f"command: {shlex.join(_train_command(run, launch))}")
-    return lines
+    facts = run.facts
+    return [
+        f"state: {run.state()}",
+        f"config: {facts['config']}",
+        *(f"option: {key}={value!r}" for key, value in facts["options"].items()),
+        f"batch: {facts['batch_size']} on {launch.world_size} process(es)",
+        f"learning rate: {facts['learning_rate']:g}",
+        *(f"not comparable: {entry}" for entry in facts["deviations"]),
+        f"command: {shlex.join(_train_command(run, launch))}",
+    ]
 
 
-def run_from_command_line(runs: Sequence[Run], launch: Launch) -> int:
-    """Train and test what is not finished, say how it ended, return the exit status.
+def run_all(runs: Sequence[Run], launch: Launch) -> dict[str, str]:
+    """Train and test what is not finished, with a line per event.
 
-    A signal to terminate, by which clusters end jobs, is taken as Ctrl-C is: the
-    running processes must not go on alone.
-    """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        failed = run_all(runs, launch, lambda line: print(line, flush=True))
-    except KeyboardInterrupt:
-        again = "interrupted; the same command goes on from the last checkpoint"
-        print(again, file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    print(f"{len(runs) - len(failed)} finished, {len(failed)} failed", flush=True)
-    for label, reason in failed.items():
-        print(f"error: {label}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-def run_all(
-    runs: Sequence[Run],
-    launch: Launch,
-    say: Callable[[str], None] = print,
-    execute: Execute | None = None,
-) -> dict[str, str]:
-    """Train and test what is not finished; what other processes write goes to files.
+    What other processes write goes to files.
 
     Args:
         runs: In order.
         launch: How their processes are started.
-        say: Gets one line per event.
-        execute: Runs a command with its output in a file; returns its exit status.
 
     Returns:
         Label and reason of the runs that failed.
@@ -179,33 +144,33 @@ def run_all(
         label = f"{run.label}, seed {run.facts['seed']}"
         head, state = f"{number} of {len(runs)}: {label}", run.state()
         if state == "finished":
-            say(f"{head}: finished before")
+            print(f"{head}: finished before", flush=True)
             continue
         again = " resumes" if state == "interrupted" else ""
-        say(f"{head}{again}; output: {run.folder / OUTPUT_FILE}")
+        print(f"{head}{again}; output: {run.folder / OUTPUT_FILE}", flush=True)
         try:
-            reason = _run_one(run, launch, execute or execute_command)
+            reason = _run_one(run, launch)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
         if reason is not None:
             failed[label] = reason
-            say(f"  failed: {reason}")
+            print(f"  failed: {reason}", flush=True)
     return failed
 
 
-def _run_one(run: Run, launch: Launch, execute: Execute) -> str | None:
+def _run_one(run: Run, launch: Launch) -> str | None:
     """Train and test; return why it failed, None if there is a result."""
     folder, output = run.folder, run.folder / OUTPUT_FILE
     with _alone_in(folder):
         _prepare(run)
         begin = output.stat().st_size if output.is_file() else 0
-        status = execute(_train_command(run, launch), output)
+        status = execute_command(_train_command(run, launch), output)
         metrics = _read_metrics(folder) if run.facts["evaluate"] else {}
         if status == 0 and metrics is None:
             # A run that was interrupted before its last evaluation.
             words = [str(folder / CONFIG_FILE), str(last_checkpoint(folder))]
             words += ["--work-dir", str(folder)]
-            status = execute(launch.command("test.py", words, "test"), output)
+            status = execute_command(launch.command("test.py", words, "test"), output)
             metrics = _read_metrics(folder)
         if status != 0 or metrics is None:
             return _reason(status, output, begin)
@@ -246,7 +211,7 @@ def _train_command(run: Run, launch: Launch) -> list[str]:
 def execute_command(command: Sequence[str], output: Path) -> int:
     """Run a command, its output appended to a file; return its exit status.
 
-    On an interruption the command gets time to end: launchers end their own processes.
+    On an interruption the command is told to end: launchers end their own processes.
     """
     with output.open("a", encoding="utf-8") as file:
         print(f"$ {shlex.join(command)}", file=file, flush=True)
@@ -255,10 +220,7 @@ def execute_command(command: Sequence[str], output: Path) -> int:
             return process.wait()
         except BaseException:
             process.terminate()
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait()
             raise
 
 
@@ -307,14 +269,11 @@ def _measured(metrics: dict[str, float | None]) -> dict[str, Any]:
 
 def _reason(status: int, output: Path, begin: int) -> str:
     """Return the last error that a start printed, else how it ended."""
-    text = output.read_bytes()[begin:] if output.is_file() else b""
-    lines = text.decode(errors="replace").splitlines()
+    text = output.read_bytes()[begin:].decode(errors="replace")
     # torchrun reports the failure of its processes as an error of its own.
-    errors = [m[1] for line in lines if (m := _ERROR.match(line.strip()))]
-    errors = [line for line in errors if "ChildFailedError" not in line]
+    errors = [m[1] for m in _ERROR.finditer(text) if "ChildFailedError" not in m[1]]
     if errors:
         return errors[-1]
     if status < 0:
-        memory = "; the system may have run out of memory" if status == -9 else ""
-        return f"ended by signal {-status}{memory}"
+        return f"ended by signal {-status}"
     return f"exit status {status}; the end of {output} says more"

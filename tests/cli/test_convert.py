@@ -1,3 +1,4 @@
+import io
 from collections import OrderedDict
 from pathlib import Path
 
@@ -28,13 +29,13 @@ def run(method: str, source: Path, target: Path, *options: str) -> int:
     return main(["convert", method, str(source), str(target), *options])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def detector() -> torch.nn.Module:
     return old.build(old.tiny("faster-rcnn", NECK, soft_roi=True), 1)
 
 
-@pytest.fixture
-def source(tmp_path: Path, detector: torch.nn.Module) -> Path:
+@pytest.fixture(scope="module")
+def released(detector: torch.nn.Module) -> bytes:
     """A checkpoint as mmcv wrote it, from a detector on several GPUs."""
     state = OrderedDict(
         (f"module.{name}", tensor)
@@ -42,8 +43,15 @@ def source(tmp_path: Path, detector: torch.nn.Module) -> Path:
     )
     state._metadata = OrderedDict({"": dict(version=1)})
     optimizer = dict(state={0: torch.ones(3)}, param_groups=[dict(lr=0.02)])
+    file = io.BytesIO()
+    torch.save(dict(meta=META, state_dict=state, optimizer=optimizer), file)
+    return file.getvalue()
+
+
+@pytest.fixture
+def source(tmp_path: Path, released: bytes) -> Path:
     path = tmp_path / "released.pth"
-    torch.save(dict(meta=META, state_dict=state, optimizer=optimizer), path)
+    path.write_bytes(released)
     return path
 
 
@@ -129,16 +137,10 @@ def test_existing_files_are_kept(source: Path, target: Path, capsys) -> None:
     assert run("highfpn", source, folder, "--force") == 2
 
 
-DAMAGED = "cannot be loaded: not a checkpoint, or damaged"
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (0.0, DAMAGED),  # a share of a checkpoint
-        (0.5, DAMAGED),
-        (0.999, DAMAGED),
-        (b"<html>Quota exceeded</html>", DAMAGED),
+        (0.5, "cannot be loaded: not a checkpoint, or damaged"),  # half of one
         ([1, 2], "holds no state dict"),
         ({"state_dict": {"a": 1}}, "holds no state dict"),
         ({"model": {"a": torch.ones(1)}}, "holds no state dict"),
@@ -151,8 +153,6 @@ def test_files_that_are_no_checkpoints(
     if isinstance(content, float):
         whole = source.read_bytes()
         source.write_bytes(whole[: int(content * len(whole))])
-    elif isinstance(content, bytes):
-        source.write_bytes(content)
     else:
         torch.save(content, source)
     assert run("highfpn", source, target) == 2

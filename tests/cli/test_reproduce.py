@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +22,6 @@ from tests.reproduction.tiny_table import (
     tables_folder,
     written,
 )
-from tests.shared_data import shared
 from tests.tiny_sets import write_coco_set
 
 ROOT = Path(__file__).parents[2]
@@ -86,23 +80,20 @@ def test_run_and_report(
     text = (folder / "report.md").read_text()
     assert text.strip() in output
     assert "not comparable: " in text and "not run" in text
-    measured = next(csv.DictReader((folder / "report.csv").open()))
     result = json.loads((folder / "fpn/seed0/result.json").read_text())
-    expected = 100 * result["metrics"]["coco/bbox_mAP"]
-    assert float(measured["ours"]) == pytest.approx(expected)
+    assert f"/ {100 * result['metrics']['coco/bbox_mAP']:.2f} /" in text
 
 
 def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     status, output, _ = run(
         "run", TABLE, "--dry-run", "--data-root", "no", "--launcher", "slurm",
-        "--gpus", 8, "--images-per-second", 20, "--seeds", 0, 0,
+        "--gpus", 8, "--seeds", 0, 0,
         "--cfg-options", "train_cfg.max_epochs=3",
     )  # fmt: skip
     assert status == 0
-    assert "not comparable: schedule: train_cfg.max_epochs 12 -> 3" in output
+    assert "not comparable: train_cfg.max_epochs 12 -> 3" in output
     assert "2 of 2: S-α, α = 0.5, seed 0\n" in output
-    assert "  training images: 354,861, 4.9 GPU hours of training\n" in output
     assert "  option: model.neck.fusion_factor=0.5\n" in output
     assert "  batch: 16 on 8 process(es)\n  learning rate: 0.01\n" in output
     assert output.count("  command: srun ") == 2
@@ -126,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, options: list[str], monkeypatch) -> 
     monkeypatch.setattr(running, "execute_command", stop)
     status, _, errors = run("run", TABLE, "--cfg-options", *options)
     assert status == 130
-    assert errors == "interrupted; the same command goes on from the last checkpoint\n"
+    assert errors == "interrupted\n"
 
 
 # ------------------------------------------------------------------ docs/reproduce.md
@@ -166,73 +157,3 @@ def test_tables_and_files_of_the_page() -> None:
     for name in (CONFIG_FILE, RUN_FILE, RESULT_FILE, OUTPUT_FILE):
         assert f"`{name}`" in text
     assert "work_dirs/reproduction" in text
-
-
-# --------------------------------------------------------- the proof, on real images
-
-REAL = {
-    "model.backbone.init_cfg": None,
-    "model.backbone.depth": 18,
-    "model.neck.in_channels": [64, 128, 256, 512],
-    "model.roi_head.bbox_head.fc_out_channels": 64,
-    "model.train_cfg.rpn_proposal.max_per_img": 50,
-    "model.test_cfg.rpn.max_per_img": 50,
-    "model.test_cfg.rcnn.score_thr": 0.0,
-    "train_dataloader.dataset.indices": [0, 1],
-    "train_dataloader.num_workers": 0,
-    "train_dataloader.persistent_workers": False,
-    "train_dataloader.dataset.pipeline.2.scale": (160, 128),
-    "val_dataloader.dataset.indices": [0, 1],
-    "val_dataloader.num_workers": 0,
-    "val_dataloader.persistent_workers": False,
-    "val_dataloader.dataset.pipeline.1.scale": (160, 128),
-    "train_cfg.max_epochs": 2,  # of one step each
-    "default_hooks.checkpoint.max_keep_ckpts": 1,
-}
-
-
-def reproduce(arguments: list[object], folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fpn_necks", "reproduce", *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_all_of_a_real_table_killed_and_continued(tmp_path: Path) -> None:
-    data = shared("data/tiny_coco")
-    table = "augfpn-table-2"
-    rows = load_tables()[table].rows
-    words = ["run", table, "--work-dir", "w", "--data-root", data, "--cfg-options",
-             *(f"{key}={written(value)}" for key, value in REAL.items())]  # fmt: skip
-    process = reproduce(words, tmp_path)
-    third = tmp_path / "w" / table / rows[2].slug / "seed0"
-    deadline = time.monotonic() + 900
-    while not (third / "last_checkpoint").is_file():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)  # as when the machine stops
-    process.wait()
-    assert not (third / "result.json").is_file()
-    process = reproduce(words, tmp_path)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    assert "2 of 8: CS, seed 0: finished before" in output
-    assert "3 of 8: RFA, seed 0 resumes" in output
-    assert "8 finished, 0 failed" in output
-    assert (third / "output.txt").read_text().count("resumed epoch: 1, iter: 1") == 1
-    process = reproduce(["report", table, "--work-dir", "w"], tmp_path)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    lines = csv.DictReader((tmp_path / "w" / table / "report.csv").open())
-    found = [line for line in lines if line["metric"] == "AP"]
-    assert len(found) == 8
-    for line in found:
-        assert float(line["ours"]) >= 0
-        areas = {*re.split(": |, ", line["status"])}
-        assert {"data set", "image size", "schedule"} <= areas

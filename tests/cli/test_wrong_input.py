@@ -28,9 +28,9 @@ CONFIGS = {
 }
 WITH_CONFIG = {
     "alpha": "alpha {}",
-    "detect": "detect {} text.pth image.png out",
+    "detect": "detect {} other.pth image.png out",
     "visualize": "visualize {} none image.png --what features --device cpu",
-    "warm-start": "warm-start {} fine.pth out.pth",
+    "warm-start": "warm-start {} other.pth out.pth",
     "benchmark": "benchmark {} --device cpu",
 }
 BAD_CONFIGS = {
@@ -49,15 +49,6 @@ BAD_CONFIGS = {
     "fine.py --cfg-options model": "--cfg-options takes KEY=VALUE, got 'model'",
     "fine.py --cfg-options model.neck.9.a=1": "FPN takes no '9'",
 }
-DETECT = {
-    "": "text.pth cannot be loaded",
-    "--overlap 640 6": "overlap_wh must be smaller",
-    "--batch-size 0": "batch_size",
-    "--score-thr 30": "score_threshold",
-    "--nms-thr 0": "nms_threshold",
-    "--border-margin -1": "border_margin",
-    "--device cuda:77": "there is no such GPU here",
-}
 OTHERS = {
     "": "required",
     "chekc fine.py": "'chekc' is unknown; did you mean 'check'?",
@@ -69,11 +60,6 @@ OTHERS = {
     "check stages.py --cfg-options model.neck.9.a=1": "a=1 does not fit stages.py",
     "configs asf": "did you mean asff/",
     "doctor now": "unrecognized arguments: now",
-    "alpha none.json --detector retinanet": "there is no file",
-    "alpha text.json --detector retinanet": "text.json is no COCO file",
-    "alpha set/annotations.json": "a COCO json needs --detector",
-    "alpha set/annotations.json --detector retinane": "there is no config retinane",
-    "alpha fine.py --count boxes": "'boxes' is unknown",
     "alpha fine.py": "does not exist; set train_dataloader.dataset.data_root",
     "benchmark fine.py@model.neck.type=NoNeck": "there is no type 'NoNeck'",
     "benchmark fine.py@model.neck.in_channels=3,4 --size 32 32": "cannot be measured",
@@ -81,7 +67,7 @@ OTHERS = {
     "benchmark fine.py --size 16 64": "--size must be at least 32 32",
     "benchmark fine.py --boxes -1": "--boxes must be at least 0",
     "benchmark fine.py --names a b": "--names must be one per config, 1, got 2",
-    "benchmark fine.py --device tpu9": "--device must be cpu or cuda, got tpu9",
+    "benchmark fine.py --device tpu9": "Invalid device string: 'tpu9'",
     "benchmark fine.py --device cuda:99": "there is no such GPU here",
     "benchmark fine.py --csv fine.pth": "exists; --force overwrites it",
     "benchmark --necks AugFPN BiFPN": "no neck's name has 'BiFPN': FPN (mmdet); ",
@@ -93,9 +79,12 @@ OTHERS = {
     "convert augfpn none.pth out.pth": "none.pth",
     "convert augfpn text.pth out.pth": "text.pth cannot be loaded",
     "detect fine.py none.pth image.png out": "there is no checkpoint none.pth",
+    "detect fine.py text.pth image.png out": "text.pth cannot be loaded",
+    "detect fine.py text.pth image.png out --overlap 640 6": "overlap_wh must be small",
+    "detect fine.py text.pth image.png out --device cuda:77": "there is no such GPU",
     "detect fine.py text.pth none.png out": "none.png is no image and no folder",
     "visualize fine.py none image.png --what featurs": "did you mean 'features'?",
-    "warm-start fine.py none.pth out.pth": "there is no checkpoint none.pth",
+    "warm-start fine.py none.pth out.pth": "there is no file none.pth",
     "warm-start fine.py text.pth out.pth": "text.pth cannot be loaded",
     "warm-start fine.py other.pth out.pth": "nothing of the checkpoint fits",
     "warm-start fine.py other.pth fine.pth": "fine.pth exists",
@@ -103,7 +92,6 @@ OTHERS = {
     "reproduce run asff-table-1 --rows nothing": "nothing",
     "reproduce run augfpn-table-2": "there or name its folder with --data-root",
     "reproduce run asff-table-1 --seeds -1": "--seeds must be at least 0, got -1",
-    "reproduce run asff-table-1 --dry-run --images-per-second 0": "above 0, got 0",
     "reproduce run s-alpha-table-1 --cfg-options model.backbone.depth.9=1": (
         "option model.backbone.depth.9=1 does not fit"
     ),
@@ -111,7 +99,7 @@ OTHERS = {
     "tiny-person tiles a b": "'tiles' is unknown; did you mean 'tile'?",
     "tiny-person tile none.json out.json": "none.json",
     "tiny-person tile set/annotations.json set/annotations.json --force": (
-        "OUT must not be SOURCE"
+        "the json to write must not be an input"
     ),
     "tiny-person tile text.json out.json --overlap 640 0": "overlap must be smaller",
     "tiny-person tile text.json out.json --keep 2": "keep must be finite and above 0",
@@ -119,9 +107,6 @@ OTHERS = {
     "tiny-person city-persons none.mat . out out.json": "none.mat",
     "tiny-person evaluate --gt none.json --detections text.json": "none.json",
     "tiny-person evaluate --gt text.json --detections text.json": "is no JSON",
-    "tiny-person evaluate --gt text.json --detections text.json --metric recall": (
-        "metrics must be some of"
-    ),
     "tiny-person synthesize out --num-train 0": "num_train",
 }
 
@@ -132,14 +117,10 @@ def _with(command: str, config: str) -> str:
 
 
 CASES = OTHERS | {
-    f"detect fine.py text.pth image.png out {options}": said
-    for options, said in DETECT.items()
-}
-CASES |= {
     _with(command, config): said
     for name, command in WITH_CONFIG.items()
     for config, said in BAD_CONFIGS.items()
-    if name == "warm-start" or config in ("missing.py", "argument.py", "asff.py")
+    if name == "warm-start" or config in ("missing.py", "argument.py")
 }
 
 
@@ -194,7 +175,7 @@ def test_a_closed_pipe_is_no_traceback(folder: Path) -> None:
     assert result.stderr == "2\n"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
 @pytest.mark.parametrize(
     "words", [["--help"], ["reproduce", "list"], ["reproduce", "show", "α-\udcff"]]
 )

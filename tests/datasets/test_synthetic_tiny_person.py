@@ -88,7 +88,7 @@ class TestWrittenSet:
         assert len(one) == 3 + 2 + 2
         command = ["tiny-person", "synthesize", str(tmp_path / "tool")]
         options = "--num-train 3 --num-val 2 --image-size 128 96 --size-range 4 20 "
-        options += "--people-per-image 2 6 --seed 7 --no-progress"
+        options += "--people-per-image 2 6 --seed 7"
         assert main([*command, *options.split()]) == 0
         assert "3 images" in capsys.readouterr().out
         assert one == contents(tmp_path / "tool")

@@ -55,7 +55,7 @@ def cases(draw):
 
 
 @pytest.mark.parametrize("released", [True, False])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     case=cases(),
     switches=st.tuples(st.booleans(), st.booleans(), st.booleans()),

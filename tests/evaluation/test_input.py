@@ -53,13 +53,10 @@ def test_what_makes_no_difference(tmp_path: Path) -> None:
 
 def test_invisible_boxes_are_ignored_by_the_miss_rate() -> None:
     truth, detections = small_case()
-    truth["annotations"][2]["vis"] = [20, 20, 4, 9]
+    truth["annotations"][2]["vis_ratio"] = 0.5
     found = evaluate_tiny_person(truth, detections)
     assert found["MR50_tiny"] == 0
     assert found["AP50_tiny"] == pytest.approx(51 / 101)
-    del truth["annotations"][2]["vis"]
-    truth["annotations"][2]["vis_ratio"] = 0.5
-    assert evaluate_tiny_person(truth, detections) == found
 
 
 def test_dense_images_are_left_out() -> None:
@@ -91,18 +88,15 @@ def test_merged_categories() -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "value", "message"),
     [
-        ("detection", "score", math.nan, "detection 1.* has a score that"),
-        ("detection", "score", "high", "detection 1.*score a number"),
-        ("detection", "bbox", [1, 2, 3], "1.* a bbox that is"),
-        ("detection", "bbox", "box", "detection 1.*bbox must be 4"),
-        ("detection", "bbox", [1, 2, math.nan, 3], "1.* a bbox that is"),
-        ("detection", "bbox", [1, 2, -3, 3], "1.* a bbox that is"),
+        ("detection", "score", math.nan, "detection 1 must have"),
+        ("detection", "score", "high", "detection 1 must have"),
+        ("detection", "bbox", [1, 2, 3], "detection 1 must have"),
+        ("detection", "bbox", [1, 2, math.nan, 3], "detection 1 must have"),
+        ("detection", "bbox", [1, 2, -3, 3], "detection 1 must have"),
         ("detection", "image_id", 77, "detection 1 belongs to image 77"),
-        ("detection", "image_id", [5], "detection 1.*neither number nor"),
+        ("detection", "image_id", [5], "detection 1 must have"),
         ("detection", "category_id", 3, "detection 1 belongs to category"),
-        ("detection", "score", ..., "detection 1.* has no 'score'"),
-        ("detection", "bbox", ..., "detection 1.* has no 'bbox'"),
-        ("detection", "image_id", ..., "detection 1.* has no 'image"),
+        ("detection", "score", ..., "detection 1 must have"),
         ("annotations", "area", -1, "annotation 2 has the area -1"),
         ("annotations", "size", math.nan, "annotation 2 has the size nan"),
         ("images", "id", ..., "image without 'id'"),
@@ -138,12 +132,12 @@ def test_wrong_containers(truth: object, detections: object, message: str) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.pop(2), "image 'b.jpg' has no tile"),
-        (lambda t: t[2].update(file_name="c.jpg"), "tile 3 belongs to image 'c.jpg'"),
+        (lambda t: t.pop(2), "1 images have no tile, such as 'b.jpg'"),
+        (lambda t: t[2].update(file_name="c.jpg"), "tile 3 .* got 'c.jpg'"),
         (lambda t: t[1].update(id=1), "image id 1 occurs more than"),
-        (lambda t: t[1].pop("corner"), "tile 2 has no 'corner'"),
-        (lambda t: t[1].update(corner=[1, 2]), r"image 2 is .* the corner \[1, 2\]"),
-        (lambda t: t[1].update(corner=[0, 0, 9, 9] * 2), "image 2 is .* the corner"),
+        (lambda t: t[1].pop("corner"), "tile 2 must have a 'corner'"),
+        (lambda t: t[1].update(corner=[1, 2]), r"image 2 .* the corner \[1, 2\]"),
+        (lambda t: t[1].update(corner=[0, 0, 9, 9] * 2), "image 2 .* the corner"),
         (lambda t: t[0].update(id=8), "detection 0 belongs to tile 1, which the tile"),
     ],
 )  # fmt: skip
@@ -154,8 +148,8 @@ def test_wrong_tiles(change, message: str) -> None:
     detections = [dict(record, image_id=1) for record in small_case()[1][:2]]
     with pytest.raises(ValueError, match=message):
         merge_tiles(detections, tiles, truth["images"])
-    with pytest.raises(ValueError, match="the tile file is no COCO detection file"):
-        merge_tiles(detections, [1], truth["images"])
+    with pytest.raises(ValueError, match="the NMS threshold must be finite and above"):
+        merge_tiles(detections, TILES, truth["images"], 0)
 
 
 @pytest.mark.parametrize(
@@ -163,18 +157,10 @@ def test_wrong_tiles(change, message: str) -> None:
     [
         (dict(metrics="recall"), ValueError, "metrics must be some of"),
         (dict(metrics=()), ValueError, "metrics must be some of"),
-        (dict(released="no"), TypeError, "released must be True, False or Rules"),
-        (dict(ignore_uncertain=1), TypeError, "ignore_uncertain must be True or False"),
-        (dict(iou_thresholds=()), ValueError, "iou_thresholds must be numbers"),
-        (dict(iou_thresholds=(0.5, 0.5)), ValueError, "iou_thresholds must be differ"),
         (dict(iou_thresholds=(0, 0.5)), ValueError, "above 0 and at most 1, got 0"),
-        (dict(iou_thresholds=0.5), ValueError, "iou_thresholds must be numbers"),
-        (dict(ap_ranges={}), TypeError, "ap_ranges must map names"),
-        (dict(mr_ranges={"a": (3, 2)}), ValueError, r"mr_ranges\['a'\] must be"),
-        (dict(mr_ranges={"a": 3}), ValueError, r"mr_ranges\['a'\] must be"),
+        (dict(iou_thresholds=0.5), TypeError, "iou_thresholds must be a list"),
+        (dict(mr_ranges={"a": (3, 2)}), ValueError, "mr_ranges must map names to"),
         (dict(ap_max_detections=0), ValueError, "ap_max_detections must be at least 1"),
-        (dict(mr_max_detections=2.5), TypeError, "mr_max_detections must be an integ"),
-        (dict(merge_nms=0), ValueError, "merge_nms must be finite and above 0"),
         (dict(colour=1), TypeError, "colour"),
     ],
 )

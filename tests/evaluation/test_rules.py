@@ -1,7 +1,6 @@
-"""Properties of the rules, each quirk alone, and other benchmarks' settings."""
+"""Properties of the rules, and other benchmarks' settings."""
 
 import contextlib
-import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from pycocotools.cocoeval import COCOeval
 
 from fpn_necks.evaluation import (
     AI_TOD,
-    CORRECTED,
-    RELEASED,
-    Rules,
     average_over_thresholds,
     evaluate_tiny_person,
     merge_tiles,
@@ -23,47 +19,27 @@ from fpn_necks.evaluation import (
 from tests.evaluation.golden_case import golden_json
 from tests.evaluation.small_case import annotation, detection, small_case
 
-QUIRKS = [field.name for field in dataclasses.fields(Rules)]
-
-
-def only(quirk: str) -> Rules:
-    return dataclasses.replace(CORRECTED, **{quirk: True})
-
 
 def edge_case() -> tuple[dict, list]:
     return golden_json("tinyperson_edge_gt"), golden_json("tinyperson_edge_dets")
 
 
-def test_true_and_false_are_all_quirks_and_none() -> None:
-    for rules, switch in ((RELEASED, True), (CORRECTED, False)):
-        found = evaluate_tiny_person(*edge_case(), released=rules)
-        assert found == evaluate_tiny_person(*edge_case(), released=switch)
-
-
-def change_of(case: str, rules: Rules) -> dict[str, float]:
-    """Return how far rules move results from the corrected ones, in per cent."""
+def change_of(case: str) -> dict[str, float]:
+    """Return how far the quirks move results from the corrected ones, in per cent."""
     files = golden_json(f"{case}_gt"), golden_json(f"{case}_dets")
     corrected = evaluate_tiny_person(*files, released=False)
-    found = evaluate_tiny_person(*files, released=rules)
+    found = evaluate_tiny_person(*files)
     return {name: 100 * (found[name] - corrected[name]) for name in found}
 
 
-@pytest.mark.parametrize("quirk", [*QUIRKS, "all four"])
-def test_documented_changes(quirk: str) -> None:
-    page = Path(__file__).parents[2] / "docs" / "tiny_person.md"
-    start = f"| {quirk} |" if quirk == "all four" else f"| `{quirk}` |"
-    (row,) = (r for r in page.read_text().splitlines() if r.startswith(start))
+def test_documented_changes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tiny_person.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| all four |"))
     written = [float(cell) for cell in row.strip("| ").split(" | ")[-5:]]
-    rules = RELEASED if quirk == "all four" else only(quirk)
-    edge = change_of("tinyperson_edge", rules)
-    assert [edge["AP50_tiny"], edge["MR50_tiny"]] == pytest.approx(
-        written[3:], abs=0.00501
-    )
-    main = change_of("tinyperson", rules)
-    largest = max(main.values(), key=abs)
-    assert [main["AP50_tiny"], main["MR50_tiny"], largest] == pytest.approx(
-        written[:3], abs=0.00501
-    )
+    main, edge = change_of("tinyperson"), change_of("tinyperson_edge")
+    found = [main["AP50_tiny"], main["MR50_tiny"], max(main.values(), key=abs)]
+    found += [edge["AP50_tiny"], edge["MR50_tiny"]]
+    assert found == pytest.approx(written, abs=0.00501)
 
 
 def test_of_equal_overlaps_the_last_is_taken() -> None:

@@ -184,7 +184,7 @@ PERSON, BOTH = ("person",), ("sea_person", "earth_person")
         (("person", "buoy"), ("buoy", "person"), 1, False),
         (("person", "buoy"), PERSON, 0, False),
         (BOTH, PERSON, 0, False),  # sea and earth persons are persons
-        (PERSON, BOTH, 1, True),
+        (BOTH, BOTH, 1, True),
     ],
 )
 def test_classes_become_categories(
@@ -246,9 +246,9 @@ def test_detections_are_written_before_anything_fails(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (dict(ann_file="none.json"), FileNotFoundError, "no such file.*none.json"),
-        (dict(tiles="none.json"), FileNotFoundError, "no such file"),
-        (dict(tiles="gt.json"), ValueError, "tile 5 has no 'corner'"),
+        (dict(ann_file="none.json"), FileNotFoundError, "No such file.*none.json"),
+        (dict(tiles="none.json"), FileNotFoundError, "No such file"),
+        (dict(tiles="gt.json"), ValueError, "tile 5 must have a 'corner'"),
         (dict(tiles=dict(sizes=1)), TypeError, r"the unknown keys \['sizes'\]"),
         (dict(metrics="bbox"), ValueError, "metrics must be some of"),
         (dict(iou_thrs=[0.5]), TypeError, "iou_thrs"),

@@ -163,27 +163,6 @@ class TestScenes:
         for box, label in zip(found.bboxes.tolist(), found.labels, strict=True):
             assert numbers[tuple(map(int, box))] % 3 == label
 
-    @pytest.mark.parametrize(("seed", "margin"), [(0, 0), (1, 3)])
-    def test_larger_objects_are_not_lost(self, seed: int, margin: int) -> None:
-        # Objects up to twice the overlap: of each, the largest part must stay.
-        truth = place_objects(300, 240, (5, 40), 40, seed)
-        image = draw_objects(300, 240, truth)
-        options = dict(tile_wh=(80, 70), overlap_wh=(20, 20), nms_threshold=None)
-        every = detect_sliced(ColourDetector(), image, **options, border_margin=None)
-        found = detect_sliced(ColourDetector(), image, **options, border_margin=margin)
-        kept = found.pred_instances.bboxes
-        assert len(kept) < len(every.pred_instances)
-        for box in torch.as_tensor(truth):
-            best = [
-                max(
-                    (part[2:] - part[:2]).prod().item()
-                    for part in boxes
-                    if (part[:2] >= box[:2]).all() and (part[2:] <= box[2:]).all()
-                )
-                for boxes in (every.pred_instances.bboxes, kept)
-            ]
-            assert best[0] == best[1]
-
     def test_whole_image_finds_what_no_tile_holds(self) -> None:
         truth = np.array([[10, 20, 190, 140], [220, 10, 230, 20]])
         image = draw_objects(300, 240, truth)

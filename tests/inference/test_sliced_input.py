@@ -129,22 +129,18 @@ class TestInput:
             detect_sliced(ColourDetector(), image)
 
     @pytest.mark.parametrize(
-        ("options", "error", "message"),
+        ("options", "message"),
         [
-            (dict(tile_wh=(50, 50)), ValueError, "overlap_wh must be smaller"),
-            (dict(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
-            (dict(nms_threshold=0), ValueError, "nms_threshold"),
-            (dict(nms_threshold=1.1), ValueError, "nms_threshold"),
-            (dict(score_threshold=-0.1), ValueError, "score_threshold"),
-            (dict(score_threshold=30), ValueError, "score_threshold"),
-            (dict(max_detections=0), ValueError, "max_detections"),
-            (dict(border_margin=-1), ValueError, "border_margin"),
+            (dict(tile_wh=(50, 50)), "overlap_wh must be smaller"),
+            (dict(batch_size=0), "batch_size must be at least 1, got 0"),
+            (dict(nms_threshold=0), "nms_threshold"),
+            (dict(score_threshold=30), "score_threshold"),
+            (dict(max_detections=0), "max_detections"),
+            (dict(border_margin=-1), "border_margin"),
         ],
     )
-    def test_wrong_settings(
-        self, options: dict[str, Any], error: type, message: str
-    ) -> None:
-        with pytest.raises(error, match=message):
+    def test_wrong_settings(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             detect_sliced(ColourDetector(), "not read", **options)
 
     @pytest.mark.parametrize(
@@ -152,21 +148,16 @@ class TestInput:
         [
             (None, "no test pipeline"),
             (dict(pipeline=[]), "must start by loading"),
-            (
-                dict(pipeline=[dict(type="mmdet.Resize")]),
-                r"must start by loading the image, got \['Resize'\]",
-            ),
+            (dict(pipeline=[dict(type="mmdet.Resize")]), r"must .* got \['Resize'\]"),
         ],
     )
-    def test_no_pipeline(self, dataset: Any, message: str) -> None:
+    def test_wrong_models(self, dataset: Any, message: str) -> None:
+        with pytest.raises(ValueError, match="model.eval()"):
+            detect_sliced(ColourDetector().train(), self.image)
         model = ColourDetector()
         model.cfg = Config(dict(test_dataloader=dataset and dict(dataset=dataset)))
         with pytest.raises(ValueError, match=message):
             detect_sliced(model, self.image)
-
-    def test_training_mode(self) -> None:
-        with pytest.raises(ValueError, match="model.eval()"):
-            detect_sliced(ColourDetector().train(), self.image)
 
 
 def answering(change: Callable[[DetDataSample], object]) -> ColourDetector:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Timer
+from unittest import mock
 
 import pytest
 import torch
@@ -18,6 +21,7 @@ from mmengine.config import Config
 
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.reproduction import Table, find_table
+from fpn_necks.reproduction import run as running
 from fpn_necks.reproduction.plan import (
     CONFIG_FILE,
     RESULT_FILE,
@@ -48,6 +52,15 @@ def plan(
     return plan_runs(table, choose_rows(table, rows), folder, **given)
 
 
+def start(
+    runs: list[Run], execute: Callable[[Sequence[str], Path], int]
+) -> tuple[dict[str, str], list[str]]:
+    """Run with something in the place of processes; return failures and lines."""
+    said = io.StringIO()
+    with mock.patch.object(running, "execute_command", execute), redirect_stdout(said):
+        return run_all(runs, Launch()), said.getvalue().splitlines()
+
+
 class Machine:
     """Stands for the processes: writes logs, fails or is interrupted by plan."""
 
@@ -58,6 +71,7 @@ class Machine:
     def __call__(self, command: Sequence[str], output: Path) -> int:
         folder = output.parent
         self.started.append(folder)
+        output.touch()
         Config.fromfile(folder / CONFIG_FILE)  # a config that can be read is there
         effect = self.effects.get(folder.parent.name.replace("-", "_"), 0)
         if isinstance(effect, str):
@@ -74,8 +88,7 @@ class Machine:
         return effect
 
     def run(self, runs: list[Run]) -> tuple[dict[str, str], list[str]]:
-        said: list[str] = []
-        return run_all(runs, Launch(), said.append, self), said
+        return start(runs, self)
 
 
 # ------------------------------------------------------------------------ the contract
@@ -109,9 +122,8 @@ def test_a_failed_row_does_not_stop_the_others(table: Table, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(-9, "ended by signal 9; the system may have run out of memory"),
-     (-11, "ended by signal 11"), (3, "exit status 3; the end of")],
-)  # fmt: skip
+    [(-9, "ended by signal 9"), (3, "exit status 3; the end of")],
+)
 def test_reasons_without_a_trace(
     table: Table, tmp_path: Path, status: int, reason: str
 ) -> None:
@@ -140,21 +152,6 @@ def test_another_configuration_is_refused_before_anything_runs(
         more.check_folder()
 
 
-def test_a_folder_may_go_on_with_moved_data_and_other_workers(
-    table: Table, tmp_path: Path
-) -> None:
-    Machine(fpn=1).run(plan(table, tmp_path, ["fpn"]))
-    options = {
-        "train_dataloader.num_workers": 7,
-        "env_cfg.cudnn_benchmark": True,
-        "default_hooks.checkpoint.max_keep_ckpts": 1,
-        "val_evaluator.ann_file": "/disk/annotations/instances_val2017.json",
-    }
-    (run,) = plan(table, tmp_path, ["fpn"], options=options, data_root="/disk")
-    run.check_folder()
-    assert run.facts["deviations"] == []
-
-
 def test_weights_to_start_from_must_be_there_and_safe(
     table: Table, tmp_path: Path
 ) -> None:
@@ -175,7 +172,7 @@ def test_two_runs_do_not_share_a_folder(table: Table, tmp_path: Path) -> None:
         assert "another run is going on in" in failed["FPN, seed 0"]
         return 0
 
-    run_all([run], Launch(), lambda line: None, start_again)
+    start([run], start_again)
 
 
 # ---------------------------------------------------------------------- real trainings
@@ -210,7 +207,7 @@ def test_a_run_is_interrupted_moved_and_continued(
     changes = {"load_from": str(tmp_path / "weights.pth")}
     rows = ["s-alpha-alpha-0.5"]
     (run,) = plan(table, tmp_path / "work", rows, options=small_options(data) | changes)
-    failed = run_all([run], Launch(), lambda line: None, crash_in_the_second_epoch)
+    failed, _ = start([run], crash_in_the_second_epoch)
     assert list(failed.values()) == ["RuntimeError: the machine stops"]
     assert (run.folder / "epoch_1.pth").is_file() and run.state() == "interrupted"
     (tmp_path / "work").rename(tmp_path / "moved")
@@ -219,7 +216,7 @@ def test_a_run_is_interrupted_moved_and_continued(
     (run,) = plan(
         table, tmp_path / "moved", rows, options=small_options(moved) | changes
     )
-    assert not run_all([run], Launch(), lambda line: None, in_this_process)
+    assert not start([run], in_this_process)[0]
     assert run.state() == "finished" and epochs_in_logs(run.folder) == [1, 1]
     result = json.loads((run.folder / RESULT_FILE).read_text())
     assert 0 <= result["metrics"]["coco/bbox_mAP"] <= 1
@@ -230,7 +227,7 @@ def test_a_run_is_interrupted_moved_and_continued(
     assert result["learning_rate"] == pytest.approx(0.01 * 2 / 16)
     # Interrupted between the last checkpoint and its evaluation, it is tested.
     (run.folder / RESULT_FILE).unlink()
-    assert not run_all([run], Launch(), lambda line: None, in_this_process)
+    assert not start([run], in_this_process)[0]
     again = json.loads((run.folder / RESULT_FILE).read_text())
     assert again["metrics"] == pytest.approx(result["metrics"])
     # It goes on from the checkpoint before a damaged one.
@@ -238,7 +235,7 @@ def test_a_run_is_interrupted_moved_and_continued(
     damaged = run.folder / "epoch_2.pth"
     damaged.write_bytes(damaged.read_bytes()[:1000])
     with pytest.warns(UserWarning, match="damaged or gone; epoch_1.pth is taken"):
-        assert not run_all([run], Launch(), lambda line: None, in_this_process)
+        assert not start([run], in_this_process)[0]
     assert epochs_in_logs(run.folder) == [1, 2]
     assert read_checkpoint(damaged)["meta"]["iter"] == 4
 
@@ -256,10 +253,10 @@ def test_pretraining_comes_first_and_once(tmp_path: Path) -> None:
     wanted = first.folder / "iter_7.pth"
     assert second.config.load_from == str(wanted.resolve())
     changes = second.facts["deviations"]
-    assert any("pretraining train_cfg.max_iters" in change for change in changes)
+    assert any(x.startswith("pretraining: train_cfg.max_iters") for x in changes)
     twice = plan_runs(shipped, [row], tmp_path / "moved", seeds=(0, 1))
     assert len({run.folder for run in twice}) == len(twice) == 4
-    assert twice[1].config.load_from.endswith(row.pretraining.checkpoint)
+    assert twice[1].config.load_from.endswith("iter_45000.pth")
     # Neither the seed nor the work directory is part of what is compared.
     again = plan_runs(shipped, [row], tmp_path, data_root="/elsewhere")
     assert len({run.facts["settings"] for run in (twice[1], twice[3], again[1])}) == 1
@@ -268,7 +265,6 @@ def test_pretraining_comes_first_and_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fpm", "table 'tiny-table-1' has no row 'fpm'; near ones: fpn"),
         ("another system", "is quoted: from its own paper"),
         ("FPN | distilled", "not trained here: distillation is not in this library"),
     ],
@@ -278,24 +274,20 @@ def test_rows_that_cannot_be_run(table: Table, name: str, message: str) -> None:
         choose_rows(table, [name])
 
 
-@pytest.mark.parametrize(("processes", "rate"), [(1, 0.00125), (16, 0.02)])
+@pytest.mark.parametrize(
+    ("processes", "scale", "rate"),
+    [(1, True, 0.00125), (16, True, 0.02), (1, False, 0.01)],
+)
 def test_learning_rate_of_the_real_batch(
-    table: Table, tmp_path: Path, processes: int, rate: float
+    table: Table, tmp_path: Path, processes: int, scale: bool, rate: float
 ) -> None:
-    (run,) = plan(table, tmp_path, ["fpn"], world_size=processes)
-    assert run.config.auto_scale_lr.enable
-    assert run.facts["base_batch_size"] == 16
+    options = {} if scale else {"auto_scale_lr.enable": False}
+    (run,) = plan(table, tmp_path, ["fpn"], world_size=processes, options=options)
+    assert run.config.auto_scale_lr.enable == scale
     assert run.facts["batch_size"] == 2 * processes
     assert run.facts["learning_rate"] == pytest.approx(rate)
-    assert run.facts["deviations"] == []
-
-
-def test_users_switch_off_the_scaling(table: Table, tmp_path: Path) -> None:
-    off = {"auto_scale_lr.enable": False}
-    (run,) = plan(table, tmp_path, ["fpn"], options=off)
-    assert run.facts["learning_rate"] == 0.01
-    (change,) = run.facts["deviations"]
-    assert change == "learning rate: auto_scale_lr.enable True -> False"
+    changes = [] if scale else ["auto_scale_lr.enable True -> False"]
+    assert run.facts["deviations"] == changes
 
 
 def test_missing_data_is_named_with_its_option(table: Table, tmp_path: Path) -> None:
@@ -337,10 +329,9 @@ def test_commands() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("none", 2), "gpus=2 needs a launcher: pytorch or slurm, not none"),
-        (("pytorch", 2, 2), "nodes=2 needs a launcher: slurm, not pytorch"),
-        (("pytorch", 0), "gpus must be at least 1, got 0"),
-        (("mpi", 1), "launcher must be one of .*'slurm'.*got 'mpi'"),
+        (("none", 2), "2 GPUs on 1 nodes need another launcher than none"),
+        (("pytorch", 2, 2), "2 GPUs on 2 nodes need another launcher than pytorch"),
+        (("pytorch", 0), "must be at least 1, got 0"),
     ],
 )
 def test_wrong_launches(arguments: tuple, message: str) -> None:

@@ -26,19 +26,17 @@ tables:
     dataset: coco-val2017
     note: all of it in small
     metrics:
-      - {name: AP, unit: percent, log: coco/bbox_mAP, better: higher}
-      - {name: AP50, unit: percent, log: coco/bbox_mAP_50, better: higher}
-      - {name: speed, unit: milliseconds, log: null, better: lower}
+      - {name: AP, unit: percent, log: coco/bbox_mAP}
+      - {name: AP50, unit: percent, log: coco/bbox_mAP_50}
+      - {name: speed, unit: milliseconds, log: null}
     rows:
       - name: FPN
-        method: fpn
         detector: RetinaNet
         backbone: ResNet-50
         schedule: 1x
         values: {AP: 36.5, AP50: 55.4, speed: 20.0}
         config: mmdet::retinanet/retinanet_r50_fpn_1x_coco
       - name: "S-α, α = 0.5"
-        method: s-alpha-fpn
         detector: RetinaNet
         backbone: ResNet-50
         schedule: 1x
@@ -48,14 +46,12 @@ tables:
         options: {model.neck.fusion_factor: 0.5}
         note: one factor for all connections
       - name: another system
-        method: fpn
         detector: null
         backbone: null
         schedule: null
         values: {AP: 40.0, AP50: 60.0, speed: "-"}
         quoted: from its own paper
       - name: "FPN | distilled"
-        method: fpn
         detector: RetinaNet
         backbone: ResNet-50
         schedule: 1x

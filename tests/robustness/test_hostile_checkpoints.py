@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from mmengine.logging import HistoryBuffer
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.cli import main
 from fpn_necks.detectors import load_detector
-from fpn_necks.reproduction.run import Launch, Run, run_all
+from fpn_necks.reproduction import run as running
+from fpn_necks.reproduction.run import Launch, Run
 from tests.full_disk import tree
 from tests.test_checkpoints import needs_safe_loading
 from tests.tiny_detectors import load_config, set_statistic_factors, shrink
@@ -122,7 +124,7 @@ def test_the_payloads_work(tmp_path: Path) -> None:
 def test_torchscript(tmp_path: Path) -> None:
     """Archives with TorchScript's bytecode; torch would run parts of it on loading."""
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "script.pth")
-    with pytest.raises(ValueError, match="for safety, TorchScript archives"):
+    with pytest.raises(ValueError, match="for safety"):
         read_checkpoint(tmp_path / "script.pth")
 
 
@@ -168,7 +170,8 @@ def test_reproduce_resumes_from_nothing_unsafe(tmp_path: Path) -> None:
 
     facts = dict(seed=0, evaluate=False, settings="", world_size=1)
     run = Run("row", tmp_path, Config(), facts)
-    (reason,) = run_all([run], Launch(), lambda _: None, must_not_start).values()
+    with mock.patch.object(running, "execute_command", must_not_start):
+        (reason,) = running.run_all([run], Launch()).values()
     assert "for safety, files that import posix.system are refused" in reason
     assert not (tmp_path / "ran").exists()
 

@@ -34,10 +34,10 @@ from .conftest import small_coco, write
             lambda c: c["annotations"][2].update(bbox=[0, 0, float("nan"), 1]),
             "finite numbers",
         ),
-        (lambda c: c["annotations"][2].pop("category_id"), "3 has no 'category_id'"),
+        (lambda c: c["annotations"][2].pop("category_id"), "3 has the category None"),
         (lambda c: c["images"][0].update(width=0), r"image 5 has width.*\(0, 80\)"),
         (lambda c: c["images"][0].pop("height"), "image 5 has width.*None"),
-        (lambda c: c["images"][0].pop("file_name"), "image 5 has no 'file_name'"),
+        (lambda c: c["images"][0].pop("file_name"), "image 5: the file name 'None'"),
         *(
             (lambda c, x=corner: c["images"][0].update(corner=x), "has the corner")
             for corner in ([0, 0, 50], [-1, 0, 99, 80], [0.5, 0, 100.5, 80], "all")
@@ -56,7 +56,7 @@ def test_inconsistent(change, message: str, tmp_path: Path) -> None:
 def test_no_coco_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a.json is no COCO detection file"):
         read_coco(write(tmp_path / "a.json", [1]))
-    with pytest.raises(FileNotFoundError, match="no such file") as raised:
+    with pytest.raises(FileNotFoundError, match="No such file") as raised:
         read_coco(tmp_path / "d.json")
     assert raised.value.filename == str(tmp_path / "d.json")
 
