@@ -7,7 +7,6 @@ computes and predict α from them; no ground truth is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from fpn_necks.auxiliary.head_configs import first_stage
 from fpn_necks.auxiliary.recording import record_outputs
 from fpn_necks.hooks.recording import observe
 
-from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
+from .figures import HeatMap, HeatRow, choose_levels
 from .views import View, run
 
 BRANCHES = {"cls": "classification", "bbox": "boxes"}
@@ -113,12 +112,3 @@ def _rois_of(model: nn.Module, form: RoIAuxiliary, view: View) -> Tensor:
         with_nms=True,
     )[0].bboxes
     return torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
-
-
-draw_uncertainty = partial(
-    draw_heat_rows, title="uncertainty α of the auxiliary heads, by map"
-)
-"""Write a picture of what `collect_uncertainty` returned for some detectors.
-
-Of RoIs the first 60 are shown, in the colour of their α.
-"""

@@ -16,7 +16,6 @@ from fpn_necks.shipped_configs import config_path
 from fpn_necks.statistics import (
     build_dataset,
     count_best_levels,
-    count_positive_anchors,
     estimate_from_config,
     fusion_factors,
     read_boxes,
@@ -24,7 +23,6 @@ from fpn_necks.statistics import (
 from tests.shared_data import shared
 
 from .brute_force import count_by_full_matrix
-from .test_positive_anchors import count_with_all_anchors
 
 CONFIGS = [
     "retinanet_r50_s-alpha-fpn_1x_coco",
@@ -56,18 +54,6 @@ def test_best_anchors_of_coco_equal_the_full_matrix(name: str) -> None:
     assert first.counts == expected.tolist()
     assert report.num_images == len(annotations.boxes) == 49
     assert sum(report.counts) == annotations.num_boxes
-
-
-def test_positive_anchors_of_coco_equal_all_anchors() -> None:
-    from mmdet.registry import MODELS
-
-    config, _ = on_tiny_coco(CONFIGS[0])
-    annotations = read_boxes(build_dataset(config), size_divisor=32)
-    head = MODELS.build(config.model).bbox_head
-    boxes, shapes = annotations.boxes[:15], annotations.shapes[:15]
-    arguments = (boxes, shapes, head.prior_generator, head.assigner)
-    expected = count_with_all_anchors(*arguments)
-    assert count_positive_anchors(*arguments).tolist() == expected.tolist()
 
 
 SIZES = {"retinanet": (8, 16, 32, 64, 128)}

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from fpn_necks.visualization import draw_training_curve
-from fpn_necks.visualization.features import collect_features, draw_features
-from fpn_necks.visualization.figures import wrap
+from fpn_necks.visualization.features import collect_features
+from fpn_necks.visualization.figures import draw_heat_rows, wrap
 from fpn_necks.visualization.fusion_factors import draw_factors, read_factors
 from fpn_necks.visualization.pictures import PICTURES
 from fpn_necks.visualization.training_curve import read_scalars
@@ -90,7 +90,8 @@ def test_rows_of_two_detectors_share_their_scale(
     figures = keep_figures(monkeypatch)
     rows = collect_features(*look("plain"), ["c2", "c3"])
     other = collect_features(*look(DRFPN), ["c2", "c3"])
-    draw_features([("one", rows), ("other", other)], tmp_path / "picture.png")
+    entries = [("one", rows), ("other", other)]
+    draw_heat_rows(entries, tmp_path / "picture.png", "features")
     scales = [
         image.get_clim()
         for axes in figures[0].axes
@@ -110,7 +111,7 @@ def test_a_cell_lies_where_the_network_put_it(
     """The map covers the padded image, and the picture ends where the image does."""
     figures = keep_figures(monkeypatch)
     rows = collect_features(*look("plain"), ["p5"])
-    draw_features([("", rows)], tmp_path / "picture.png")
+    draw_heat_rows([("", rows)], tmp_path / "picture.png", "features")
     axes = figures[0].axes[0]
     assert rows[0].maps[0].values.shape == (4, 5)
     assert tuple(axes.images[-1].get_extent()) == (0, 160, 128, 0)

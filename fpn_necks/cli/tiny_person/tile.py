@@ -27,8 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what becomes of boxes with less (default: ignore); the released "
         "TinyPerson code drops them",
     )
-    add("--cut-last", action="store_true", help="cut the last tile, do not move it")
-    add("--turn", action="store_true", help="swap sides where the released rule does")
     add_force(parser, "OUT")
     add("--no-progress", action="store_true", help="show no progress bar")
 
@@ -44,8 +42,6 @@ def run(options: argparse.Namespace) -> None:
         overlap=tuple(options.overlap),
         keep=options.keep,
         cut_boxes=options.cut_boxes,
-        fixed_size=not options.cut_last,
-        use_least_pieces_size=options.turn,
     )
     refuse_existing(options.out, options.force)
     if is_same_file(options.out, options.source):

@@ -20,10 +20,8 @@ class TileSampler(Sampler):
     """Draw images in random order and, of each, its tiles in random order.
 
     Some images are open at once and give their tiles in turn, so that a batch holds
-    tiles of different images. With `open_images` = batch size x workers each worker
-    has images of its own, and with a ``cache_size`` of `LoadImageTile` of at least the
-    batch size each image is decoded once an epoch. ``DefaultSampler`` decodes it for
-    every tile.
+    tiles of different images. With `open_images` = batch size x workers each image is
+    decoded once an epoch; ``DefaultSampler`` decodes it for every tile.
 
     Each process gets a part of the images; one on the border of two parts is decoded
     by both. The order follows from seed and epoch alone, so that a resumed training

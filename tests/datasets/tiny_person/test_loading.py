@@ -103,7 +103,6 @@ def test_around_a_loader_of_a_user(images: list[str], decoded: list[None]) -> No
         assert found.dtype == np.uint16
         assert np.array_equal(found, 2 * whole[y1:y2, x1:x2].astype(np.uint16))
     assert len(decoded) == 1
-    assert "Doubled" in repr(loader) and repr(loader).endswith("cache_size=8)")
 
 
 def test_copies_start_with_an_empty_memory(images: list[str]) -> None:
