@@ -48,8 +48,9 @@ def count_best_levels(
         ValueError: lengths do not fit, a box is not finite, or a shape not positive.
     """
     per_image = best_anchors(boxes, image_shapes, anchor_generator)
-    sizes = torch.tensor([len(found) for found in per_image], dtype=torch.int64)
     found = torch.cat([torch.zeros(0, 2, dtype=torch.int64), *per_image])
+    lengths = torch.tensor([len(x) for x in boxes], dtype=torch.int64)
+    image = torch.arange(len(boxes)).repeat_interleave(lengths)
     overlaps = found[:, 0] >= 0
     if not overlaps.all():
         warnings.warn(
@@ -57,14 +58,10 @@ def count_best_levels(
             "not counted (they have no area or lie outside the image)",
             stacklevel=2,
         )
-    levels, places = found[overlaps].unbind(1)
-    number = anchor_generator.num_levels
-    if distinct and len(levels):
-        image = torch.arange(len(sizes)).repeat_interleave(sizes)[overlaps]
-        num_places = int(places.max()) + 1
-        keys = ((image * number + levels) * num_places + places).unique()
-        levels = keys // num_places % number
-    return torch.bincount(levels, minlength=number)
+    rows = torch.column_stack([image, found])[overlaps]
+    if distinct:
+        rows = rows.unique(dim=0)
+    return torch.bincount(rows[:, 1], minlength=anchor_generator.num_levels)
 
 
 def best_anchors(

@@ -143,11 +143,8 @@ def draw_samples(
             scores = x.scores[chosen]
             show_frames(right, x.detections[chosen], colour, scores=scores)
         show_frames(right, x.truth[~found], TRUTH_COLOUR, style="--")
-        right.set_title(
-            f"score ≥ {score_threshold:g}: {hits.sum()} found, {false.sum()} false, "
-            f"{(~found).sum()} missed",
-            fontsize=11,
-        )
+        counts = f"{hits.sum()} found, {false.sum()} false, {(~found).sum()} missed"
+        right.set_title(f"score ≥ {score_threshold:g}: {counts}", fontsize=11)
     handles = [
         Line2D([], [], color=colour, label=label, linestyle=style)
         for colour, label, style in (

@@ -7,7 +7,6 @@ offsets, the weight ω of each place, and the refined map.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,12 +36,13 @@ def collect_sampling(
     missing = "has no spatial refinement (DRFPN's SRB)"
     blocks = find_modules(model, SpatialRefinement, missing)
     unit = channel_unit(channel)
-    rows: dict[tuple[str, str], list[tuple[int, str, dict[str, Any]]]] = {
-        ("resized, as FPN adds it", unit): [],
-        ("learnt offsets δ", "length in pixels of the input"): [],
-        ("weight ω of what is sampled", "ω"): [],
-        ("refined: sampled · ω + resized", unit): [],
+    units = {
+        "resized, as FPN adds it": unit,
+        "learnt offsets δ": "length in pixels of the input",
+        "weight ω of what is sampled": "ω",
+        "refined: sampled · ω + resized": unit,
     }
+    rows: dict[str, list[HeatMap]] = {label: [] for label in units}
 
     @torch.no_grad()
     def look(path: str, inputs: tuple, refined: Tensor) -> None:
@@ -54,33 +54,26 @@ def collect_sampling(
             source, target = low, high
             plain = fit_to(block.downsample(low), high)
         offset, weight = block.offset_and_weight(low, high)
+        start, end = (level_number(view.padded, x.shape[-2:]) for x in (source, target))
+        place = f"p{end}", 100 * end + start, f"P{start} → P{end}"
         resized, offsets, weights, results = rows.values()
-        start, end = (
-            level_number(view.padded, tuple(x.shape[-2:])) for x in (source, target)
-        )
-        where = end, f"P{start} → P{end}"
-        resized.append((*where, dict(values=reduce_channels(plain, channel))))
-        results.append((*where, dict(values=reduce_channels(refined, channel))))
+        resized.append(HeatMap(*place, reduce_channels(plain, channel)))
+        results.append(HeatMap(*place, reduce_channels(refined, channel)))
         if weight is not None:
-            values = weight[0, 0].float().cpu().numpy()
-            weights.append((*where, dict(values=values)))
+            weights.append(HeatMap(*place, weight[0, 0].float().cpu().numpy()))
         if offset is not None:
             pixels = offsets_in_pixels(block, offset, target, view.padded)[0]
             arrows = pixels.float().cpu().numpy()
-            offsets.append((*where, dict(values=np.hypot(*arrows), arrows=arrows)))
+            offsets.append(HeatMap(*place, np.hypot(*arrows), arrows))
 
     with observe(blocks, look):
         run(model, view)
     result = []
-    for (label, unit_of_row), maps in rows.items():
-        maps.sort(key=lambda x: x[0])
-        heat_maps = tuple(
-            HeatMap(f"p{target}", column, title, **x)
-            for column, (target, title, x) in enumerate(maps)
-        )
+    for (label, maps), of_row in zip(rows.items(), units.values(), strict=True):
+        maps = tuple(sorted(maps, key=lambda x: x.column))
         # The two kinds of feature maps have one scale.
-        scale = unit if unit_of_row == unit else label
-        result.append(HeatRow(label, unit_of_row, view, heat_maps, scale=scale))
+        scale = unit if of_row == unit else label
+        result.append(HeatRow(label, of_row, view, maps, scale=scale))
     return choose_levels(result, levels)
 
 

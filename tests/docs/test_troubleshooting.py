@@ -1,6 +1,5 @@
 """docs/troubleshooting.md: its error messages are produced and compared."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,8 @@ import pytest
 import torch
 from mmdet.registry import HOOKS, MODELS
 from mmdet.utils import register_all_modules
-from mmengine.config import Config
-from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from fpn_necks.checkpoints import allow_checkpoint_types, read_checkpoint
 from fpn_necks.cli import main
 from fpn_necks.necks import DRFPN, SAlphaFPN
 from fpn_necks.shipped_configs import config_path
@@ -66,23 +62,6 @@ def neck(kind: type[nn.Module] = SAlphaFPN, **changes) -> nn.Module:
     return kind(**dict(in_channels=WIDTHS, out_channels=8, num_outs=3) | own | changes)
 
 
-def test_registry_and_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = dict(type="SAlphaFPN", in_channels=WIDTHS, out_channels=8, num_outs=3)
-    with monkeypatch.context() as patch:
-        patch.delitem(MODELS.module_dict, "SAlphaFPN")
-        message = error_of(lambda: MODELS.build(dict(config, fusion_factor=1.0)))
-    check_quotes("A neck is not in the registry", message)
-    path = tmp_path / "config.py"
-    for heading, line in {
-        "A module of custom_imports is not found": (
-            'custom_imports = dict(imports=["my_necks"], allow_failed_imports=False)'
-        ),
-        "A config of ours as base": '_base_ = "fpn_necks::s_alpha_fpn/any.py"',
-    }.items():
-        path.write_text(line)
-        check_quotes(heading, error_of(lambda: Config.fromfile(path)))
-
-
 def test_maps_and_levels(capsys: pytest.CaptureFixture) -> None:
     check_quotes(
         "Wrong number or width of maps",
@@ -124,32 +103,3 @@ def test_fusion_factors_and_single_images() -> None:
     check_quotes("One image per GPU with DRFPN", message)
     group_norm = dict(norm_cfg=dict(type="GN", num_groups=32))
     assert len(neck(DRFPN, out_channels=64, crb=group_norm)(maps())) == 3
-
-
-class Calls:
-    """An object whose unpickling calls a function."""
-
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
-@pytest.mark.skipif(
-    not hasattr(torch.serialization, "clear_safe_globals"),
-    reason="this torch does not load safely unless asked to",
-)
-def test_safe_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    history = dict(scalar=HistoryBuffer([1.0], [1]))
-    torch.save(dict(state_dict={}, message_hub=history), "history.pth")
-    torch.save(dict(state_dict={}, more=Calls()), "bad.pth")
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        refused = error_of(lambda: torch.load("history.pth", weights_only=True))
-        allow_checkpoint_types()
-        assert torch.load("history.pth", weights_only=True)["state_dict"] == {}
-        bad = error_of(lambda: read_checkpoint(Path("bad.pth")))
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
-    check_quotes("Weights only load failed", refused, bad)

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from fpn_necks.cli import main
 from fpn_necks.shipped_configs import config_path
 from fpn_necks.statistics import estimate_from_config
+from tests.tiny_detectors import shrink
 from tests.tiny_sets import CLASSES
 
 MMDET_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
@@ -49,7 +50,7 @@ def options(annotations: Path, scale: int = NEW_SIDE) -> dict:
 def load(path: Path, annotations: Path, scale: int = NEW_SIDE) -> Config:
     config = Config.fromfile(path)
     config.merge_from_dict(options(annotations, scale))
-    return config
+    return shrink(config)
 
 
 # RetinaNet's square anchors: 32, 40.3, 50.8 on P3, 64 ... on P4, 128 ... on P5.

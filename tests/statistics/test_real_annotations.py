@@ -21,6 +21,7 @@ from fpn_necks.statistics import (
     read_boxes,
 )
 from tests.shared_data import shared
+from tests.tiny_detectors import shrink
 
 from .brute_force import count_by_full_matrix
 
@@ -33,7 +34,7 @@ CONFIGS = [
 
 def on_tiny_coco(name: str) -> tuple[Config, Path]:
     root = shared("data/tiny_coco")
-    config = Config.fromfile(config_path(name))
+    config = shrink(Config.fromfile(config_path(name)))
     config.train_dataloader.dataset.data_root = f"{root}/"
     return config, root
 
@@ -144,7 +145,7 @@ def test_released_count_of_tiny_city_persons(
     assert (len(coco["images"]), len(coco["annotations"]), len(people)) == sizes
     (tmp_path / "quarter.json").write_text(json.dumps(scale_coco(coco, 4)))
     name = "retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons"
-    config = Config.fromfile(config_path(name))
+    config = shrink(Config.fromfile(config_path(name)), num_classes=1)
     dataset = config.train_dataloader.dataset
     dataset.data_root, dataset.ann_file = f"{tmp_path}/", "quarter.json"
     report = estimate_from_config(config, "released")

@@ -164,12 +164,12 @@ def _check_images(
             missing.append(image["file_name"])
         except OSError:
             wrong.append(image["file_name"])
-    total = f"of {len(coco['images']):,} {label}"
+    total = len(coco["images"])
     for kind, text, names in (
         ("missing", "are missing", missing),
         ("wrong", "are unreadable or of another size than annotated", wrong),
     ):
         if names:
-            message = f"{len(names):,} {total} {text}, the first is {names[0]}"
-            return Finding(kind, folder, message)
-    return Finding("ok", folder, f"all {len(coco['images']):,} {label}")
+            message = f"{len(names):,} of {total:,} images {text}, the first is "
+            return Finding(kind, folder, f"{message}{names[0]} ({annotations.name})")
+    return Finding("ok", folder, f"all {total:,} {label}")

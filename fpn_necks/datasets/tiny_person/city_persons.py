@@ -52,7 +52,7 @@ def read_city_persons(
         raise ImportError(f"reading {path} needs scipy: pip install scipy") from error
     try:
         # Without mat_dtype the boxes of some images are of 8 or 16 bits, and overflow.
-        content = loadmat(path, mat_dtype=True, appendmat=False)
+        content = loadmat(os.fspath(path), mat_dtype=True, appendmat=False)
         (key,) = [key for key in content if key.endswith("_aligned")]
         coco = _coco_of_cells(content[key], positive_labels)
     except (IndexError, NotImplementedError, TypeError, ValueError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,9 +127,6 @@ class TinyPersonDataset(CocoDataset):
                 f"metainfo['classes'] {tuple(classes)}"
             )
         self.cat_ids = list(self.cat2label)
-        self.cat_img_map = defaultdict(list)
-        for annotation in coco["annotations"]:
-            self.cat_img_map[annotation["category_id"]].append(annotation["image_id"])
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
         """Turn an image entry and its annotations into mmdet's format."""
@@ -173,14 +169,11 @@ class TinyPersonDataset(CocoDataset):
         if not self.test_mode and self.filter_cfg is not None:
             drop_empty = self.filter_cfg.get("filter_empty_gt", False)
             min_size = self.filter_cfg.get("min_size", 0)
-            kept = [
-                info
-                for info in kept
-                if min(info["width"], info["height"]) >= min_size
-                and not (
-                    drop_empty and all(i["ignore_flag"] for i in info["instances"])
-                )
-            ]
+            kept = [x for x in kept if min(x["width"], x["height"]) >= min_size]
+            if drop_empty:
+                kept = [
+                    x for x in kept if not all(i["ignore_flag"] for i in x["instances"])
+                ]
         if not kept:
             raise ValueError(
                 f"no image of {self.ann_file} is left of {len(self.data_list)} (dense "

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
-from mmengine.dataset import DefaultSampler, pseudo_collate, worker_init_fn
 from mmengine.logging import MMLogger
-from torch.utils.data import DataLoader
 
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import (
@@ -172,19 +170,6 @@ class TestFilter:
 
 
 class TestMachinery:
-    def test_data_loader(self, drawn: SyntheticTinyPerson) -> None:
-        dataset = build(drawn, "val", tiles=TILES)
-        loader = DataLoader(
-            dataset,
-            batch_size=2,
-            sampler=DefaultSampler(dataset, shuffle=False),
-            num_workers=2,
-            collate_fn=pseudo_collate,
-            worker_init_fn=lambda w: worker_init_fn(w, 2, 0, 3),
-        )
-        seen = [s.img_id for batch in loader for s in batch["data_samples"]]
-        assert seen == list(range(27))
-
     def test_lazy_serialised_subset_and_pickle(
         self, drawn: SyntheticTinyPerson
     ) -> None:

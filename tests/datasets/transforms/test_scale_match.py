@@ -49,7 +49,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    sizes = np.random.default_rng(2).gamma(2, 60, 1000) + 8
+    sizes = np.random.default_rng(2).gamma(2, 60, 300) + 8
     return annotations_of(tmp_path_factory.mktemp("source") / "source.json", sizes)
 
 
@@ -97,10 +97,10 @@ class TestDistribution:
         before = annotated_sizes(source)
         after = [sizes_of(transform(image_of_size(s)))[0] for s in before]
         wanted = annotated_sizes(target)
-        assert distance(np.array(after), wanted) < 1.63 * np.sqrt(1 / 1000 + 1 / 3000)
+        assert distance(np.array(after), wanted) < 1.63 * np.sqrt(1 / 300 + 1 / 3000)
         assert distance(before, wanted) > 0.5
         # The size before says nothing about the size after.
-        assert abs(np.corrcoef(np.log(before), np.log(after))[0, 1]) < 0.1
+        assert abs(np.corrcoef(np.log(before), np.log(after))[0, 1]) < 0.15
 
     def test_mapped_sizes_have_it_too_and_keep_their_order(
         self, target: str, source: str
@@ -108,7 +108,7 @@ class TestDistribution:
         transform = MonotonicScaleMatch(source, target, **WIDE)
         before = np.sort(annotated_sizes(source))
         after = np.array([sizes_of(transform(image_of_size(s)))[0] for s in before])
-        assert distance(after, annotated_sizes(target)) < 0.02
+        assert distance(after, annotated_sizes(target)) < 0.03
         # Up to the rounding of an image's sides to whole pixels.
         assert (np.diff(after) > -0.02 * after[1:]).all()
         mapped = [transform.map_size(s) for s in (1e-3, *before, 1e6)]
