@@ -68,7 +68,8 @@ def check_picture(path: Path, figure: Figure) -> list[str]:
     """Hold a picture to be a file of some size that is not empty; return its texts."""
     picture = cv2.imread(str(path))
     assert min(picture.shape[:2]) >= 200 and picture.std() > 5
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    shown = [text for text in figure.findobj(Text) if text.get_visible()]
+    return [text.get_text() for text in shown if text.get_text()]
 
 
 def write_plain(folder: Path) -> Path:
