@@ -50,17 +50,7 @@ class _MatchSizes(BaseTransform):
 
     @autocast_box_type()
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Scale image and boxes.
-
-        Raises:
-            KeyError: The boxes or the image have not been loaded.
-        """
-        for key in ("img", "gt_bboxes"):
-            if key not in results:
-                raise KeyError(
-                    f"{type(self).__name__} needs {key!r}: it belongs after the "
-                    "loading of images and of annotations with_bbox"
-                )
+        """Scale image and boxes, which must have been loaded."""
         boxes = results["gt_bboxes"].tensor.numpy().astype(np.float64)
         sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
         learnable = np.ones(len(sides), dtype=bool)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
-from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import register_all_modules
 
@@ -235,11 +234,3 @@ class TestPipeline:
 def test_wrong_arguments(target: str, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ScaleMatch(target, **options)
-
-
-@pytest.mark.parametrize("key", ["img", "gt_bboxes"])
-def test_wrong_place_in_the_pipeline(target: str, key: str) -> None:
-    results = sample([0, 0, 9, 9])
-    del results[key]
-    with pytest.raises(KeyError, match=f"ScaleMatch needs '{key}'"):
-        TRANSFORMS.build(dict(type="ScaleMatch", target_ann_file=target))(results)
