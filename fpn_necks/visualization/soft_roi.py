@@ -78,13 +78,15 @@ def draw_soft_roi_shares(
     figure, grid = new_figure(
         "Share of each level in the RoI features (Soft-RoI Selection), by the level to "
         "which plain FPN would assign the RoI",
-        (len(rows), len(rows[0][2].shown)),
+        (len(rows), max(len(x.shown) for _, _, x in rows)),
         (2.5, 2.7),
         margins=(0.8, 0.8),
     )
     top = max(np.nanmax(np.append(x.shares, 0.5)) for _, _, x in rows)
     for axes_of_row, (label, name, x) in zip(grid, rows, strict=True):
-        for axes, panel in zip(axes_of_row, x.shown, strict=True):
+        for axes in axes_of_row[len(x.shown) :]:  # another extractor has more levels
+            axes.set_visible(False)
+        for axes, panel in zip(axes_of_row, x.shown, strict=False):
             level = x.levels.index(panel)
             shares = x.shares[level]
             bars = axes.bar(x.levels, np.nan_to_num(shares), color=COLOURS[0])
