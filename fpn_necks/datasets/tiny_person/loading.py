@@ -90,13 +90,6 @@ class LoadImageTile(LoadImageFromFile):
             self._cache.popitem(last=False)
         return loaded["img"]
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Copies and spawned workers start with an empty memory.
-        return self.__dict__ | {"_cache": OrderedDict()}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.loader}, cache_size={self.cache_size})"
-
 
 def use_tile_loaders(pipeline: Any) -> None:
     """Puts `LoadImageTile` around the loaders of a pipeline, however deep they are.
