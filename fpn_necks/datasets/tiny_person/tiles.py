@@ -46,10 +46,10 @@ class TileSettings:
     def from_config(cls, config: Mapping[str, Any]) -> TileSettings:
         """Makes settings from a config's dict; a TypeError names unknown keys."""
         known = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(config, Mapping) or not set(config) <= set(known):
-            raise TypeError(
-                f"tiles must be a dict with keys of {known}, got {config!r}"
-            )
+        if not isinstance(config, Mapping):
+            raise TypeError(f"tiles must be a dict, got {config!r}")
+        if unknown := sorted(set(config) - set(known)):
+            raise TypeError(f"tiles has the unknown keys {unknown}; known are {known}")
         return cls(**config)
 
     def corners(self, image_wh: Sequence[int]) -> np.ndarray:

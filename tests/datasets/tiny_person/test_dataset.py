@@ -194,7 +194,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
         [
-            (dict(tiles=dict(overlaps=3)), TypeError, "keys of"),
+            (dict(tiles=dict(overlaps=3)), TypeError, "unknown keys"),
             (dict(min_box_size=-1), ValueError, "min_box_size .*-1"),
         ],
     )

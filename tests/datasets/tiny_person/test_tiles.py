@@ -95,7 +95,7 @@ def test_settings_of_a_config() -> None:
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [
-        (dict(sizes=(1, 1)), TypeError, "keys of .*'size'.*got .*'sizes'"),
+        (dict(sizes=(1, 1)), TypeError, r"unknown keys \['sizes'\]; known .*'size'"),
         (640, TypeError, "tiles must be a dict"),
         (dict(size=(10, 10)), ValueError, "overlap must be smaller than size"),
         (dict(keep=0), ValueError, "keep .*above 0 and at most 1.*0"),
