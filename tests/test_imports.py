@@ -20,7 +20,7 @@ ARROWS = {
     "roi_extractors": "layers",
     "dense_heads": "",
     "auxiliary": "layers roi_extractors",
-    "statistics": "io layers",
+    "statistics": "config_tools io layers",
     "hooks": "layers necks roi_extractors statistics",
     "datasets": "coco_files io layers",
     "evaluation": "coco_files datasets io layers",

@@ -115,7 +115,6 @@ FCOS_TINY = TINY_PERSON | {
 MATCHED = dict(
     scale_range=(0.1, 1),
     default_scale=0.25,
-    out_of_range="clip",
     backend="pillow",
     target_ann_file="data/tiny_set/mini_annotations/"
     "tiny_set_train_sw640_sh512_all_erase.json",

@@ -246,7 +246,6 @@ def ignored_boxes(detector: Detector) -> Problems:
     dataset = value_at(detector.config, root)
     kept = isinstance(dataset, Mapping) and any(
         type_name(inner) == "TinyPersonDataset"
-        and value_at(inner, "ignored_fields", True)
         for _, inner in unwrap_dataset(dataset, root)
     )
     for key, node in walk(value_at(detector.config, "model.train_cfg") or {}):

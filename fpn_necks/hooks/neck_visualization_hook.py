@@ -87,7 +87,7 @@ class NeckVisualizationHook(Hook):
         """Stop recording and write what there is."""
         self._recording.close()
         recorded, self._recorded = self._recorded, {}
-        if values := _values(_model(runner), recorded) if recorded else {}:
+        if recorded and (values := _values(_model(runner), recorded)):
             # One copy from the device for all of them.
             numbers = torch.stack([x.double() for x in values.values()]).tolist()
             scalars = dict(zip(values, numbers, strict=True))
@@ -103,15 +103,12 @@ def _start(model: nn.Module, stack: ExitStack) -> dict[str, Any]:
         "alpha": stack.enter_context(record_attention_factors(model)),
         "asff": stack.enter_context(record_asff_weights(model)),
         "soft_roi": stack.enter_context(record_soft_roi_weights(model)),
-        "sizes": [],
     }
 
     def look(_name: str, inputs: tuple, _output: Any) -> None:
-        if inputs and isinstance(inputs[0], Tensor):
-            recorded["sizes"].append(tuple(inputs[0].shape[-2:]))
+        recorded["size"] = inputs[0].shape[-2:]
 
-    if isinstance(getattr(model, "backbone", None), nn.Module):
-        stack.enter_context(observe({"backbone": model.backbone}, look))
+    stack.enter_context(observe({"backbone": model.backbone}, look))
     return recorded
 
 
@@ -122,10 +119,7 @@ def _values(model: nn.Module, recorded: dict[str, Any]) -> dict[str, Tensor]:
     alphas |= {name: x.mean() for name, x in recorded["alpha"].items()}
     values = {f"alpha/{name}": x for name, x in alphas.items()}
     for path, maps in recorded["asff"].items():
-        numbers = list(range(len(maps)))  # by their place, where strides are unknown
-        if recorded["sizes"]:
-            map_sizes = [tuple(x.shape[-2:]) for x in maps]
-            numbers = level_numbers(recorded["sizes"][0], map_sizes)
+        numbers = level_numbers(recorded["size"], [x.shape[-2:] for x in maps])
         for target, weights in zip(numbers, maps, strict=True):
             for source, mean in zip(numbers, weights.mean((0, 2, 3)), strict=True):
                 values[f"asff/{path}.p{target}_from_p{source}"] = mean
@@ -138,6 +132,4 @@ def _values(model: nn.Module, recorded: dict[str, Any]) -> dict[str, Tensor]:
             strides = extractors[path].featmap_strides
             for stride, share in zip(strides, level_shares(weights), strict=True):
                 values[f"soft_roi/{path}.p{round(math.log2(stride))}"] = share
-    # Devices may differ: fixed factors can stay on the processor.
-    device = next((x.device for x in values.values() if x.is_cuda), None)
-    return {name: x.to(device) if device else x for name, x in values.items()}
+    return values

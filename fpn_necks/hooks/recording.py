@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @contextmanager
 def observe(
-    modules: Mapping[str, nn.Module], look: Callable[[str, tuple, Any], None]
+    modules: Mapping[Hashable, nn.Module], look: Callable[[Any, tuple, Any], None]
 ) -> Iterator[None]:
     """Call a function with what modules get and return inside the ``with`` block.
 
@@ -27,7 +27,7 @@ def observe(
         look: gets the name, the positional inputs and the output of every call.
     """
 
-    def hook(name: str, _module: nn.Module, inputs: tuple, output: Any) -> None:
+    def hook(name: Hashable, _module: nn.Module, inputs: tuple, output: Any) -> None:
         look(name, inputs, output)
 
     with ExitStack() as stack:
@@ -37,9 +37,18 @@ def observe(
         yield
 
 
-def find_modules(model: nn.Module, kind: type[Module]) -> dict[str, Module]:
-    """Return the modules of a class by their path below the model, in its order."""
-    return {path: m for path, m in model.named_modules() if isinstance(m, kind)}
+def find_modules(
+    model: nn.Module, kind: type[Module], missing: str | None = None
+) -> dict[str, Module]:
+    """Return the modules of a class by their path below the model, in its order.
+
+    Raises:
+        ValueError: there is none, and `missing` says what to call that.
+    """
+    found = {path: m for path, m in model.named_modules() if isinstance(m, kind)}
+    if missing and not found:
+        raise ValueError(f"the {type(model).__name__} {missing}")
+    return found
 
 
 def level_number(image_size: tuple[int, int], map_size: tuple[int, int]) -> int:

@@ -74,10 +74,10 @@ def record_asff_weights(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     """
     found: dict[str, list[Tensor]] = {}
 
-    def look(name: str, _inputs: tuple, output: Tensor) -> None:
-        path, level = name.rsplit(":", 1)
+    def look(key: tuple[str, int], _inputs: tuple, output: Tensor) -> None:
+        path, level = key
         maps = found.setdefault(path, [])
-        if len(maps) == int(level):
+        if len(maps) == level:
             maps.append(softmax_over_levels(output.detach()))
 
     with observe(_asff_scores(model), look):
@@ -116,12 +116,6 @@ def record_soft_roi_weights(
         yield found
 
 
-def has_weights(model: nn.Module) -> bool:
-    """Whether a model has anything that this module records."""
-    factors = find_modules(model, FusionFactor)
-    return bool(factors or _asff_scores(model) or soft_roi_extractors(model))
-
-
 def soft_roi_extractors(model: nn.Module) -> dict[str, SoftRoIExtractor]:
     """Return the Soft-RoI extractors that weigh levels, by their path."""
     return {
@@ -131,9 +125,15 @@ def soft_roi_extractors(model: nn.Module) -> dict[str, SoftRoIExtractor]:
     }
 
 
-def _asff_scores(model: nn.Module) -> dict[str, nn.Module]:
+def has_weights(model: nn.Module) -> bool:
+    """Whether a model has anything that this module records."""
+    factors = find_modules(model, FusionFactor)
+    return bool(factors or _asff_scores(model) or soft_roi_extractors(model))
+
+
+def _asff_scores(model: nn.Module) -> dict[tuple[str, int], nn.Module]:
     return {
-        f"{path}:{level}": fusion.scores
+        (path, level): fusion.scores
         for path, asff in find_modules(model, ASFF).items()
         for level, fusion in enumerate(asff.fusions)
         if fusion.fusion == "asff"

@@ -36,7 +36,7 @@ class SAlphaFPN(PyramidNeck):
             one per connection with the highest resolution first (α_2^3, α_3^4, α_4^5);
             ``'statistic'``, ``'learnable'`` (one per connection),
             ``'learnable-shared'``, ``'attention'``; or the config of a registered kind,
-            such as ``dict(type='StatisticFusionFactor', count='positives')``.
+            such as ``dict(type='StatisticFusionFactor', count='best_anchor')``.
         power_init: σ > 0 of the σ-power initialisation (Sec. 3.3, Table 2; the paper
             uses 0.5), which combines with any α; ``None`` is off. Initial lateral
             convs (a norm behind them in their place) are multiplied by σ^k, biases

@@ -45,12 +45,12 @@ def count_best_levels(
         int64 counts, one per level of the generator.
 
     Raises:
-        TypeError: ``anchor_generator`` has no anchors.
-        ValueError: lengths or shapes do not fit, or a box is not finite.
+        ValueError: lengths do not fit, a box is not finite, or a shape not positive.
     """
     per_image = best_anchors(boxes, image_shapes, anchor_generator)
-    sizes = torch.tensor([len(found) for found in per_image], dtype=torch.int64)
     found = torch.cat([torch.zeros(0, 2, dtype=torch.int64), *per_image])
+    lengths = torch.tensor([len(x) for x in boxes], dtype=torch.int64)
+    image = torch.arange(len(boxes)).repeat_interleave(lengths)
     overlaps = found[:, 0] >= 0
     if not overlaps.all():
         warnings.warn(
@@ -58,14 +58,10 @@ def count_best_levels(
             "not counted (they have no area or lie outside the image)",
             stacklevel=2,
         )
-    levels, places = found[overlaps].unbind(1)
-    number = anchor_generator.num_levels
-    if distinct and len(levels):
-        image = torch.arange(len(sizes)).repeat_interleave(sizes)[overlaps]
-        num_places = int(places.max()) + 1
-        keys = ((image * number + levels) * num_places + places).unique()
-        levels = keys // num_places % number
-    return torch.bincount(levels, minlength=number)
+    rows = torch.column_stack([image, found])[overlaps]
+    if distinct:
+        rows = rows.unique(dim=0)
+    return torch.bincount(rows[:, 1], minlength=anchor_generator.num_levels)
 
 
 def best_anchors(
@@ -88,8 +84,7 @@ def best_anchors(
         per image ``(n, 2)`` int64: the level, and the anchor's place on it, as
         ``grid_priors`` of the generator lists them.
     """
-    flat, shapes, sizes = _flatten(boxes, image_shapes)
-    levels = base_anchors(anchor_generator)
+    flat, shapes = _flatten(boxes, image_shapes)
     result = np.full((len(flat), 2), -1, dtype=np.int64)
     # numpy, because torch starts its threads for arrays of this size and then waits for
     # them: many times slower than the work itself when the processor is shared.
@@ -98,16 +93,19 @@ def best_anchors(
         columns = np.ascontiguousarray(flat[part].T)  # each is read many times
         sides = np.ascontiguousarray(shapes[part].T)
         best = np.zeros(columns.shape[1])
-        found = result[part].T
-        for number, (anchors, stride) in enumerate(levels):
+        level, place_on_level = result[part].T
+        for number, (anchors, stride) in enumerate(
+            zip(anchor_generator.base_anchors, anchor_generator.strides, strict=True)
+        ):
+            anchors = anchors.double().numpy()
             for iou, place in nearest_ious(columns, sides, anchors, stride):
                 better = iou > best + IOU_TOLERANCE
-                earlier = (found[0] == number) & (place < found[1])
+                earlier = (level == number) & (place < place_on_level)
                 better |= earlier & (iou >= best - IOU_TOLERANCE)
                 np.copyto(best, np.maximum(iou, best), where=better)
-                np.copyto(found[0], number, where=better)
-                np.copyto(found[1], place.astype(np.int64), where=better)
-    return list(torch.from_numpy(result).split(sizes))
+                level[better] = number
+                place_on_level[better] = place[better]
+    return list(torch.from_numpy(result).split([len(x) for x in boxes]))
 
 
 def count_regress_range_levels(
@@ -123,14 +121,19 @@ def count_regress_range_levels(
         regress_ranges: per level (lower, upper) in pixels.
 
     Returns:
-        int64 counts, one per level. A box in no range is not counted.
+        int64 counts, one per level. A box in no range is not counted, with a warning.
     """
     flat = torch.cat([torch.zeros(0, 4), *boxes]).double()
     half_sides = (flat[:, 2:] - flat[:, :2]).amax(1) / 2
     ranges = torch.tensor(regress_ranges, dtype=torch.float64)
     inside = (half_sides >= ranges[:, :1]) & (half_sides <= ranges[:, 1:])  # (L, n)
-    first = inside & (inside.cumsum(0) == 1)
-    return first.sum(1)
+    if outside := int((~inside.any(0)).sum()):
+        warnings.warn(
+            f"{outside} of {len(flat)} boxes lie in no regress range and are not "
+            "counted",
+            stacklevel=2,
+        )
+    return (inside & (inside.cumsum(0) == 1)).sum(1)
 
 
 def nearest_ious(
@@ -190,44 +193,19 @@ def _nearest_overlap(
     return np.maximum(before, after), np.where(is_first, first, second)
 
 
-def base_anchors(
-    anchor_generator: Any,
-) -> list[tuple[np.ndarray, tuple[float, float]]]:
-    """Return the anchors at the first cell ``(A, 4)`` and the stride of each level.
-
-    Raises:
-        TypeError: the generator has no anchors.
-    """
-    if not hasattr(anchor_generator, "base_anchors"):
-        raise TypeError(
-            "anchor_generator must be an mmdet AnchorGenerator, got "
-            f"{type(anchor_generator).__name__}, which has no anchors"
-        )
-    levels = zip(anchor_generator.base_anchors, anchor_generator.strides, strict=True)
-    return [
-        (anchors.double().numpy(), tuple(map(float, stride)))
-        for anchors, stride in levels
-    ]
-
-
 def _flatten(
     boxes: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Return all boxes (N, 4), their image's shape (N, 2) and the boxes per image."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return all boxes (N, 4) and the shapes of their images (N, 2)."""
     if len(boxes) != len(image_shapes):
         raise ValueError(
             f"boxes and image_shapes must have one entry per image, got {len(boxes)} "
             f"and {len(image_shapes)}"
         )
-    for i, image_boxes in enumerate(boxes):
-        shape = getattr(image_boxes, "shape", ())
-        if len(shape) != 2 or shape[1] != 4:
-            raise ValueError(f"boxes[{i}] must be a tensor (n, 4), got {image_boxes!r}")
     shapes = np.array(image_shapes, dtype=np.float64).reshape(-1, 2)
     flat = torch.cat([torch.zeros(0, 4), *boxes]).double().numpy()
     if (shapes <= 0).any() or not np.isfinite(flat).all():
         raise ValueError(
             "boxes must be finite, and image_shapes (height, width) above 0"
         )
-    sizes = [len(image_boxes) for image_boxes in boxes]
-    return flat, shapes.repeat(sizes, axis=0), sizes
+    return flat, shapes.repeat([len(x) for x in boxes], axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -22,8 +23,8 @@ def fusion_factors(
     α_i^{i+1} = N_{i+1} / N_i; the highest connection's numerator sums all higher
     levels, so α_4^5 = (N_5 + N_6) / N_4. A zero numerator gives 0, a zero denominator
     gives 1, plain FPN, also when both are zero: without objects there is nothing to
-    weigh. A warning names each level that has no object and matters for a factor, and
-    another one says so if the factors do not fit the method.
+    weigh. Warnings name the levels without objects that matter for a factor, and say so
+    if the factors do not fit the method.
 
     Args:
         counts: per pyramid level, highest resolution first, at least 0.
@@ -57,52 +58,31 @@ def fusion_factors(
     for i in range(num_connections):
         last = i == num_connections - 1
         upper = sum(counts[i + 1 :]) if last else counts[i + 1]
+        factors.append(upper / counts[i] if counts[i] else 1.0)
+        joined = f"the fusion factor of its connection with {names[i]}"
         if counts[i] == 0:
             warnings.warn(
                 f"{names[i]} has no object, so the fusion factor of its connection "
                 f"with {names[i + 1]} is undefined; 1 is used",
                 stacklevel=2,
             )
-            factor = 1.0
-        else:
-            factor = upper / counts[i]
-            if upper == 0:
-                has = "and higher levels have" if last and counts[i + 2 :] else "has"
-                warnings.warn(
-                    f"{names[i + 1]} {has} no object, so the fusion factor of the "
-                    f"connection with {names[i]} is 0",
-                    stacklevel=2,
-                )
-        factors.append(factor)
-    unsuitable = _unsuitable_data(factors, limits or (0.0, float("inf")))
-    if unsuitable:
-        warnings.warn(unsuitable, stacklevel=2)
-    if limits is not None:
-        factors = [min(max(factor, limits[0]), limits[1]) for factor in factors]
-    return factors
-
-
-def _unsuitable_data(
-    factors: Sequence[float], limits: tuple[float, float]
-) -> str | None:
-    """Say what is wrong with a training set that gives such factors; None if nothing.
-
-    The factors are those counted, before they are clamped to the limits.
-    """
-    low, high = limits
+        elif upper == 0:
+            levels = f"{names[i + 1]}{' and higher levels' * last}"
+            warnings.warn(f"no object on {levels}: {joined} is 0", stacklevel=2)
+    low, high = limits or (0.0, math.inf)
+    clamped = [min(max(factor, low), high) for factor in factors]
     counted = ", ".join(f"{factor:.3g}" for factor in factors)
-    start = f"the training set gives the fusion factors {counted}"
+    counted = f"the training set gives the fusion factors {counted}"
+    if clamped != factors:
+        counted += f", clamped to [{low:g}, {high:g}]"
     if any(factor >= 1 for factor in factors):
-        clamped = any(not low <= factor <= high for factor in factors)
-        return (
-            start
-            + (f", clamped to [{low:g}, {high:g}]" if clamped else "")
-            + ": S-α suits datasets whose objects lie on the finest levels, where "
-            "every α is below 1; compare with a plain FPN (fusion_factor=1.0)"
+        warnings.warn(
+            f"{counted}: S-α suits datasets whose objects lie on the finest levels, "
+            "where every α is below 1; compare with a plain FPN (fusion_factor=1.0)",
+            stacklevel=2,
         )
-    if any(factor < low for factor in factors):
-        return (
-            f"{start}: those below {low:g} become {low:g}, because the levels above "
-            "have hardly any object"
+    elif clamped != factors:
+        warnings.warn(
+            f"{counted}: the levels above have hardly any object", stacklevel=2
         )
-    return None
+    return clamped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from torch import nn
 
@@ -11,7 +10,7 @@ from fpn_necks.hooks.recording import find_modules, level_numbers
 from fpn_necks.hooks.weights import record_asff_weights
 from fpn_necks.necks.asff import ASFF
 
-from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
+from .figures import HeatMap, HeatRow, choose_levels
 from .views import View, run
 
 
@@ -24,15 +23,14 @@ def collect_asff_weights(
         One row per fused level, a map per level it takes features from. At each place
         the maps of a row sum to 1.
     """
-    if not find_modules(model, ASFF):
-        raise ValueError(f"the {type(model).__name__} has no ASFF, so no weights")
+    find_modules(model, ASFF, "has no ASFF, so no weights")
     with record_asff_weights(model) as found:
         run(model, view)
     if not found:
         raise ValueError("the ASFF of this model has no weights: its fusion is no asff")
     rows = []
-    for path, maps in found.items():
-        numbers = level_numbers(view.padded, [tuple(x.shape[-2:]) for x in maps])
+    for maps in found.values():
+        numbers = level_numbers(view.padded, [x.shape[-2:] for x in maps])
         order = sorted(range(len(numbers)), key=numbers.__getitem__)
         for target in order:
             heat_maps = []
@@ -42,12 +40,5 @@ def collect_asff_weights(
                 level = f"p{numbers[target]}"
                 heat_maps.append(HeatMap(level, numbers[source], title, x))
             label = f"fused P{numbers[target]}"
-            label += "" if len(found) == 1 else f"\n{path}"
             rows.append(HeatRow(label, "weight", view, tuple(heat_maps), (0.0, 1.0)))
     return choose_levels(rows, levels)
-
-
-draw_asff_weights = partial(
-    draw_heat_rows, title="how much each fused level takes from each level (ASFF)"
-)
-"""Write a picture of what `collect_asff_weights` returned for some detectors."""

@@ -70,8 +70,6 @@ def draw_detections(
     drawn = to_8_bits(image)
     found = sample.pred_instances.cpu()
     classes = dataset_meta.get("classes") or ()
-    # One class may be given as a plain string.
-    classes = (classes,) if isinstance(classes, str) else classes
     palette = dataset_meta.get("palette")
     if palette is None or isinstance(palette, str):  # "random", "none"
         palette = COLOURS

@@ -1,8 +1,4 @@
-"""Detections beside the ground truth, from COCO json files.
-
-Any detector's result file (COCO results format, as mmdet's ``CocoMetric`` writes with
-``outfile_prefix``) can be drawn; no model is needed.
-"""
+"""Detections beside the ground truth, from COCO json files; no model is needed."""
 
 from __future__ import annotations
 
@@ -18,10 +14,11 @@ from torchvision.ops import box_iou
 
 from fpn_necks.coco_files import annotations_by_image, is_ignored, read_coco, read_json
 from fpn_necks.detectors import read_image
+from fpn_necks.io import save_figure
 from fpn_necks.layers.arguments import check_int
 
 from .boxes import show_frames, to_8_bits
-from .figures import new_figure, save
+from .figures import DPI, new_figure
 
 TRUTH_COLOUR = "#ffd92f"
 FOUND_COLOUR = "#33dd55"
@@ -77,10 +74,10 @@ def load_samples(
             found[result["image_id"]].append(result)
     coco = read_coco(annotation_file, sized=False)
     annotations = annotations_by_image(coco)
-    images = coco["images"]
-    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round()
+    number = len(coco["images"])
     samples = []
-    for image in (images[int(index)] for index in chosen):
+    for index in np.linspace(0, number - 1, min(count, number)).round().astype(int):
+        image = coco["images"][index]
         of_image = annotations.get(image["id"], [])
         detections = found[image["id"]]
         samples.append(
@@ -141,42 +138,32 @@ def draw_samples(
             show_frames(axes, x.ignored, IGNORED_COLOUR, style=":")
         show_frames(left, x.truth, TRUTH_COLOUR)
         left.set_title(f"{x.image_path.name}: {len(x.truth)} people", fontsize=11)
-        for chosen, colour in (
-            (hits, FOUND_COLOUR),
-            (neither, IGNORED_COLOUR),
-            (false, FALSE_COLOUR),
-        ):
+        kinds = (hits, FOUND_COLOUR), (neither, IGNORED_COLOUR), (false, FALSE_COLOUR)
+        for chosen, colour in kinds:
             scores = x.scores[chosen]
             show_frames(right, x.detections[chosen], colour, scores=scores)
         show_frames(right, x.truth[~found], TRUTH_COLOUR, style="--")
-        right.set_title(
-            f"score ≥ {score_threshold:g}: {hits.sum()} found, {false.sum()} false, "
-            f"{(~found).sum()} missed",
-            fontsize=11,
+        counts = f"{hits.sum()} found, {false.sum()} false, {(~found).sum()} missed"
+        right.set_title(f"score ≥ {score_threshold:g}: {counts}", fontsize=11)
+    handles = [
+        Line2D([], [], color=colour, label=label, linestyle=style)
+        for colour, label, style in (
+            (TRUTH_COLOUR, "person", "-"),
+            (FOUND_COLOUR, "detection, right", "-"),
+            (FALSE_COLOUR, "detection, false", "-"),
+            (TRUTH_COLOUR, "person, missed", "--"),
+            (IGNORED_COLOUR, "ignored", ":"),
         )
-    figure.legend(
-        handles=[
-            Line2D([], [], color=colour, label=label, linestyle=style)
-            for colour, label, style in (
-                (TRUTH_COLOUR, "person", "-"),
-                (FOUND_COLOUR, "detection, right", "-"),
-                (FALSE_COLOUR, "detection, false", "-"),
-                (TRUTH_COLOUR, "person, missed", "--"),
-                (IGNORED_COLOUR, "ignored", ":"),
-            )
-        ],
-        loc="outside lower center",
-        ncols=5,
-        facecolor="#667788",
-        labelcolor="white",
-    )
-    save(figure, path)
+    ]
+    style = dict(ncols=5, facecolor="#667788", labelcolor="white")
+    figure.legend(handles=handles, loc="outside lower center", **style)
+    save_figure(figure, path, dpi=DPI)
 
 
 def match_boxes(
-    detections: np.ndarray, truth: np.ndarray, iou_threshold: float = 0.5
+    detections: np.ndarray, truth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections, by falling score, each to the best free true box.
+    """Match detections, by falling score, each to the best free true box of IoU ≥ 0.5.
 
     Returns:
         `(m,)` bool, which detections are right, and `(n,)` bool, which true boxes
@@ -187,7 +174,7 @@ def match_boxes(
     overlaps = box_iou(*map(torch.from_numpy, (detections, truth))).numpy()
     for index in range(len(detections)):
         candidates = np.where(found, -1.0, overlaps[index])
-        if len(candidates) and candidates.max() >= iou_threshold:
+        if len(candidates) and candidates.max() >= 0.5:
             right[index] = True
             found[candidates.argmax()] = True
     return right, found

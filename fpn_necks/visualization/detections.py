@@ -10,9 +10,10 @@ from mmdet.structures import DetDataSample
 from torch import nn
 
 from fpn_necks.detectors import horizontal_boxes
+from fpn_necks.io import save_figure
 
 from .boxes import draw_detections
-from .figures import new_figure, panel_size, save, wrap
+from .figures import DPI, new_figure, panel_size, wrap
 from .views import View, run
 
 
@@ -55,4 +56,4 @@ def draw_found(
         count = f"{len(sample.pred_instances)} found"
         axes.set_title(f"{wrap(label, 50)}\n{count}" if label else count, fontsize=9)
         axes.set_axis_off()
-    save(figure, path)
+    save_figure(figure, path, dpi=DPI)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from fpn_necks.auxiliary.features import LATERALS, find_levels, record_features
 from fpn_necks.hooks.recording import level_number, level_numbers, observe
 
-from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
+from .figures import HeatMap, HeatRow, choose_levels
 from .views import View, run
 
 
@@ -32,18 +31,15 @@ def collect_features(
     P_i what a stage of the neck returns; a neck that is a list (FPN, then ASFF) has a
     row for each. The number is log2 of the stride, which is measured.
     """
-    backbone, neck = getattr(model, "backbone", None), getattr(model, "neck", None)
-    if not isinstance(backbone, nn.Module):
-        raise ValueError(f"a {type(model).__name__} has no backbone to look at")
+    neck = getattr(model, "neck", None)
     necks = neck if isinstance(neck, nn.Sequential) else [neck]
-    stages = {"C: backbone,": backbone}
-    stages |= {f"P{i}": x for i, x in enumerate(necks) if isinstance(x, nn.Module)}
+    stages = {"C: backbone,": model.backbone}
+    stages |= {f"P{i}": x for i, x in enumerate(necks) if x is not None}
     found: dict[str, tuple[HeatMap, ...]] = {}
 
     def look(name: str, _inputs: tuple, output: Any) -> None:
         maps = [output] if isinstance(output, Tensor) else output
-        if isinstance(maps, list | tuple) and all(isinstance(x, Tensor) for x in maps):
-            found.setdefault(name, _heat_maps(name[0], maps, view.padded, channel))
+        found.setdefault(name, _heat_maps(name[0], maps, view.padded, channel))
 
     try:
         laterals = find_levels(model, LATERALS)
@@ -60,12 +56,6 @@ def collect_features(
     unit = channel_unit(channel)
     kept = [HeatRow(label, unit, view, maps) for label, maps in rows if maps]
     return choose_levels(kept, levels)
-
-
-draw_features = partial(
-    draw_heat_rows, title="feature maps by level, one colour scale per kind of map"
-)
-"""Write a picture of what `collect_features` returned for some detectors."""
 
 
 def reduce_channels(x: Tensor, channel: int | None = None) -> np.ndarray:

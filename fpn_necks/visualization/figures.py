@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,25 +76,21 @@ class HeatRow:
 def choose_levels(
     rows: Sequence[HeatRow], levels: Sequence[str] | None
 ) -> list[HeatRow]:
-    """Keep the maps of some levels, and the rows that still have any."""
-    kept = check_levels([x.level for row in rows for x in row.maps], levels)
+    """Keep the maps of some levels, all if ``None``, and the rows that have any."""
+    check_levels([x.level for row in rows for x in row.maps], levels)
     rows = [
-        replace(row, maps=tuple(x for x in row.maps if x.level in kept)) for row in rows
+        replace(row, maps=tuple(x for x in row.maps if not levels or x.level in levels))
+        for row in rows
     ]
     return [row for row in rows if row.maps]
 
 
-def check_levels(known: Sequence[str], levels: Sequence[str] | None) -> Sequence[str]:
-    """Return the levels to show, all if ``None``.
-
-    Raises:
-        ValueError: one is not known; the message names those that are.
-    """
+def check_levels(known: Sequence[str], levels: Sequence[str] | None) -> None:
+    """Raise a ValueError unless all levels are known; the message names those."""
     for level in levels or ():
         if level not in known:
-            names = ", ".join(dict.fromkeys(known)) or "no level"
+            names = ", ".join(dict.fromkeys(known))
             raise ValueError(f"levels names {level!r}; there is {names}")
-    return known if levels is None else levels
 
 
 def draw_heat_rows(
@@ -103,21 +98,15 @@ def draw_heat_rows(
 ) -> None:
     """Write a picture of rows of maps, each with one colour scale and its bar.
 
-    Rows of one label of two entries stand below each other.
-
-    Raises:
-        ValueError: there is no map.
+    Args:
+        entries: of each detector its label and its rows; rows of one label stand below
+            each other.
+        path: picture file to write.
+        title: of the picture, behind the name of the image.
     """
-    labels = dict.fromkeys(row.label for _, rows in entries for row in rows)
-    rows = [
-        (row_label(row.label, label, entries), row)
-        for name in labels
-        for label, found in entries
-        for row in found
-        if row.label == name
-    ]
-    if not rows:
-        raise ValueError("there is no map to draw")
+    rows = [(label, row) for label, found in entries for row in found]
+    order = list(dict.fromkeys(row.label for _, row in rows))
+    rows.sort(key=lambda entry: order.index(entry[1].label))
     values: dict[str, list[np.ndarray]] = {}
     for _, row in rows:
         of_row = [np.array(row.limits)] if row.limits else [x.values for x in row.maps]
@@ -133,25 +122,26 @@ def draw_heat_rows(
     for axes_of_row, (label, row) in zip(grid, rows, strict=True):
         limits = value_range(values[row.scale or row.label])
         scale = ScalarMappable(Normalize(*limits), row.colours)
-        for axes in axes_of_row:
-            axes.set_visible(False)
-        used = [axes_of_row[columns.index(x.column)] for x in row.maps]
-        for axes, x in zip(used, row.maps, strict=True):
-            axes.set_visible(True)
-            axes.set_title(x.title + _show(axes, row.view, x, scale), fontsize=9)
-        leftmost = min(used, key=list(axes_of_row).index)
-        leftmost.set_ylabel(label, fontsize=9)
+        maps = {columns.index(x.column): x for x in row.maps}
+        for i, axes in enumerate(axes_of_row):
+            axes.set_visible(i in maps)
+            if i in maps:
+                note = _show(axes, row.view, maps[i], scale)
+                axes.set_title(maps[i].title + note, fontsize=9)
+        label = row_label(row.label, label, entries)
+        axes_of_row[min(maps)].set_ylabel(label, fontsize=9)
         bar = figure.colorbar(scale, ax=list(axes_of_row), pad=0.01, aspect=14)
-        bar.set_label(textwrap.fill(row.unit, 26), fontsize=8)
+        bar.set_label(wrap(row.unit, 26), fontsize=8)
         bar.ax.tick_params(labelsize=7)
-    save(figure, path)
+    save_figure(figure, path, dpi=DPI)
 
 
 def _show(axes: Axes, view: View, x: HeatMap, scale: ScalarMappable) -> str:
     """Show the values over the image in gray; return what the title has to add."""
+    colours = dict(cmap=scale.cmap, norm=scale.norm)
     if x.groups:
         size = len(x.values) / len(x.groups)
-        axes.imshow(x.values, cmap=scale.cmap, norm=scale.norm)
+        axes.imshow(x.values, **colours)
         places = [size * (i + 0.5) - 0.5 for i in range(len(x.groups))]
         axes.set_yticks(places, [f"to {name}" for name in x.groups], fontsize=8)
         for i in range(1, len(x.groups)):
@@ -163,17 +153,11 @@ def _show(axes: Axes, view: View, x: HeatMap, scale: ScalarMappable) -> str:
     axes.imshow(gray, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
     axes.set(xticks=[], yticks=[])
     if x.boxes is not None:
-        colours = scale.to_rgba(x.values[:MOST_BOXES])
-        show_frames(axes, x.boxes[:MOST_BOXES], colours, margin=0)
+        of_boxes = scale.to_rgba(x.values[:MOST_BOXES])
+        show_frames(axes, x.boxes[:MOST_BOXES], of_boxes, margin=0)
     else:
-        axes.imshow(
-            x.values,
-            cmap=scale.cmap,
-            norm=scale.norm,
-            alpha=0.8,
-            interpolation="nearest",
-            extent=(0, view.padded[1], view.padded[0], 0),
-        )
+        colours |= dict(alpha=0.8, interpolation="nearest")
+        axes.imshow(x.values, extent=(0, view.padded[1], view.padded[0], 0), **colours)
     note = "" if x.arrows is None else _show_arrows(axes, view, x.arrows)
     axes.set(xlim=(0, width), ylim=(height, 0))  # the padding is cut off
     return note
@@ -189,17 +173,9 @@ def _show_arrows(axes: Axes, view: View, arrows: np.ndarray) -> str:
     longest = float(np.hypot(dx, dy).max(initial=0.0))
     # Short arrows would be dots, long ones a tangle.
     factor = 1.6 * step * cell.max() / longest if longest > 0 else 1.0
-    axes.quiver(
-        (j + 0.5) * cell[0],
-        (i + 0.5) * cell[1],
-        dx * factor,
-        dy * factor,
-        color="white",
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        width=0.004,
-    )
+    x, y = (j + 0.5) * cell[0], (i + 0.5) * cell[1]
+    style = dict(color="white", angles="xy", scale_units="xy", scale=1, width=0.004)
+    axes.quiver(x, y, dx * factor, dy * factor, **style)
     return f", arrows × {factor:.3g}"
 
 
@@ -210,8 +186,7 @@ def row_label(name: str, label: str, entries: Sequence[object]) -> str:
 
 def value_range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     """Return the smallest and the largest finite value; they differ."""
-    values = np.concatenate([x.ravel() for x in arrays])
-    values = values[np.isfinite(values)]
+    values = np.concatenate([x[np.isfinite(x)] for x in arrays])
     if not values.size:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
@@ -237,27 +212,14 @@ def new_figure(
     (width, height) in inches.
     """
     width = max(margins[0] + shape[1] * panel[0], 5.2)
-    lines = textwrap.wrap(title, int(width * 11))
-    height = margins[1] + shape[0] * panel[1] + 0.26 * len(lines)
+    title = wrap(title, int(width * 11))
+    height = margins[1] + shape[0] * panel[1] + 0.26 * (title.count("\n") + 1)
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle("\n".join(lines), fontsize=11, fontweight="bold")
+    figure.suptitle(title, fontsize=11, fontweight="bold")
     return figure, figure.subplots(*shape, squeeze=False)
 
 
 def wrap(label: str, width: int = 24) -> str:
     """Break the lines of a label, also behind the marks in names of files."""
-    lines = []
-    for whole in label.splitlines():
-        line = ""
-        for part in re.split(r"(?<=[_\-./ ])", whole):
-            if len(line) + len(part.rstrip()) > width and line:
-                lines.append(line.rstrip())
-                line = ""
-            line += part
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; the file's ending decides the format."""
-    save_figure(figure, path, dpi=DPI)
+    start = rf"(?=.{{{width + 1}}}).{{1,{width - 1}}}[_\-./ ]"
+    return re.sub(start, lambda found: found[0].rstrip() + "\n", label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from fpn_necks.hooks.recording import find_modules, level_numbers, observe
 from fpn_necks.layers import FeatureGrouping
 
-from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
+from .figures import HeatMap, HeatRow, choose_levels
 from .views import View, run
 
 
@@ -28,31 +27,25 @@ def collect_grouping(
         A row per stage with M_k of Eq. 12 and 13 for each level k, ``(W, W)``: row r
         says what channel r of the result takes from each channel of level k.
     """
-    stages = find_modules(model, FeatureGrouping)
-    if not stages:
-        raise ValueError(
-            f"the {type(model).__name__} groups no features: its neck is no CFGFPN"
-        )
+    missing = "groups no features: its neck is no CFGFPN"
+    stages = find_modules(model, FeatureGrouping, missing)
     found: dict[str, list[tuple[tuple[int, int], np.ndarray]]] = {p: [] for p in stages}
 
-    def look(name: str, inputs: tuple, output: Tensor) -> None:
-        size = tuple(inputs[0].shape[-2:])
-        path = name.rsplit(":", 1)[0]
-        found[path].append((size, output[0].detach().float().cpu().numpy()))
+    def look(key: tuple[str, int], inputs: tuple, output: Tensor) -> None:
+        matrix = output[0].detach().float().cpu().numpy()
+        found[key[0]].append((inputs[0].shape[-2:], matrix))
 
     matrices = {
-        f"{path}:{k}": matrix
+        (path, k): matrix
         for path, stage in stages.items()
         for k, matrix in enumerate(stage.matrices)
     }
     with observe(matrices, look):
         run(model, view)
-    others = [
-        np.abs(x[~np.eye(len(x), dtype=bool)])
-        for parts in found.values()
-        for _, x in parts
-    ]
+    every = [matrix for parts in found.values() for _, matrix in parts]
+    others = [np.abs(x[~np.eye(len(x), dtype=bool)]) for x in every]
     end = float(np.percentile(np.concatenate(others), 99.9)) or 1.0
+    style = dict(limits=(-end, end), scale="M", colours="RdBu_r")
     rows = []
     for stage, parts in enumerate(found.values(), 1):
         numbers = level_numbers(view.padded, [size for size, _ in parts])
@@ -61,15 +54,5 @@ def collect_grouping(
             HeatMap(f"p{k}", k, f"M of P{k}, by its channels", matrix, groups=groups)
             for k, (_, matrix) in zip(numbers, parts, strict=True)
         )
-        rows.append(
-            HeatRow(
-                f"stage {stage}", "entry of M", view, maps, (-end, end), "M", "RdBu_r"
-            )
-        )
+        rows.append(HeatRow(f"stage {stage}", "entry of M", view, maps, **style))
     return choose_levels(rows, levels)
-
-
-draw_grouping = partial(
-    draw_heat_rows, title="grouping matrices M of CFG-FPN, rows by group of the result"
-)
-"""Write a picture of what `collect_grouping` returned for some detectors."""

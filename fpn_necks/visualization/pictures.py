@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from .asff import collect_asff_weights, draw_asff_weights
+from .asff import collect_asff_weights
 from .detections import collect_detections, draw_found
-from .features import collect_features, draw_features
+from .features import collect_features
+from .figures import draw_heat_rows
 from .fusion_factors import collect_factors, draw_factors
-from .grouping import collect_grouping, draw_grouping
-from .sampling import collect_sampling, draw_sampling
+from .grouping import collect_grouping
+from .sampling import collect_sampling
 from .soft_roi import collect_soft_roi_shares, draw_soft_roi_shares
-from .uncertainty import collect_uncertainty, draw_uncertainty
+from .uncertainty import collect_uncertainty
 from .views import prepare
 
 
@@ -28,8 +30,7 @@ class Picture:
         collect: gets a detector, an image as its network sees it (or all of them), and
             `options`; raises a ValueError where the detector has nothing to show, or no
             such level or channel.
-        draw: gets what that returned, with a label, of each detector, and a path. What
-            belongs together of two detectors has one scale.
+        draw: gets what that returned, with a label, of each detector, and a path.
         options: of ``levels`` (names such as ``["c3", "p3"]``), ``channel`` (``None``
             for all together) and ``score_threshold`` (in [0, 1]).
         of_one_image: whether there is a picture of each image, or one of all.
@@ -41,13 +42,34 @@ class Picture:
     of_one_image: bool = True
 
 
+def _maps(
+    collect: Callable[..., Any], title: str, options: tuple[str, ...] = ("levels",)
+) -> Picture:
+    return Picture(collect, partial(draw_heat_rows, title=title), options)
+
+
 PICTURES = {
-    "features": Picture(collect_features, draw_features, ("levels", "channel")),
-    "asff-weights": Picture(collect_asff_weights, draw_asff_weights),
-    "drfpn-sampling": Picture(collect_sampling, draw_sampling, ("levels", "channel")),
-    "grouping": Picture(collect_grouping, draw_grouping),
+    "features": _maps(
+        collect_features,
+        "feature maps by level, one colour scale per kind of map",
+        ("levels", "channel"),
+    ),
+    "asff-weights": _maps(
+        collect_asff_weights, "how much each fused level takes from each level (ASFF)"
+    ),
+    "drfpn-sampling": _maps(
+        collect_sampling,
+        "sampling of the spatial refinement blocks (DRFPN)",
+        ("levels", "channel"),
+    ),
+    "grouping": _maps(
+        collect_grouping,
+        "grouping matrices M of CFG-FPN, rows by group of the result",
+    ),
     "detections": Picture(collect_detections, draw_found, ("score_threshold",)),
-    "uncertainty": Picture(collect_uncertainty, draw_uncertainty),
+    "uncertainty": _maps(
+        collect_uncertainty, "uncertainty α of the auxiliary heads, by map"
+    ),
     "soft-roi-ratios": Picture(
         collect_soft_roi_shares, draw_soft_roi_shares, of_one_image=False
     ),

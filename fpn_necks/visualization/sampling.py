@@ -7,8 +7,6 @@ offsets, the weight ω of each place, and the refined map.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ from fpn_necks.hooks.recording import find_modules, level_number, observe
 from fpn_necks.layers import SpatialRefinement, fit_to, resize_to
 
 from .features import channel_unit, reduce_channels
-from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
+from .figures import HeatMap, HeatRow, choose_levels
 from .views import View, run
 
 
@@ -35,18 +33,16 @@ def collect_sampling(
         length of the learnt offsets δ with δ as arrows, the learnt weight ω, and what
         the block returns. A row is missing where a config does not learn it.
     """
-    blocks = find_modules(model, SpatialRefinement)
-    if not blocks:
-        raise ValueError(
-            f"the {type(model).__name__} has no spatial refinement (DRFPN's SRB)"
-        )
+    missing = "has no spatial refinement (DRFPN's SRB)"
+    blocks = find_modules(model, SpatialRefinement, missing)
     unit = channel_unit(channel)
-    rows: dict[tuple[str, str], list[tuple[int, str, dict[str, Any]]]] = {
-        ("resized, as FPN adds it", unit): [],
-        ("learnt offsets δ", "length in pixels of the input"): [],
-        ("weight ω of what is sampled", "ω"): [],
-        ("refined: sampled · ω + resized", unit): [],
+    units = {
+        "resized, as FPN adds it": unit,
+        "learnt offsets δ": "length in pixels of the input",
+        "weight ω of what is sampled": "ω",
+        "refined: sampled · ω + resized": unit,
     }
+    rows: dict[str, list[HeatMap]] = {label: [] for label in units}
 
     @torch.no_grad()
     def look(path: str, inputs: tuple, refined: Tensor) -> None:
@@ -58,35 +54,26 @@ def collect_sampling(
             source, target = low, high
             plain = fit_to(block.downsample(low), high)
         offset, weight = block.offset_and_weight(low, high)
-        found: list[dict[str, Any]] = [
-            dict(values=reduce_channels(plain, channel)),
-            {},
-            {} if weight is None else dict(values=weight[0, 0].float().cpu().numpy()),
-            dict(values=reduce_channels(refined, channel)),
-        ]
+        start, end = (level_number(view.padded, x.shape[-2:]) for x in (source, target))
+        place = f"p{end}", 100 * end + start, f"P{start} → P{end}"
+        resized, offsets, weights, results = rows.values()
+        resized.append(HeatMap(*place, reduce_channels(plain, channel)))
+        results.append(HeatMap(*place, reduce_channels(refined, channel)))
+        if weight is not None:
+            weights.append(HeatMap(*place, weight[0, 0].float().cpu().numpy()))
         if offset is not None:
             pixels = offsets_in_pixels(block, offset, target, view.padded)[0]
             arrows = pixels.float().cpu().numpy()
-            found[1] = dict(values=np.hypot(*arrows), arrows=arrows)
-        start, end = (
-            level_number(view.padded, tuple(x.shape[-2:])) for x in (source, target)
-        )
-        for maps, x in zip(rows.values(), found, strict=True):
-            if x:
-                maps.append((end, f"P{start} → P{end}", x))
+            offsets.append(HeatMap(*place, np.hypot(*arrows), arrows))
 
     with observe(blocks, look):
         run(model, view)
     result = []
-    for (label, unit_of_row), maps in rows.items():
-        maps.sort(key=lambda x: x[0])
-        heat_maps = tuple(
-            HeatMap(f"p{target}", column, title, **x)
-            for column, (target, title, x) in enumerate(maps)
-        )
+    for (label, maps), of_row in zip(rows.items(), units.values(), strict=True):
+        maps = tuple(sorted(maps, key=lambda x: x.column))
         # The two kinds of feature maps have one scale.
-        scale = unit if unit_of_row == unit else label
-        result.append(HeatRow(label, unit_of_row, view, heat_maps, scale=scale))
+        scale = unit if of_row == unit else label
+        result.append(HeatRow(label, of_row, view, maps, scale=scale))
     return choose_levels(result, levels)
 
 
@@ -110,9 +97,3 @@ def offsets_in_pixels(
     # [-1, 1] is the whole of the map and so of the padded image.
     half = moved.new_tensor([padded[1] / 2, padded[0] / 2])
     return ((moved - still) * half).permute(0, 3, 1, 2)
-
-
-draw_sampling = partial(
-    draw_heat_rows, title="sampling of the spatial refinement blocks (DRFPN)"
-)
-"""Write a picture of what `collect_sampling` returned for some detectors."""

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from fpn_necks.hooks.recording import find_modules
 from fpn_necks.hooks.weights import record_soft_roi_weights
+from fpn_necks.io import save_figure
 from fpn_necks.roi_extractors import SoftRoIExtractor, level_shares, original_levels
 
-from .figures import COLOURS, check_levels, new_figure, row_label, save
+from .figures import COLOURS, DPI, check_levels, new_figure, row_label
 from .views import View, run
 
 
@@ -41,11 +42,8 @@ def collect_soft_roi_shares(
     model: nn.Module, views: Iterable[View], levels: Sequence[str] | None = None
 ) -> dict[str, Shares]:
     """Average the weights of all RoIs of some images, by the extractor's path."""
-    extractors = find_modules(model, SoftRoIExtractor)
-    if not extractors:
-        raise ValueError(
-            f"the {type(model).__name__} has no SoftRoIExtractor: there are no shares"
-        )
+    missing = "has no SoftRoIExtractor: there are no shares"
+    extractors = find_modules(model, SoftRoIExtractor, missing)
     calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for view in views:
         with record_soft_roi_weights(model) as found:
@@ -58,13 +56,13 @@ def collect_soft_roi_shares(
     for path, parts in calls.items():
         strides = extractors[path].featmap_strides
         names = tuple(f"P{round(math.log2(stride))}" for stride in strides)
-        chosen = check_levels([name.lower() for name in names], levels)
+        check_levels([name.lower() for name in names], levels)
         rois, weights = (torch.cat(x) for x in zip(*parts, strict=True))
         # By the level that FPN would have assigned them to.
         groups = original_levels(rois, len(strides))
         result[path] = Shares(
             levels=names,
-            shown=tuple(name for name in names if name.lower() in chosen),
+            shown=tuple(x for x in names if not levels or x.lower() in levels),
             counts=torch.bincount(groups, minlength=len(strides)).cpu().numpy(),
             shares=level_shares(weights, groups).cpu().numpy(),
         )
@@ -86,7 +84,7 @@ def draw_soft_roi_shares(
     )
     top = max(np.nanmax(np.append(x.shares, 0.5)) for _, _, x in rows)
     for axes_of_row, (label, name, x) in zip(grid, rows, strict=True):
-        for axes in axes_of_row[len(x.shown) :]:
+        for axes in axes_of_row[len(x.shown) :]:  # another extractor has more levels
             axes.set_visible(False)
         for axes, panel in zip(axes_of_row, x.shown, strict=False):
             level = x.levels.index(panel)
@@ -102,4 +100,4 @@ def draw_soft_roi_shares(
             axes.set_ylim(0, top * 1.18)
         text = f"{row_label(name, label, entries)}\nshare"
         axes_of_row[0].set_ylabel(text, fontsize=9)
-    save(figure, path)
+    save_figure(figure, path, dpi=DPI)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .figures import new_figure, save
+from fpn_necks.io import save_figure
+
+from .figures import DPI, new_figure
 
 Curve = tuple[list[int], list[float]]  # iterations and values
 
@@ -33,14 +35,14 @@ def read_scalars(path: str | Path, prefix: str = "loss") -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:
-            record = json.loads(line) if line.strip() else {}
+            record = json.loads(line)
         except json.JSONDecodeError:  # the last line of an interrupted run
             continue
-        for name, value in record.items():
+        for name in record:
             if name.startswith(prefix):
                 steps, values = curves.setdefault(name, ([], []))
-                steps.append(int(record.get("step", record.get("iter", 0))))
-                values.append(float(value))
+                steps.append(record["step"])
+                values.append(float(record[name]))
     return curves
 
 
@@ -66,4 +68,4 @@ def draw_training_curve(scalars: str | Path, path: str | Path) -> None:
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)
     axes.legend()
-    save(figure, path)
+    save_figure(figure, path, dpi=DPI)

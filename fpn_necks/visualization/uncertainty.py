@@ -7,7 +7,6 @@ computes and predict α from them; no ground truth is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from fpn_necks.auxiliary.recording import record_outputs
 from fpn_necks.auxiliary.roi_form import first_stage
 from fpn_necks.hooks.recording import observe
 
-from .figures import HeatMap, HeatRow, choose_levels, draw_heat_rows
+from .figures import HeatMap, HeatRow, choose_levels
 from .views import View, run
 
 BRANCHES = {"cls": "classification", "bbox": "boxes"}
@@ -33,8 +32,8 @@ def collect_uncertainty(
     Returns:
         Of ``DenseAuxiliary`` a row per level and kind of loss, a map for every stride.
         Of ``RoIAuxiliary`` a row per kind of loss, with α of RoIs for every level:
-        those of the detector's own head, or of a one-stage detector the boxes that it
-        would sample from in training.
+        those of the detector's own head, or the detections of a one-stage detector. The
+        first 60 are drawn, in the colour of their α.
     """
     form = getattr(model, "auxiliary", None)
     if form is None or form.uncertainty_weight is None:
@@ -73,52 +72,33 @@ def _of_places(model: nn.Module, form: DenseAuxiliary, view: View) -> list[HeatR
 
 @torch.no_grad()
 def _of_rois(model: nn.Module, form: RoIAuxiliary, view: View) -> list[HeatRow]:
-    with record_features(model, form.levels) as features:
-        rois = _rois_of(model, form, view)
-    chosen = form.rows_of_levels(rois)
+    seen: list[Tensor] = []
+    stages = {}
+    if form.is_two_stage:
+        stages[""] = first_stage(model.roi_head.bbox_roi_extractor)
+    with (
+        record_features(model, form.levels) as features,
+        observe(stages, lambda _name, inputs, _output: seen.append(inputs[1])),
+    ):
+        found = run(model, view)
+    if not seen:
+        # Detections are in pixels of the original.
+        boxes = found.pred_instances.bboxes
+        boxes = boxes * boxes.new_tensor(found.scale_factor).repeat(2)
+        seen = [torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)]
+    rois, chosen = seen[0], form.rows_of_levels(seen[0])
     maps: dict[str, list[HeatMap]] = {branch: [] for branch in BRANCHES}
     for i, (x, rows) in enumerate(zip(form.maps(features), chosen, strict=True)):
-        *_, found = form.predict(i, x, rois[rows])
-        level = form.levels[i]
+        *_, predicted = form.predict(i, x, rois[rows])
+        name = form.levels[i].name
         boxes = rois[rows, 1:].cpu().numpy()
         for branch, of_branch in maps.items():
-            alpha = found[branch].flatten().cpu().numpy()
+            alpha = predicted[branch].flatten().cpu().numpy()
             mean = f"mean {alpha.mean():.3f}" if len(alpha) else "no RoI"
-            title = f"{level.name.upper()}: {mean} of {len(alpha)} RoIs"
-            column = len(of_branch)
-            of_branch.append(HeatMap(level.name, column, title, alpha, boxes=boxes))
+            title = f"{name.upper()}: {mean} of {len(alpha)} RoIs"
+            of_branch.append(HeatMap(name, i, title, alpha, boxes=boxes))
     # The dark end of the maps' colours would hide a box.
     return [
         HeatRow(label, UNIT, view, tuple(maps[branch]), colours="plasma")
         for branch, label in BRANCHES.items()
     ]
-
-
-def _rois_of(model: nn.Module, form: RoIAuxiliary, view: View) -> Tensor:
-    """Detect on an image; return the RoIs ``(K, 5)``."""
-    if form.is_two_stage:
-        seen: list[Tensor] = []
-        extractor = first_stage(model.roi_head.bbox_roi_extractor)
-        with observe({"": extractor}, lambda _name, inputs, _y: seen.append(inputs[1])):
-            run(model, view)
-        return seen[0]
-    with record_outputs(model.bbox_head) as outputs:
-        run(model, view)
-    # The boxes that `DecodedProposals` samples from in training.
-    boxes = model.bbox_head.predict_by_feat(
-        *outputs[0],
-        batch_img_metas=[view.batch["data_samples"][0].metainfo],
-        cfg=form.proposals.config,
-        rescale=False,
-        with_nms=True,
-    )[0].bboxes
-    return torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
-
-
-draw_uncertainty = partial(
-    draw_heat_rows, title="uncertainty α of the auxiliary heads, by map"
-)
-"""Write a picture of what `collect_uncertainty` returned for some detectors.
-
-Of RoIs the first 60 are shown, in the colour of their α.
-"""

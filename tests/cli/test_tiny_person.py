@@ -104,7 +104,7 @@ def test_checker(run, tmp_path: Path) -> None:
     assert "no such folder" in output
     root = make_release(tmp_path / "tiny_set")
     output = run("check", root)
-    assert output.count("ok  ") == 12 and "to fix" not in output
+    assert output.count("ok  ") == 4 and "to fix" not in output
     (root / "mini_annotations" / "tiny_set_test_all.json").unlink()
     output = run("check", root, "--no-images", status=1)
     assert "missing " in output and "1 problem to fix" in output

@@ -37,7 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(folder / "images", name, seed=i)
     work_dir = folder / "work_dir"
     (work_dir / "20260101" / "vis_data").mkdir(parents=True)
-    lines = [{"alpha/neck.0.fusion_factor.0": 1 / s, "step": s} for s in (1, 2, 4)]
+    lines = [
+        {f"alpha/neck.0.fusion_factor.{i}": 1 / s, "step": s}
+        for s in (1, 2, 4)
+        for i in (0, 1)
+    ]
     text = "\n".join(map(json.dumps, lines))
     (work_dir / "20260101" / "vis_data" / "scalars.json").write_text(text)
     model = load_detector(asff, None)

@@ -38,11 +38,3 @@ def test_every_paragraph_has_the_same_facts() -> None:
         if ours.startswith("```"):
             assert ours == theirs
         assert facts(ENGLISH, ours) == facts(CHINESE, theirs), (ours, theirs)
-
-
-def test_it_is_chinese() -> None:
-    for text in paragraphs(CHINESE)[2:]:
-        if not text.startswith(("```", "|---")):
-            assert re.search("[\u4e00-\u9fff：·]", text), text
-            prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)
-            assert not re.search("[\u4e00-\u9fff][,;:()]|[,;:()][\u4e00-\u9fff]", prose)

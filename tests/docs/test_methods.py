@@ -160,19 +160,6 @@ def test_quoted_numbers_stand_in_their_table(page: Path) -> None:
         assert {float(number) for number in numbers} <= found, line
 
 
-@each_page
-def test_page_has_every_part(page: Path) -> None:
-    text = page.read_text()
-    assert f"(../_static/diagrams/{page.stem}.svg)" in text
-    for part in ("Config", "From the paper to the code", "Cite"):
-        assert f"\n## {part}\n" in text
-    diagram = ROOT / "docs" / "_static" / "diagrams" / f"{page.stem}.svg"
-    assert diagram.is_file()
-    assert f"docs/methods/{page.name})" in (
-        configs_folder() / page.stem / "README.md"
-    ).read_text(encoding="utf-8")
-
-
 def test_every_folder_has_a_page_and_stands_in_the_index() -> None:
     folders = {name.split("/")[0] for name in list_configs()}
     assert {page.stem for page in PAGES} == folders

@@ -1,30 +1,20 @@
 """docs/troubleshooting.md: its error messages are produced and compared."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed
-from mmdet.registry import DATASETS, HOOKS, MODELS
+from mmdet.registry import HOOKS, MODELS
 from mmdet.utils import register_all_modules
-from mmengine.config import Config
-from mmengine.logging import HistoryBuffer
-from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
-from fpn_necks.checkpoints import allow_checkpoint_types, read_checkpoint
 from fpn_necks.cli import main
 from fpn_necks.necks import DRFPN, SAlphaFPN
 from fpn_necks.shipped_configs import config_path
-from tests.stack import IS_FORK
 from tests.tiny_detectors import load_config, shrink
-from tests.tiny_sets import write_coco_set
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -32,18 +22,6 @@ ENTRIES = dict(
     re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
 )
 WIDTHS = [8, 16, 32]
-# What needs another installation, hours or a GPU.
-ONLY_QUOTED = {
-    "mmcv does not compile",
-    "pkg_resources is missing",
-    "torchvision of another torch",
-    "numpy 2 beside an old torch",
-    "opencv lacks a graphics library",
-    "The loss becomes NaN",
-    "The results are empty",
-    "GPU memory is not enough",
-    "torchrun starts again and hangs",
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,55 +60,6 @@ def maps(batch: int = 1, rows: int = 32) -> list[torch.Tensor]:
 def neck(kind: type[nn.Module] = SAlphaFPN, **changes) -> nn.Module:
     own = dict(fusion_factor=1.0) if kind is SAlphaFPN else {}
     return kind(**dict(in_channels=WIDTHS, out_channels=8, num_outs=3) | own | changes)
-
-
-@pytest.mark.skipif(IS_FORK, reason="the fork's messages are its own")
-def test_mmcv_without_ops_or_too_new() -> None:
-    """Both in one process of its own, which has never imported mmcv."""
-    script = """
-import sys, traceback
-
-class Absent:
-    def find_spec(self, name, *_):
-        if name == "mmcv._ext":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-
-def attempt(name):
-    try:
-        __import__(name)
-    except Exception as error:
-        print("@@" + traceback.format_exception_only(error)[-1])
-
-import mmcv
-attempt("mmcv.ops")
-mmcv.__version__ = "2.2.0"
-attempt("mmdet")
-attempt("fpn_necks")
-"""
-    command = [sys.executable, "-W", "ignore", "-c", script]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    no_ops, too_new, ours = result.stdout.split("@@")[1:]
-    check_quotes("mmcv has no compiled ops", no_ops)
-    check_quotes("mmcv is too new for mmdet", too_new, ours)
-
-
-def test_registry_and_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = dict(type="SAlphaFPN", in_channels=WIDTHS, out_channels=8, num_outs=3)
-    with monkeypatch.context() as patch:
-        patch.delitem(MODELS.module_dict, "SAlphaFPN")
-        message = error_of(lambda: MODELS.build(dict(config, fusion_factor=1.0)))
-    check_quotes("A neck is not in the registry", message)
-    path = tmp_path / "config.py"
-    for heading, line in {
-        "A module of custom_imports is not found": (
-            'custom_imports = dict(imports=["my_necks"], allow_failed_imports=False)'
-        ),
-        "A config of ours as base": '_base_ = "fpn_necks::s_alpha_fpn/any.py"',
-    }.items():
-        path.write_text(line)
-        check_quotes(heading, error_of(lambda: Config.fromfile(path)))
 
 
 def test_maps_and_levels(capsys: pytest.CaptureFixture) -> None:
@@ -174,70 +103,3 @@ def test_fusion_factors_and_single_images() -> None:
     check_quotes("One image per GPU with DRFPN", message)
     group_norm = dict(norm_cfg=dict(type="GN", num_groups=32))
     assert len(neck(DRFPN, out_channels=64, crb=group_norm)(maps())) == 3
-
-
-def test_nothing_left_to_train_on(tmp_path: Path) -> None:
-    wrong = dict(
-        type="CocoDataset",
-        ann_file=str(write_coco_set(tmp_path, images=False)),
-        data_prefix=dict(img=""),
-        filter_cfg=dict(filter_empty_gt=True),
-        metainfo=dict(classes=("person",)),
-        pipeline=[],
-    )
-    check_quotes("No annotation is left", error_of(lambda: DATASETS.build(wrong)))
-
-
-def test_unused_parameter() -> None:
-    unused = neck()
-    unused.unused = nn.Parameter(torch.zeros(1))
-
-    def train(model: nn.Module) -> None:
-        wrapped = MMDistributedDataParallel(model)
-        for _ in range(2):
-            sum(output.sum() for output in wrapped(maps())).backward()
-
-    store = torch.distributed.HashStore()
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    try:
-        message = error_of(lambda: train(unused))
-        train(neck(fusion_factor="learnable"))
-    finally:
-        torch.distributed.destroy_process_group()
-    check_quotes("Parameters without gradient in distributed training", message)
-
-
-class Calls:
-    """An object whose unpickling calls a function."""
-
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
-@pytest.mark.skipif(
-    not hasattr(torch.serialization, "clear_safe_globals"),
-    reason="this torch does not load safely unless asked to",
-)
-def test_safe_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    history = dict(scalar=HistoryBuffer([1.0], [1]))
-    torch.save(dict(state_dict={}, message_hub=history), "history.pth")
-    torch.save(dict(state_dict={}, more=Calls()), "bad.pth")
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        refused = error_of(lambda: torch.load("history.pth", weights_only=True))
-        allow_checkpoint_types()
-        assert torch.load("history.pth", weights_only=True)["state_dict"] == {}
-        bad = error_of(lambda: read_checkpoint(Path("bad.pth")))
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
-    check_quotes("Weights only load failed", refused, bad)
-
-
-def test_every_other_message_is_marked_as_quoted() -> None:
-    with_messages = {name for name, text in ENTRIES.items() if "```text" in text}
-    source = Path(__file__).read_text()
-    assert {name for name in with_messages if f'"{name}"' in source} == with_messages
-    assert ONLY_QUOTED < with_messages

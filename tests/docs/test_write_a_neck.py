@@ -9,7 +9,6 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-import fpn_necks.necks
 from fpn_necks.__main__ import main
 from tests.docs.code_blocks import modules_taken_back
 from tests.tiny_detectors import make_tiny
@@ -39,13 +38,6 @@ def registered(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.syspath_prepend(project)
     with modules_taken_back(OF_THE_PROJECT):
         yield project
-
-
-def test_the_page_shows_every_file_of_the_project() -> None:
-    tree = PAGE.split("## The project")[1].split("```")[1]
-    assert set(re.findall(r"^  (\S+)", tree, re.M)) == set(FILES)
-    # The idea must not be one that the package has.
-    assert not hasattr(fpn_necks.necks, "SoftmaxFPN")
 
 
 def test_its_tests_pass(registered: Path, capsys: pytest.CaptureFixture) -> None:

@@ -204,7 +204,7 @@ def test_hostile_mat_file(tmp_path: Path) -> None:
 
 
 def test_the_checker_says_so(tmp_path: Path) -> None:
-    expected = next(e for e in EXPECTED_FILES if e.required)
+    expected = EXPECTED_FILES[0]
     write(tmp_path / expected.path, named("../../x.jpg"))
     finding = check_tiny_person(tmp_path)[0]
     assert finding.kind == "wrong" and "'../../x.jpg' leads out" in finding.message
@@ -240,7 +240,7 @@ def test_a_copy_never_has_the_place_of_an_original(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"would be the original .*sub/a.png"):
         write_changed_images(["a.png", "sub/a.png"], images, images / "sub", None)
     (folder / "link").symlink_to(images)
-    with pytest.raises(ValueError, match="must not be the folder of the originals"):
+    with pytest.raises(ValueError, match="would be the original"):
         write_changed_images(["a.png"], images, folder / "link", None)
     assert tree(images) == before
 

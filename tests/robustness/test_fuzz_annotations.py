@@ -255,7 +255,7 @@ def detector(kind: str) -> torch.nn.Module:
     coco=coco_files(),
     data=st.data(),
     kind=st.sampled_from(list(DETECTORS)),
-    count=st.sampled_from(["best_anchor", "released", "positives"]),
+    count=st.sampled_from(["best_anchor", "released"]),
     set_type=st.sampled_from(["CocoDataset", "TinyPersonDataset"]),
     resize=st.booleans(),
 )

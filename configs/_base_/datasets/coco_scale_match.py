@@ -13,7 +13,6 @@ train_pipeline = [
         "tiny_set_train_sw640_sh512_all_erase.json",
         scale_range=(0.1, 1.0),
         default_scale=0.25,
-        out_of_range="clip",
         backend="pillow",  # averages the pixels that it leaves out, as the release did
     ),
     dict(type="RandomFlip", prob=0.5),

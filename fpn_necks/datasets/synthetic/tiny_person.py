@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 from tqdm import tqdm
 
-from fpn_necks.coco_files import IGNORED_FIELDS, MERGED_CLASS
+from fpn_necks.coco_files import MERGED_CLASS, is_ignored
 from fpn_necks.io import require_empty, write_image, write_json
 from fpn_necks.layers.arguments import check_choice, check_int
 
-from ..tiny_person.masks import box_polygon
+from ..tiny_person.boxes import box_polygon
 from .scene import CATEGORIES, Person, SceneSettings, draw_scene
 
 SPLITS = ("train", "val")
@@ -28,34 +27,20 @@ SPLITS = ("train", "val")
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Where a split lies and what it holds: numbers, and all of them in words."""
+    """Where a split lies and what it holds."""
 
     annotation_file: Path
     image_dir: Path
     images: int
     dense_images: int
     boxes: int
-    words: str
-
-    @classmethod
-    def of(
-        cls, coco: dict[str, Any], annotation_file: Path, image_dir: Path
-    ) -> SplitSummary:
-        """Counts what annotations hold."""
-        images, boxes = coco["images"], coco["annotations"]
-        dense = sum(image["in_dense_image"] for image in images)
-        sums = {k: sum(b[k] for b in boxes) for k in IGNORED_FIELDS}
-        sizes = [box["area"] ** 0.5 for box in boxes if not box["ignore"]]
-        words = f"{len(images)} images ({dense} dense), {len(boxes)} boxes ("
-        words += ", ".join(f"{count} {kind}" for kind, count in sums.items()) + ")"
-        if sizes:
-            words += f", {min(sizes):.1f} to {max(sizes):.1f} px"
-            words += f", median {np.median(sizes):.1f} px"
-        counts = len(images), dense, len(boxes)
-        return cls(annotation_file, image_dir, *counts, words)
+    ignored: int
 
     def __str__(self) -> str:
-        return self.words
+        return (
+            f"{self.images} images ({self.dense_images} dense), {self.boxes} boxes "
+            f"({self.ignored} ignored)"
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +113,10 @@ def generate(
         coco = _to_coco(scenes, names)
         coco["info"] = dict(seed=seed, settings=asdict(settings))
         write_json(file, coco)
-        splits.append(SplitSummary.of(coco, file, root / split))
+        dense = sum(image["in_dense_image"] for image in coco["images"])
+        ignored = sum(map(is_ignored, coco["annotations"]))
+        counts = count, dense, len(coco["annotations"]), ignored
+        splits.append(SplitSummary(file, root / split, *counts))
     return SyntheticTinyPerson(root, *splits)
 
 

@@ -20,7 +20,7 @@ def erase_regions(image: np.ndarray, boxes: Iterable[Sequence[float]]) -> np.nda
     is of the original pixels and the later box wins.
 
     Args:
-        image: (height, width) or (height, width, channels) of any type; not changed.
+        image: (height, width) or (height, width, channels), whole numbers; not changed.
         boxes: (x, y, width, height) in pixels; parts outside the image are ignored.
 
     Returns:
@@ -34,8 +34,7 @@ def erase_regions(image: np.ndarray, boxes: Iterable[Sequence[float]]) -> np.nda
         bottom = min(height, int(np.ceil(y + box_height)))
         if left < right and top < bottom:
             mean = image[top:bottom, left:right].mean((0, 1))
-            is_whole = np.issubdtype(image.dtype, np.integer)
-            erased[top:bottom, left:right] = np.rint(mean) if is_whole else mean
+            erased[top:bottom, left:right] = np.rint(mean)
     return erased
 
 
@@ -72,9 +71,7 @@ def erase_images(
     groups = annotations_by_image(coco)
     regions = {
         image["file_name"]: [
-            annotation["bbox"]
-            for annotation in groups.get(image["id"], [])
-            if _is_marked(annotation)
+            x["bbox"] for x in groups.get(image["id"], []) if _is_marked(x)
         ]
         for image in coco["images"]
     }
@@ -83,10 +80,8 @@ def erase_images(
         image_dir,
         out_dir,
         lambda name, i: erase_regions(i, regions[name]) if regions[name] else None,
-        settings={"erased": sorted(regions.items())},
         jpeg_quality=jpeg_quality,
         progress=progress,
-        label="erasing",
     )
     kept = [a for a in coco["annotations"] if not _is_marked(a)]
     return dict(coco) | {"annotations": kept}, written, present

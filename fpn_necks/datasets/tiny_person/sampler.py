@@ -20,10 +20,8 @@ class TileSampler(Sampler):
     """Draw images in random order and, of each, its tiles in random order.
 
     Some images are open at once and give their tiles in turn, so that a batch holds
-    tiles of different images. With `open_images` = batch size x workers each worker
-    has images of its own, and with a ``cache_size`` of `LoadImageTile` of at least the
-    batch size each image is decoded once an epoch. ``DefaultSampler`` decodes it for
-    every tile.
+    tiles of different images. With `open_images` = batch size x workers each image is
+    decoded once an epoch; ``DefaultSampler`` decodes it for every tile.
 
     Each process gets a part of the images; one on the border of two parts is decoded
     by both. The order follows from seed and epoch alone, so that a resumed training
@@ -34,10 +32,7 @@ class TileSampler(Sampler):
             ``img_path``; an image without tiles counts as one tile.
         open_images: Images whose tiles alternate in a process, at least 1: batch size
             x ``num_workers`` of the data loader (the batch size without workers).
-        shuffle: Whether to shuffle; the order of the dataset otherwise.
         seed: The same on all processes; None: drawn and exchanged.
-        round_up: Whether the first indices are repeated, so that every process gets the
-            same number.
 
     Raises:
         ValueError: `open_images` is below 1.
@@ -47,41 +42,32 @@ class TileSampler(Sampler):
         self,
         dataset: Sized,
         open_images: int = 4,
-        shuffle: bool = True,
         seed: int | None = None,
-        round_up: bool = True,
     ) -> None:
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.open_images = check_int("open_images", open_images)
-        self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch = 0
-        self.round_up = round_up
         images: dict[str, list[int]] = defaultdict(list)
         for index in range(len(dataset)):
             images[dataset.get_data_info(index)["img_path"]].append(index)
         self.images = list(images.values())
-        per_rank = math.ceil(len(dataset) / self.world_size)
-        start = self.rank * per_rank
-        self.own = slice(start, start + per_rank)
-        left = max(0, min(per_rank, len(dataset) - start))
-        self.num_samples = per_rank if round_up else left
+        self.num_samples = math.ceil(len(dataset) / self.world_size)
 
     def __iter__(self) -> Iterator[int]:
-        images = self.images
-        if self.shuffle:
-            draws = torch.Generator()
-            draws.manual_seed(self.seed + self.epoch)
-            images = [
-                [image[i] for i in torch.randperm(len(image), generator=draws).tolist()]
-                for image in images
-            ]
-            order = torch.randperm(len(images), generator=draws).tolist()
-            images = [images[k] for k in order]
+        draws = torch.Generator()
+        draws.manual_seed(self.seed + self.epoch)
+        images = [
+            [image[i] for i in torch.randperm(len(image), generator=draws).tolist()]
+            for image in self.images
+        ]
+        order = torch.randperm(len(images), generator=draws).tolist()
         # With the number of the image, so that the parts of one do not run together.
-        flat = [(k, index) for k, image in enumerate(images) for index in image]
-        own = flat[self.own]
+        flat = [(k, index) for k in order for index in images[k]]
+        start = self.rank * self.num_samples
+        own = flat[start : start + self.num_samples]
+        # The first indices are repeated, so that every process gets the same number.
         own += itertools.islice(itertools.cycle(flat), self.num_samples - len(own))
         groups = itertools.groupby(own, key=lambda entry: entry[0])
         parts = ([index for _, index in group] for _, group in groups)

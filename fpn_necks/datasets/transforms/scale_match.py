@@ -12,10 +12,13 @@ from mmdet.datasets.transforms import Resize
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import autocast_box_type
 
-from fpn_necks.layers.arguments import check_choice, check_int, check_number
+from fpn_necks.layers.arguments import check_number
 
 from .size_histogram import SizeHistogram, annotated_sizes, matching_edges
 
+MIN_BOX_SIZE = 2.0
+"""Boxes with a side below it after scaling, in pixels, are dropped."""
+MAX_DRAWS = 5
 _PER_BOX = ("gt_bboxes", "gt_bboxes_labels", "gt_masks", "gt_ignore_flags")
 
 
@@ -28,8 +31,6 @@ class _MatchSizes(BaseTransform):
         bins: int = 100,
         scale_range: tuple[float, float] = (0.0, 2.0),
         default_scale: float = 1.0,
-        out_of_range: str = "clip",
-        min_box_size: float = 2.0,
         **resize_kwargs: Any,
     ) -> None:
         low, high = scale_range
@@ -38,13 +39,8 @@ class _MatchSizes(BaseTransform):
                 "scale_range must be (low, high) with 0 <= low < high, got "
                 f"{tuple(scale_range)}"
             )
-        check_number("default_scale", default_scale, above=0)
-        check_choice("out_of_range", out_of_range, ("clip", "default_scale"))
-        check_number("min_box_size", min_box_size)
         self.scale_range = (float(low), float(high))
-        self.default_scale = default_scale
-        self.out_of_range = out_of_range
-        self.min_box_size = min_box_size
+        self.default_scale = check_number("default_scale", default_scale, above=0)
         self.resize = Resize(scale=0, **resize_kwargs)
         self.target = SizeHistogram.of(annotated_sizes(target_ann_file), bins)
 
@@ -54,17 +50,7 @@ class _MatchSizes(BaseTransform):
 
     @autocast_box_type()
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Scale image and boxes.
-
-        Raises:
-            KeyError: The boxes or the image have not been loaded.
-        """
-        for key in ("img", "gt_bboxes"):
-            if key not in results:
-                raise KeyError(
-                    f"{type(self).__name__} needs {key!r}: it belongs after the "
-                    "loading of images and of annotations with_bbox"
-                )
+        """Scale image and boxes, which must have been loaded."""
         boxes = results["gt_bboxes"].tensor.numpy().astype(np.float64)
         sides = (boxes[:, 2:] - boxes[:, :2]).clip(0)
         learnable = np.ones(len(sides), dtype=bool)
@@ -80,7 +66,7 @@ class _MatchSizes(BaseTransform):
             ratios = np.array(
                 [width / results["img"].shape[1], height / results["img"].shape[0]]
             )
-            large_enough = (sides * ratios >= self.min_box_size).all(1)
+            large_enough = (sides * ratios >= MIN_BOX_SIZE).all(1)
             if (large_enough & learnable).any():
                 scale, kept = matched, large_enough
         self.resize.scale = self._scaled_size(results, scale)
@@ -91,23 +77,10 @@ class _MatchSizes(BaseTransform):
                     results[key] = results[key][kept]
         return results
 
-    def _into_range(self, scale: float) -> float:
-        low, high = self.scale_range
-        if self.out_of_range == "default_scale" and not low < scale < high:
-            return self.default_scale
-        return min(max(scale, low), high)
-
     @staticmethod
     def _scaled_size(results: dict[str, Any], scale: float) -> tuple[int, int]:
         height, width = results["img"].shape[:2]
         return max(1, round(width * scale)), max(1, round(height * scale))
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(bins={len(self.target.cumulative)}, "
-            f"scale_range={self.scale_range}, default_scale={self.default_scale}, "
-            f"out_of_range={self.out_of_range!r}, min_box_size={self.min_box_size})"
-        )
 
 
 @TRANSFORMS.register_module()
@@ -116,8 +89,9 @@ class ScaleMatch(_MatchSizes):
 
     "Scale Match for Tiny Person Detection" (WACV 2020), Section 4.1: draw a size from
     the histogram of the target set and scale the whole image by that size over the
-    geometric mean of the image's box sizes, sqrt(width * height). Takes the place of
-    ``Resize`` in a pipeline; random numbers are numpy's, which mmengine seeds.
+    geometric mean of the image's box sizes, sqrt(width * height). Boxes with a side
+    below 2 pixels after it are dropped. Takes the place of ``Resize`` in a pipeline;
+    random numbers are numpy's, which mmengine seeds.
 
     The released pre-training on COCO has ``scale_range=(0.1, 1), default_scale=0.25``.
     Images without a box to learn from, and those whose boxes would all be dropped, get
@@ -128,13 +102,9 @@ class ScaleMatch(_MatchSizes):
             the working directory. Ignored boxes are left out.
         bins: Bins of the histogram, at least 3; the two at the ends hold 1 / bins of
             the boxes each.
-        scale_range: Scales are drawn anew until one lies inside, at most
-            `max_draws` times.
+        scale_range: Scales are drawn anew until one lies inside, at most 5 times; the
+            last one is clipped.
         default_scale: Scale of images without matched boxes.
-        out_of_range: What happens to the last scale outside the range: ``"clip"``, or
-            ``"default_scale"`` in its place.
-        min_box_size: Boxes with a side below it after scaling, in pixels, are dropped.
-        max_draws: At least 1.
         **resize_kwargs: Those of mmdet's ``Resize``, for example `interpolation`.
 
     Raises:
@@ -142,23 +112,14 @@ class ScaleMatch(_MatchSizes):
         ValueError: An argument is out of range, or the file has no boxes.
     """
 
-    def __init__(
-        self,
-        target_ann_file: str | Sequence[str],
-        *,
-        max_draws: int = 5,
-        **kwargs: Any,
-    ) -> None:
-        self.max_draws = check_int("max_draws", max_draws)
-        super().__init__(target_ann_file, **kwargs)
-
     def choose_scale(self, size: float) -> float:
         """Draw scales until one is in range."""
-        for _ in range(self.max_draws):
+        low, high = self.scale_range
+        for _ in range(MAX_DRAWS):
             scale = self.target.draw() / size
-            if self.scale_range[0] < scale < self.scale_range[1]:
+            if low < scale < high:
                 break
-        return self._into_range(scale)
+        return min(max(scale, low), high)
 
 
 @TRANSFORMS.register_module()
@@ -174,8 +135,8 @@ class MonotonicScaleMatch(_MatchSizes):
     Args:
         source_ann_file: COCO file, or several, of the set that is trained on.
         target_ann_file: See `ScaleMatch`, as the rest.
-        **kwargs: `bins`, `scale_range`, `default_scale`, `out_of_range`,
-            `min_box_size` and the arguments of mmdet's ``Resize``.
+        **kwargs: `bins`, `scale_range`, `default_scale` and the arguments of mmdet's
+            ``Resize``.
 
     Raises:
         FileNotFoundError: An annotation file is missing.
@@ -199,4 +160,5 @@ class MonotonicScaleMatch(_MatchSizes):
 
     def choose_scale(self, size: float) -> float:
         """Map the size; the scale is what leads there."""
-        return self._into_range(self.map_size(size) / size)
+        low, high = self.scale_range
+        return min(max(self.map_size(size) / size, low), high)

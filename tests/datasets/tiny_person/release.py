@@ -14,14 +14,13 @@ from fpn_necks.datasets.tiny_person.checker import EXPECTED_FILES, ExpectedFile
 
 def annotations(expected: ExpectedFile) -> dict:
     """Return annotations with the expected counts, all boxes in the first images."""
-    counts = {k: min(np.ravel(count)) for k, count in expected.counts.items()}
-    kinds = [{}] * counts.get("positives", counts.get("boxes", 0))
-    kinds += [dict(ignore=True)] * counts.get("ignored", 0)
-    kinds += [dict(uncertain=True)] * counts.get("uncertain", 0)
+    kinds = [{}] * expected.counts["positives"][0]
+    kinds += [dict(ignore=True)] * expected.counts["ignored"][0]
+    kinds += [dict(uncertain=True)] * expected.counts["uncertain"][0]
     return dict(
         images=[
             dict(id=k, file_name=f"labeled_images/{k}.png", width=8, height=6)
-            for k in range(counts["images"])
+            for k in range(expected.counts["images"][0])
         ],
         annotations=[
             dict(id=k, image_id=k % 50, category_id=1, bbox=[1, 1, 4, 4], **kind)
@@ -32,7 +31,7 @@ def annotations(expected: ExpectedFile) -> dict:
 
 
 def make_release(root: Path) -> Path:
-    """Write every file of the release; images are links to one of 8x6 pixels."""
+    """Write the files of the release; images are links to one of 8x6 pixels."""
     root.mkdir(parents=True)
     cv2.imwrite(str(root / "one.png"), np.full((6, 8, 3), 90, np.uint8))
     for expected in EXPECTED_FILES:
@@ -41,7 +40,6 @@ def make_release(root: Path) -> Path:
         path.write_text(json.dumps(annotations(expected)))
         folder = root / expected.image_dir / "labeled_images"
         folder.mkdir(parents=True, exist_ok=True)
-        for k in range(expected.counts["images"]):
-            if not (folder / f"{k}.png").exists():
-                os.link(root / "one.png", folder / f"{k}.png")
+        for k in range(expected.counts["images"][0]):
+            os.link(root / "one.png", folder / f"{k}.png")
     return root

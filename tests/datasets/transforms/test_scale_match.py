@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
-from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import register_all_modules
 
@@ -49,7 +48,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    sizes = np.random.default_rng(2).gamma(2, 60, 1000) + 8
+    sizes = np.random.default_rng(2).gamma(2, 60, 300) + 8
     return annotations_of(tmp_path_factory.mktemp("source") / "source.json", sizes)
 
 
@@ -97,10 +96,10 @@ class TestDistribution:
         before = annotated_sizes(source)
         after = [sizes_of(transform(image_of_size(s)))[0] for s in before]
         wanted = annotated_sizes(target)
-        assert distance(np.array(after), wanted) < 1.63 * np.sqrt(1 / 1000 + 1 / 3000)
+        assert distance(np.array(after), wanted) < 1.63 * np.sqrt(1 / 300 + 1 / 3000)
         assert distance(before, wanted) > 0.5
         # The size before says nothing about the size after.
-        assert abs(np.corrcoef(np.log(before), np.log(after))[0, 1]) < 0.1
+        assert abs(np.corrcoef(np.log(before), np.log(after))[0, 1]) < 0.15
 
     def test_mapped_sizes_have_it_too_and_keep_their_order(
         self, target: str, source: str
@@ -108,7 +107,7 @@ class TestDistribution:
         transform = MonotonicScaleMatch(source, target, **WIDE)
         before = np.sort(annotated_sizes(source))
         after = np.array([sizes_of(transform(image_of_size(s)))[0] for s in before])
-        assert distance(after, annotated_sizes(target)) < 0.02
+        assert distance(after, annotated_sizes(target)) < 0.03
         # Up to the rounding of an image's sides to whole pixels.
         assert (np.diff(after) > -0.02 * after[1:]).all()
         mapped = [transform.map_size(s) for s in (1e-3, *before, 1e6)]
@@ -118,14 +117,11 @@ class TestDistribution:
 
     def test_a_range_cuts_the_distribution(self, target: str) -> None:
         np.random.seed(0)
-        transform = ScaleMatch(target, scale_range=(0.1, 1.0), max_draws=1)
-        scales = np.array([transform.choose_scale(20.0) for _ in range(2000)])
+        transform = ScaleMatch(target, scale_range=(0.1, 1.0))
+        scales = np.array([transform.choose_scale(12.0) for _ in range(2000)])
         assert scales.min() > 0.1 and scales.max() == 1
-        share = (annotated_sizes(target) >= 20).mean()
-        assert (scales == 1).mean() == pytest.approx(share, abs=0.04)
-        often = ScaleMatch(target, scale_range=(0.1, 1.0))
-        scales = np.array([often.choose_scale(20.0) for _ in range(2000)])
-        assert (scales == 1).mean() == pytest.approx(share**5, abs=0.02)
+        share = (annotated_sizes(target) >= 12).mean()  # too large, five times
+        assert 0.1 < share**5 == pytest.approx((scales == 1).mean(), abs=0.04)
 
 
 class TestScale:
@@ -176,22 +172,10 @@ class TestScale:
         assert results["img"].shape[:2] == (100, 150)
         assert len(results["gt_bboxes"]) == len(boxes)
 
-    @pytest.mark.parametrize(
-        ("drawn", "clipped", "default"), [(100, 2.0, 0.7), (1, 0.5, 0.7), (8, 0.8, 0.8)]
-    )
-    def test_out_of_range(
-        self, target: str, drawn: float, clipped: float, default: float
-    ) -> None:
-        options = dict(scale_range=(0.5, 2), default_scale=0.7)
-        for kind, expected in (("clip", clipped), ("default_scale", default)):
-            transform = self.fixed(target, drawn, out_of_range=kind, **options)
-            assert transform.choose_scale(10.0) == pytest.approx(expected)
-
-    def test_image_of_a_pixel(self, target: str) -> None:
-        results = self.fixed(target, 2.0, min_box_size=0)(
-            sample([0, 0, 100, 100], shape=(3, 300))
-        )
-        assert results["img"].shape[:2] == (1, 6)
+    @pytest.mark.parametrize(("drawn", "scale"), [(100, 2.0), (1, 0.5), (8, 0.8)])
+    def test_out_of_range(self, target: str, drawn: float, scale: float) -> None:
+        transform = self.fixed(target, drawn, scale_range=(0.5, 2))
+        assert transform.choose_scale(10.0) == pytest.approx(scale)
 
 
 class TestPipeline:
@@ -244,20 +228,9 @@ class TestPipeline:
         (dict(scale_range=(-1, 1)), "scale_range .*-1"),
         (dict(scale_range=(0, float("inf"))), "scale_range .*inf"),
         (dict(default_scale=0), "default_scale .*0"),
-        (dict(out_of_range="drop"), "out_of_range .*'clip'.*'drop'"),
-        (dict(min_box_size=-1), "min_box_size .*-1"),
         (dict(bins=1), "bins .*1"),
-        (dict(max_draws=0), "max_draws .*0"),
     ],
 )
 def test_wrong_arguments(target: str, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ScaleMatch(target, **options)
-
-
-@pytest.mark.parametrize("key", ["img", "gt_bboxes"])
-def test_wrong_place_in_the_pipeline(target: str, key: str) -> None:
-    results = sample([0, 0, 9, 9])
-    del results[key]
-    with pytest.raises(KeyError, match=f"ScaleMatch needs '{key}'"):
-        TRANSFORMS.build(dict(type="ScaleMatch", target_ann_file=target))(results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -34,32 +33,18 @@ def sizes() -> np.ndarray:
 
 class TestBins:
     def test_a_histogram_worked_out_by_hand(self) -> None:
-        # 1 % of 200 sizes are 2 at each end: 1, 2 and 199, 200.
-        found = SizeHistogram.of(np.arange(1.0, 201), bins=6, outliers=0.02)
-        assert found.edges.tolist() == [1, 3, 51.75, 100.5, 149.25, 198, 200]
-        numbers = np.diff(found.cumulative, prepend=0) * 200
-        assert np.allclose(numbers, [2, 49, 49, 49, 49, 2])
+        # A sixth of 60 sizes are 10 at each end: 1 to 10 and 51 to 60.
+        found = SizeHistogram.of(np.arange(1.0, 61), bins=6)
+        assert found.edges.tolist() == [1, 11, 20.75, 30.5, 40.25, 50, 60]
+        numbers = np.diff(found.cumulative, prepend=0) * 60
+        assert np.allclose(numbers, [10] * 6)
 
-    @pytest.mark.parametrize("outliers", [0, 0.5])
-    def test_few_sizes(self, outliers: float) -> None:
+    def test_few_sizes(self) -> None:
         for sizes in ([1.0], [1.0, 2.0], [1.0, 2.0, 3.0], [7.0] * 50):
-            found = SizeHistogram.of(np.array(sizes), 5, outliers)
+            found = SizeHistogram.of(np.array(sizes), 5)
             assert found.cumulative[-1] == 1
             assert (np.diff(found.edges) >= 0).all()
             assert min(sizes) <= found.draw() <= max(sizes)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (dict(bins=2), "bins must be at least 3, got 2"),
-            (dict(outliers=1.0), r"outliers must lie in \[0, 1\), got 1.0"),
-            (dict(outliers=-0.1), "outliers .*-0.1"),
-            (dict(sizes=np.array([])), "no box with an extent"),
-        ],
-    )
-    def test_wrong_arguments(self, sizes, arguments: dict, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            SizeHistogram.of(**(dict(sizes=sizes) | arguments))
 
 
 def test_draws_have_the_distribution(sizes: np.ndarray) -> None:
@@ -110,26 +95,15 @@ class TestFiles:
             dict(bbox=[0, 0, -2, -8]),
         )
         assert annotated_sizes(path).tolist() == [4]
-        assert annotated_sizes(Path(path)).tolist() == [4]
 
-    def test_several_files_read_once_unless_changed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_several_files(self, tmp_path: Path) -> None:
         paths = [
             self.write(tmp_path / f"{k}.json", dict(bbox=[0, 0, k, k])) for k in (3, 5)
         ]
         assert annotated_sizes(paths).tolist() == [3, 5]
-        with monkeypatch.context() as patch:
-            patch.setattr(json, "loads", lambda _: pytest.fail("read again"))
-            assert annotated_sizes(paths[0]).tolist() == [3]
-        self.write(tmp_path / "3.json", dict(bbox=[0, 0, 4, 4]))
-        os.utime(paths[0], ns=(1, 1))
-        assert annotated_sizes(paths).tolist() == [4, 5]
 
     def test_bad_files(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="none.json"):
             annotated_sizes(str(tmp_path / "none.json"))
-        with pytest.raises(ValueError, match="a.json: no box that is not ignored"):
+        with pytest.raises(ValueError, match="no box that is not ignored in .*a.json"):
             annotated_sizes(self.write(tmp_path / "a.json"))
-        with pytest.raises(ValueError, match="at least one"):
-            annotated_sizes([])
