@@ -59,8 +59,14 @@ def real_images() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     return images, targets
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
-@pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.parametrize(
+    ("detector", "neck"),
+    [
+        *(("retinanet", neck) for neck in NECKS),
+        ("fcos", "cfg"),
+        ("faster-rcnn", "asff"),
+    ],
+)
 def test_trains_a_step_on_real_images(detector: str, neck: str) -> None:
     images, targets = real_images()
     torch.manual_seed(0)

@@ -190,22 +190,10 @@ def test_hostile_file_names(reader: str, folder: Path) -> None:
     READERS[reader](named("a.png"), folder)
 
 
-def test_hostile_file_names_on_the_command_line(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(folder / "in.json", named("../../x.jpg"))
-    for name in ("tile", "erase", "city-persons"):
-        assert run(COMMANDS[name][1], folder) == 2
-        assert "image 5: the file name '../../x.jpg' l" in error_line(capsys)
-
-
-def test_hostile_mat_file(tmp_path: Path) -> None:
+def test_hostile_file_names_in_other_files(tmp_path: Path) -> None:
     path = write_mat(tmp_path / "a.mat", [("../../etc_1.png", [])])
     with pytest.raises(ValueError, match=r"a.mat: image 1: the file name '../../etc"):
         read_city_persons(path)
-
-
-def test_the_checker_says_so(tmp_path: Path) -> None:
     expected = next(e for e in EXPECTED_FILES if e.required)
     write(tmp_path / expected.path, named("../../x.jpg"))
     finding = check_tiny_person(tmp_path)[0]
