@@ -11,6 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from fpn_necks.auxiliary import Uncertainty
+from fpn_necks.config_tools import type_name, walk
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 from tests.tiny_detectors import (
@@ -107,7 +108,22 @@ def test_uncertainty_has_no_weight_decay(name: str) -> None:
     assert decays[id(model.backbone.layer3[0].conv1.weight)] == 1e-4
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+def types_of(name: str) -> frozenset[str]:
+    """Return the types of a detector's parts."""
+    return frozenset(type_name(node) for _, node in walk(load_config(name).model))
+
+
+# Configs of the same parts differ in numbers, which tests/check compares.
+OF_OTHER_PARTS = {types_of(name): name for name in CONFIGS}.values()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in OF_OTHER_PARTS else pytest.mark.long)
+        for name in CONFIGS
+    ],
+)
 def test_training_step_and_test_step(name: str, tiny_set: Path) -> None:
     train_and_test_a_step(detector_config(name, tiny_set))
 

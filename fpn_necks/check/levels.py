@@ -21,7 +21,7 @@ _ROI_HEADS = re.compile(r"roi_head\.(bbox|mask|grid|keypoint)_head(\.\d+)?")
 
 def first_stage(detector: Detector) -> Problems:
     """Does the neck take the maps that the backbone gives?"""
-    if not detector.neck_keys or not detector.backbone or detector.stages:
+    if not detector.neck_keys or not detector.backbone or detector.stages_run:
         return
     key = f"{detector.neck_keys[0]}.in_channels"
     expected = value_at(detector.config, key)
@@ -93,12 +93,13 @@ def strides(detector: Detector) -> Problems:
             expected = list(head.strides)
             count = len(expected)
             number = f"{count} maps of " * (head.reads_all and count != len(maps))
+            kind = type(head.module).__name__
             fitting = found if head.reads_all else found[:count]
             yield Problem(
                 "error",
                 head.key,
-                f"{head.kind} expects {number}strides {expected}; it gets {len(maps)} "
-                f"maps of strides {found}",
+                f"{kind} expects {number}strides {expected}; it gets {len(maps)} maps "
+                f"of strides {found}",
                 f"{_other_levels(detector, head, maps)}set {head.key} to {fitting}",
             )
         ranges = getattr(head.module, "regress_ranges", None)
@@ -114,14 +115,13 @@ def strides(detector: Detector) -> Problems:
 
 def _other_levels(detector: Detector, head: Head, maps: Sequence[MapSize]) -> str:
     """Name the levels of the neck that have a head's strides."""
+    key = next(iter(detector.neck_keys), "")
+    neck = value_at(detector.config, key)
     doubled = all(coarse == 2 * fine for fine, coarse in pairwise(head.strides))
-    if not head.reads_all or not doubled or not detector.neck_keys:
+    if not head.reads_all or not doubled or value_at(neck, "num_outs") is None:
         return ""
-    key = detector.neck_keys[0]
-    start = value_at(detector.config, f"{key}.start_level", 0)
-    start += round(math.log2(head.strides[0] / maps[0].stride))
-    if start < 0:
-        return ""
+    shift = round(math.log2(head.strides[0] / maps[0].stride))
+    start = max(neck.get("start_level", 0) + shift, 0)
     return f"set {key}.start_level={start} and num_outs={len(head.strides)}, or "
 
 
@@ -145,7 +145,7 @@ def channels(detector: Detector) -> Problems:
         # Some dense heads have another width than their argument says.
         if not head.reads_all or not _runs(head, maps):
             key = f"{detector.key_of(head.name)}.{name}"
-            found[key] = head.kind, given, widths
+            found[key] = type(head.module).__name__, given, widths
     # RoI heads behind extractors that hand on the width of the maps.
     widths = {size.channels for size in maps}
     shared = getattr(getattr(detector.model, "roi_head", None), "shared_head", None)

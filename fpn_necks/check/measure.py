@@ -66,11 +66,6 @@ class Head:
     module: nn.Module
 
     @property
-    def kind(self) -> str:
-        """The name of its class."""
-        return type(self.module).__name__
-
-    @property
     def reads_all(self) -> bool:
         """Whether it reads every map; an RoI extractor reads the first ones."""
         return not isinstance(self.module, BaseRoIExtractor)
@@ -102,7 +97,7 @@ class Detector:
         warnings: what constructors of this package warned of.
         device: where an image went through backbone and neck.
         backbone: sizes of its maps; ``None`` if it failed.
-        stages: sizes of the maps of each stage of the neck that ran.
+        stages_run: how many stages of the neck ran.
         outputs: sizes of the maps that the heads get; ``None`` if something failed.
     """
 
@@ -114,7 +109,7 @@ class Detector:
     warnings: list[str] = field(default_factory=list)
     device: str = "meta"
     backbone: list[MapSize] | None = None
-    stages: list[list[MapSize]] = field(default_factory=list)
+    stages_run: int = 0
     outputs: list[MapSize] | None = None
 
     @property
@@ -247,7 +242,7 @@ def _measure(detector: Detector) -> None:
     channels = value_at(detector.config, "model.backbone.in_channels", 3)
     for device in ("meta", "cpu"):
         detector.device, detector.error = device, None
-        detector.backbone, detector.stages = None, []
+        detector.backbone, detector.stages_run = None, 0
         image = torch.zeros(1, channels, *IMAGE_SIZE, device=device)
         try:
             with _recorded(detector), torch.no_grad():
@@ -274,7 +269,7 @@ def _recorded(detector: Detector) -> Iterator[None]:
         if module is detector.model.backbone:
             detector.backbone = _map_sizes(output)
         else:
-            detector.stages.append(_map_sizes(output))
+            detector.stages_run += 1
 
     with contextlib.ExitStack() as stack:
         for module in (detector.model.backbone, *detector.neck):

@@ -63,7 +63,7 @@ def _error(detector: Detector, error: Exception) -> Problem:
         if detector.backbone is not None:
             # Without a neck of stages it is the detector's own extract_feat.
             keys = detector.neck_keys or ["model"]
-            key = keys[min(len(detector.stages), len(keys) - 1)]
+            key = keys[min(detector.stages_run, len(keys) - 1)]
         if detector.device == "cpu" and isinstance(error, TypeError | AttributeError):
             # Detectors that read texts or several images have another way in.
             return Problem("note", key, f"it does not take an image alone: {said}")

@@ -69,9 +69,7 @@ def classes(detector: Detector) -> Problems:
     for split in ("train", "val", "test"):
         root = f"{split}_dataloader.dataset"
         for key, dataset in unwrap_dataset(value_at(detector.config, root) or {}, root):
-            # mmdet's older spelling is accepted by its datasets as well.
             own = value_at(dataset, "metainfo.classes")
-            own = own or value_at(dataset, "metainfo.CLASSES")
             kind = dataset.get("type")
             kind = DATASETS.get(kind) if isinstance(kind, str) else kind
             names = own or getattr(kind, "METAINFO", {}).get("classes")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .stages import STAGES
 from .timing import PairedTimes
 
 WHOLE = "whole"
@@ -52,11 +53,12 @@ def markdown_costs(costs: Sequence[Cost]) -> str:
     groups: list[list[list[str]]] = []  # a group of columns per quantity
     for quantity, (name, unit) in QUANTITIES.items():
         values = [getattr(cost, name) for cost in costs]
+        parts = dict.fromkeys(part for entry in values for part in entry)
         groups.append(
             [
                 [quantity if part == WHOLE else f"{quantity}: {part}"]
                 + [_cell(v.get(part), values[0].get(part), unit) for v in values]
-                for part in dict.fromkeys(part for entry in values for part in entry)
+                for part in sorted(parts, key=[*STAGES, *parts].index)
             ]
         )
     if all(len(group) <= 2 for group in groups):

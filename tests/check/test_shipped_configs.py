@@ -97,10 +97,10 @@ ODD = (
 )
 # mmdet itself cannot build these, or fails in the first batch normalisation.
 WRONG_IN_MMDET = {
-    "cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py": "needs num_classes",
-    "nas_fcos/nas-fcos_r50-caffe_fpn_fcoshead-gn-head_4xb4-1x_coco.py": "eps must be",
-    "nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco.py": "eps must be",
-    "v3det/fcos_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py": "'force_grad_on_level'",
+    "cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py",
+    "nas_fcos/nas-fcos_r50-caffe_fpn_fcoshead-gn-head_4xb4-1x_coco.py",
+    "nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco.py",
+    "v3det/fcos_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py",
 }
 # Files, packages and base configs that are not here.
 MISSING = (
@@ -125,12 +125,6 @@ def test_no_false_error_in_mmdets_configs(name: str) -> None:
     assert not errors_of_mmdet(name)
 
 
-@pytest.mark.parametrize("name", WRONG_IN_MMDET)
-def test_true_errors_in_mmdets_configs(name: str) -> None:
-    (error,) = errors_of_mmdet(name)
-    assert WRONG_IN_MMDET[name] in error.detail
-
-
 @pytest.mark.long  # a minute and a half
 def test_no_false_error_in_every_tenth_config_of_mmdet() -> None:
     names = sorted(
@@ -138,19 +132,9 @@ def test_no_false_error_in_every_tenth_config_of_mmdet() -> None:
         for path in MMDET.rglob("*.py")
         if not {"_base_", "common"} & set(path.parts)
     )
-    chosen = dict.fromkeys([*names[::10], *ODD]).keys() - WRONG_IN_MMDET.keys()
+    chosen = dict.fromkeys([*names[::10], *ODD]).keys() - WRONG_IN_MMDET
     found = {name: errors_of_mmdet(name) for name in sorted(chosen)}
     assert not {name: errors for name, errors in found.items() if errors}
-
-
-def test_classes_that_a_language_model_reads_may_differ() -> None:
-    config = load_config("retinanet_r50_s-alpha-fpn_1x_coco")
-    config.val_dataloader.dataset.metainfo = dict(classes=("boat", "dock"))
-    assert [p.key for p in check_config(config) if p.level == "error"] == [
-        "val_dataloader.dataset.metainfo.classes"
-    ]
-    config.model.language_model = dict(type="BertModel")
-    assert not [p for p in check_config(config) if p.level == "error"]
 
 
 def changed(**changes: Any) -> list[Problem]:

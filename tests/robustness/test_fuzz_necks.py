@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import hypothesis
 import pytest
 import torch
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ import fpn_necks.necks  # noqa: F401
 from fpn_necks.layers import StatisticFusionFactor
 from tests.neck_cases import IN_CHANNELS
 from tests.necks.test_all_necks import FIRST_CASES
-from tests.robustness.fuzzing import JUNK, check_refusal, fuzz
+from tests.robustness.fuzzing import check_refusal, fuzz
 
 Config = dict[str, Any]
 GN = dict(type="GN", num_groups=2)
@@ -252,43 +251,6 @@ def test_allowed_necks(config: Config, data: st.DataObject) -> None:
         # The one thing that allowed arguments cannot do.
         assert batch == 1 and training and normalises_single_values(neck)
         check_refusal(error, ["norm_cfg", "value per channel"], "one image with BN")
-
-
-# One argument is wrong, or happens to be right.
-
-# Two that do not fit each other: either of them is wrong.
-LEVELS = ["num_outs", "fusion_factor", "rank", "residual_to_extra_level"]
-COUPLED = {
-    "start_level": LEVELS,
-    "end_level": LEVELS,
-    "num_outs": LEVELS,
-    "in_channels": [*LEVELS, "norm_cfg"],
-    "out_channels": ["rank", "norm_cfg", "channels"],
-    "compress_channels": ["norm_cfg"],
-    "lead_channels": ["norm_cfg"],
-}
-
-
-@fuzz(200, config=ANY_NECK, data=st.data())
-def test_one_argument_is_anything(config: Config, data: st.DataObject) -> None:
-    hypothesis.assume(config.get("crb", {}).get("norm_cfg") != dict(type="BN"))
-    fixed = {"type", "order"} if config["type"] == "ASFF" else {"type"}
-    name = data.draw(st.sampled_from(sorted(set(config) - fixed)), "name")
-    value = data.draw(st.sampled_from(JUNK), "value")
-    channels, what = channels_of(config), f"{config['type']}.{name}"
-    map_sizes = [(max(1, 16 >> i), max(1, 16 >> i)) for i in range(len(channels))]
-    if config["type"] == "ASFF":
-        config["order"] = "fine_to_coarse"
-    try:
-        neck = build(config | {name: value})
-        outputs = neck(random_maps(2, channels, map_sizes))
-    except Exception as error:
-        check_refusal(error, [name, *COUPLED.get(name, [])], what)
-        return
-    assert all(output.isfinite().all() for output in outputs), what
-    sum(output.sum() for output in outputs).backward()
-    for key, parameter in neck.named_parameters():
-        assert parameter.grad is None or parameter.grad.isfinite().all(), (what, key)
 
 
 # What is done to the maps of a neck, the second of which is x.
