@@ -19,7 +19,7 @@ from fpn_necks.datasets.tiny_person import TileSettings, TinyPersonDataset
 from fpn_necks.datasets.tiny_person.checker import count_boxes
 from fpn_necks.datasets.tiny_person.city_persons import scale_coco
 from fpn_necks.datasets.tiny_person.cutting import tile_coco
-from fpn_necks.evaluation import evaluate_tiny_person, merge_tiles
+from fpn_necks.evaluation import evaluate_tiny_person
 from tests.robustness.fuzzing import check_refusal, fuzz
 
 Json = Any
@@ -138,20 +138,6 @@ def test_evaluation_of_spoiled_files(
         return
     for name, value in result.items():
         assert value == -1 or 0 <= value <= 1, f"{what}: {name} {value}"
-
-
-@fuzz(50, coco=coco_files(), data=st.data())
-def test_merging_with_spoiled_tiles(coco: dict[str, Json], data: st.DataObject) -> None:
-    tiles, _ = tile_coco(coco, TileSettings((30, 30), (5, 5)))
-    detections = data.draw(detection_lists(tiles), "detections")
-    wrong, what = spoiled(data, {"images": tiles["images"]})
-    try:
-        merged = merge_tiles(detections, wrong, coco["images"], 0.5, per_class=True)
-    except Exception as error:
-        check_refusal(error, NAMES, what)
-        return
-    for detection in merged:
-        assert np.isfinite(detection["bbox"]).all(), what
 
 
 @fuzz(100, coco=coco_files(), data=st.data())

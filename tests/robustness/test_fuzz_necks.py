@@ -1,4 +1,4 @@
-"""All necks on drawn arguments and maps: a right result, or an error that says why."""
+"""Necks on drawn arguments and maps: a right result, or an error that says why."""
 
 import math
 from collections.abc import Callable
@@ -138,31 +138,6 @@ def pyramid_necks(draw: st.DrawFn) -> Config:
     return config
 
 
-@st.composite
-def asff_necks(draw: st.DrawFn) -> Config:
-    fused = draw(st.integers(2, 4))
-    each = WIDTHS | st.lists(WIDTHS, min_size=fused, max_size=fused)
-    leads = st.lists(st.none() | WIDTHS, min_size=fused, max_size=fused)
-    return dict(
-        type="ASFF",
-        in_channels=draw(each),
-        out_channels=draw(each),
-        num_fused=fused,
-        order=draw(st.sampled_from(["fine_to_coarse", "coarse_to_fine"])),
-        weights=draw(st.sampled_from(["compressed", "direct"])),
-        compress_channels=draw(WIDTHS),
-        fusion=draw(st.sampled_from(["asff", "sum", "concat"])),
-        lead_channels=draw(st.none() | leads),
-        norm_cfg=draw(NORMS),
-        act_cfg=draw(ACTIVATIONS),
-        conv_cfg=draw(st.sampled_from(CONVS)),
-    )
-
-
-# Four kinds of pyramids need more cases than one ASFF.
-ANY_NECK = st.one_of(pyramid_necks(), pyramid_necks(), pyramid_necks(), asff_necks())
-
-
 def build(config: Config) -> nn.Module:
     torch.manual_seed(0)
     neck = MODELS.build(config)
@@ -216,37 +191,17 @@ def pyramid_shapes(
     return [(batch, config["out_channels"], *size) for size in used]
 
 
-def asff_widths(value: Any, fused: int) -> list[int]:
-    return list(value) if isinstance(value, list) else [value] * fused
-
-
-def channels_of(config: Config) -> list[int]:
-    if config["type"] == "ASFF":
-        return asff_widths(config["in_channels"], config["num_fused"])
-    return config["in_channels"]
-
-
-@fuzz(200, config=ANY_NECK, data=st.data())
+@fuzz(200, config=pyramid_necks(), data=st.data())
 def test_allowed_necks(config: Config, data: st.DataObject) -> None:
     batch = data.draw(st.integers(1, 3), "batch")
     training = data.draw(st.booleans(), "training")
-    channels = channels_of(config)
-    # Levels that ASFF passes on as they are.
-    others = data.draw(st.integers(0, 2), "others") if config["type"] == "ASFF" else 0
-    map_sizes = data.draw(sizes(len(channels) + others), "sizes")
-    if config["type"] == "ASFF":
-        results = asff_widths(config["out_channels"], config["num_fused"])
-        if config["order"] == "coarse_to_fine":
-            map_sizes = map_sizes[::-1]
-            channels, results = [5] * others + channels, [5] * others + results
-        else:
-            channels, results = channels + [5] * others, results + [5] * others
-        expected = [(batch, c, *x) for c, x in zip(results, map_sizes, strict=True)]
-    else:
-        expected = pyramid_shapes(config, batch, map_sizes)
+    map_sizes = data.draw(sizes(len(config["in_channels"])), "sizes")
+    expected = pyramid_shapes(config, batch, map_sizes)
     neck = build(config).train(training)
     try:
-        check_result(neck, random_maps(batch, channels, map_sizes), expected)
+        check_result(
+            neck, random_maps(batch, config["in_channels"], map_sizes), expected
+        )
     except ValueError as error:
         # The one thing that allowed arguments cannot do.
         assert batch == 1 and training and normalises_single_values(neck)
