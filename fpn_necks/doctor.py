@@ -130,7 +130,7 @@ def _fault(step: str, error: str, facts: Facts) -> Result:
 
 def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
     """Judge what a step returned."""
-    version, cuda = fact.get("version"), facts.get("GPU", {})
+    version = fact.get("version")
     level, detail, fix = "ok", version or "works", ""
     if fact.get("kept", 1) != 1:
         return [_fault(step, "its nms gives a wrong result", facts)]
@@ -140,21 +140,17 @@ def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
             level = "fault" if release(version) < (3, 10) else "warning"
             fix = "use Python 3.10, 3.11 or 3.12"
     elif step == "GPU":
-        detail = ", ".join(fact["names"]) or "without a working nvidia-smi"
-        if not fact["present"]:
-            detail = "none; everything runs on the CPU"
-        elif not fact["available"]:
-            level, detail = "warning", f"{detail}, which torch cannot use"
-            fix = "install a torch that is built for CUDA; then compile mmcv anew"
-            if built := fact["built_for"]:
-                fix = (
-                    f"update the NVIDIA driver to one for CUDA {built}, or install a "
-                    "torch for an older CUDA; check CUDA_VISIBLE_DEVICES and --gpus"
-                )
+        detail = ", ".join(fact["names"]) or "none; everything runs on the CPU"
+        if fact["driver"] and not fact["names"]:
+            level, detail = "warning", "torch cannot use it"
+            fix = (
+                "update the NVIDIA driver, or install a torch for its CUDA and compile "
+                "mmcv anew; check CUDA_VISIBLE_DEVICES"
+            )
     elif step == "mmcv ops":
         has_cuda = fact["cuda"] not in (None, "not available")
         detail = f"compiled, CUDA {fact['cuda']}" if has_cuda else "compiled, CPU"
-        if not has_cuda and cuda.get("available"):
+        if not has_cuda and facts.get("GPU", {}).get("names"):
             level = "warning"
             detail += " only: detectors that need one fail on the GPU"
             fix = f"compile mmcv with nvcc present and FORCE_CUDA=1; {SET_UP}"

@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,16 +26,10 @@ SAME_BUILD = (
 def _gpu() -> dict[str, Any]:
     import torch
 
-    names: list[str] = []
-    if shutil.which("nvidia-smi"):
-        command = ["nvidia-smi", "-L"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        names = answer.stdout.splitlines() if answer.returncode == 0 else []
+    count = torch.cuda.device_count()
     return {
-        "present": bool(names) or os.path.exists("/dev/nvidia0"),
-        "names": names,
-        "built_for": torch.version.cuda,
-        "available": torch.cuda.is_available(),
+        "names": [torch.cuda.get_device_name(i) for i in range(count)],
+        "driver": os.path.exists("/dev/nvidia0") or bool(shutil.which("nvidia-smi")),
     }
 
 

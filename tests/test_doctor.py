@@ -17,7 +17,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "Python": {"version": "3.11.7", "executable": "python"},
     "numpy": {"version": "2.4.6", "file": "numpy"},
     "torch": {"version": "2.11.0+cu130", "file": "torch"},
-    "GPU": {"present": False, "names": [], "built_for": "13.0", "available": False},
+    "GPU": {"names": [], "driver": False},
     "torch with numpy": {},
     "torchvision": {"version": "0.26.0+cu130", "file": "torchvision"},
     "torchvision nms": {"kept": 1},
@@ -90,18 +90,11 @@ def test_fact(step: str, fact: dict[str, Any], level: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("built_for", "available", "title", "words"),
-    [
-        ("13.0", True, "mmcv ops", "FORCE_CUDA=1"),
-        (None, False, "GPU", "built for CUDA"),
-        ("13.0", False, "GPU", "driver"),
-    ],
+    ("names", "title", "words"),
+    [(["Some Model"], "mmcv ops", "FORCE_CUDA=1"), ([], "GPU", "NVIDIA driver")],
 )
-def test_gpu_that_is_not_used(
-    built_for: str | None, available: bool, title: str, words: str
-) -> None:
-    gpu = dict(present=True, names=["GPU 0"], built_for=built_for, available=available)
-    (result,) = problems_with({"GPU": gpu})
+def test_gpu_that_is_not_used(names: list[str], title: str, words: str) -> None:
+    (result,) = problems_with({"GPU": {"names": names, "driver": True}})
     assert (result.level, result.title) == ("warning", title)
     assert words in result.remedy
 

@@ -93,7 +93,7 @@ class MeasuredDetector:
         With a config's own threshold an untrained detector finds nothing, or as much as
         it may return: post-processing has nothing or everything to do, and a mask head
         behind it does not run at all. Instead the threshold becomes the score of the
-        box so far down the list; a detector without threshold stays as it is.
+        first box too many; a detector without threshold stays as it is.
         """
         configs = [
             module.test_cfg
@@ -105,11 +105,11 @@ class MeasuredDetector:
             config["score_thr"] = 0.0
         found = [sample.pred_instances.scores for sample in self.infer()]
         scores = torch.cat(found).sort(descending=True).values
-        last = min(wanted * len(found), len(scores)) - 1
         for config in configs:
             # Where scores are multiplied behind the threshold, the number limits them.
             config["max_per_img"] = min(wanted, config.get("max_per_img", wanted))
-            config["score_thr"] = scores[last].item() if last >= 0 else 0.0
+            if len(scores) > wanted * len(found):
+                config["score_thr"] = scores[wanted * len(found)].item()
 
     def train_step(self) -> None:
         """Do an iteration of training: losses, gradients and the optimiser's step.
