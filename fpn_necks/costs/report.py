@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
+from mmengine.config import Config
 from torch import Tensor, nn
 
-from .configs import read_config_argument
+from ..config_tools import load_detector_config
 from .count import count_multiply_adds, count_parameters
 from .detector import MeasuredDetector
 from .tables import WHOLE, Cost
-from .timing import (
-    PairedTimes,
-    measure_in_turns,
-    peak_memory,
-    seconds_of,
-)
+from .timing import PairedTimes, measure_in_turns, peak_memory, seconds_of
 
 TRAINING = "training step"
 CHANNELS = [256, 512, 1024, 2048]  # of ResNet-50
@@ -112,6 +110,29 @@ def benchmark(
         detectors.append(detector)
         titles.append(title)
     return setting, measure_detectors(detectors, titles, pairs, train, say)
+
+
+def read_config_argument(text: str) -> tuple[str, Config]:
+    """Read the config that ``CONFIG@key=value,key=value`` names, with its changes.
+
+    Args:
+        text: A path, the name of a shipped config or ``mmdet::folder/name``; values are
+            written as for ``--cfg-options``.
+
+    Returns:
+        A short title, and the config.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: It cannot be read, or a change is no ``key=value`` or does not fit.
+    """
+    name, _, changes = text.partition("@")
+    if Path(text).is_file():  # a file may have the sign in its name
+        name, changes = text, ""
+    options = re.split(r",(?=[\w.]+=)", changes) if changes else []
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".py")
+    title = ", ".join([stem, *(x.removeprefix("model.") for x in options)])
+    return title, load_detector_config(name, options)
 
 
 def build_neck(stages: Sequence[Mapping[str, Any]]) -> nn.Module:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fpn_necks.costs.configs import read_config_argument as read
+from fpn_necks.costs.report import read_config_argument as read
 
 AUGFPN = "retinanet_r50_augfpn_1x_coco"
 
