@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
 
 # Import name -> (first version that works, first one that is not known to, or None).
 WANTED: dict[str, tuple[str, str | None]] = {
@@ -18,7 +17,7 @@ WANTED: dict[str, tuple[str, str | None]] = {
     "mmdet": ("3.3.0", "4"),
 }
 
-_REMEDIES = {
+REMEDIES = {
     "torch": (
         "install torch 2.1 or newer together with its torchvision; "
         "mmcv must then be compiled again"
@@ -37,8 +36,7 @@ def release(version: str) -> tuple[int, ...]:
 
     A pre-release counts as its release: the fork's 3.4.0-rc is to pass for 3.4.0.
 
-    Args:
-        version: Any version text; one that begins with no number gives ``()``.
+    A text that begins with no number gives ``()``.
     """
     match = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(number) for number in match[0].split(".")) if match else ()
@@ -50,39 +48,21 @@ def wanted_range(package: str) -> str:
     return f">={oldest}" + (f",<{limit}" if limit else "")
 
 
-def remedy_for(package: str) -> str:
-    """Return what to do about a package that is missing or of a wrong version."""
-    return _REMEDIES[package]
-
-
-def check_versions(found: Mapping[str, str | None]) -> list[str]:
-    """Compare versions with the wanted ones.
-
-    Args:
-        found: Import name -> version, None for a missing package. Packages that are
-            not a key are not judged.
-
-    Returns:
-        One sentence per package that is missing, too old or too new.
-    """
-    problems = []
-    for package, (oldest, limit) in WANTED.items():
-        if package not in found:
-            continue
-        version = found[package]
-        if version is None:
-            fault = "is not installed"
-        elif _padded(version) < _padded(oldest):
-            fault = f"{version} is too old"
-        elif limit is not None and _padded(version) >= _padded(limit):
-            fault = f"{version} is too new"
-        else:
-            continue
-        problems.append(
-            f"{package} {fault} (wanted: {package}{wanted_range(package)}). "
-            f"Remedy: {remedy_for(package)}."
-        )
-    return problems
+def version_fault(package: str, version: str | None) -> str:
+    """Say that one of ``WANTED`` is missing (None), too old or too new, or nothing."""
+    oldest, limit = WANTED[package]
+    if version is None:
+        fault = "is not installed, or hidden by something else of that name"
+    elif _padded(version) < _padded(oldest):
+        fault = f"{version} is too old"
+    elif limit is not None and _padded(version) >= _padded(limit):
+        fault = f"{version} is too new"
+    else:
+        return ""
+    return (
+        f"{package} {fault} (wanted: {package}{wanted_range(package)}). "
+        f"Remedy: {REMEDIES[package]}."
+    )
 
 
 def require_compatible_stack() -> None:
@@ -92,38 +72,24 @@ def require_compatible_stack() -> None:
         ImportError: With one line per package that is missing, too old, too new or
             that fails while it is imported, each with its remedy.
     """
-    found: dict[str, str | None] = {}
-    failures = []
+    problems = []
     cause: Exception | None = None
     for package in WANTED:
+        version = None
         try:
+            # A folder that merely has the name has no version.
             module = importlib.import_module(package)
+            version = getattr(module, "__version__", None)
         # A broken installation lacks a library (OSError, ImportError), has ops of
         # another torch (RuntimeError, AttributeError), or mmdet refuses mmcv's version.
         except Exception as error:
             cause = error
-            if isinstance(error, ModuleNotFoundError) and error.name == package:
-                found[package] = None
-            else:
-                failures.append(_failure(package, error))
-            continue
-        if hasattr(module, "__version__"):
-            found[package] = str(module.__version__)
-        else:
-            # A folder without __init__.py has no __file__, only a __path__.
-            places = [
-                getattr(module, "__file__", None),
-                *getattr(module, "__path__", []),
-            ]
-            place = next(filter(None, places), "nowhere")
-            failures.append(
-                f"{package} was imported from {place}, which is not the library: it "
-                "has no __version__. Remedy: rename that folder, or leave the "
-                "directory that holds it."
-            )
-    problems = check_versions(found) + failures
-    if problems:
-        lines = "".join(f"\n  - {problem}" for problem in problems)
+            if not (isinstance(error, ModuleNotFoundError) and error.name == package):
+                problems.append(_failure(package, error))
+                continue
+        problems.append(version_fault(package, version))
+    if any(problems):
+        lines = "".join(f"\n  - {problem}" for problem in filter(None, problems))
         raise ImportError(
             f"fpn_necks cannot work with the installed libraries:{lines}\n"
             "More on what is wrong: python -m fpn_necks doctor"

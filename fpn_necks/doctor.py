@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import doctor_steps
-from .compatibility import WANTED, check_versions, release, remedy_for, wanted_range
-from .doctor_steps import SAME_BUILD, STEPS
+from .compatibility import REMEDIES, WANTED, release, version_fault, wanted_range
+from .doctor_steps import STEPS
 from .version import __version__
 
 SET_UP = "in a clone of fpn_necks `bash tools/setup.sh` makes a working environment"
@@ -85,18 +85,13 @@ def format_results(results: list[Result]) -> str:
 def diagnose(facts: Facts) -> list[Result]:
     """Say what the facts mean; causes come before their consequences."""
     results: list[Result] = []
-    errors: dict[str, str] = {}
     for step in (name for name in STEPS if name in facts):
         error = facts[step].get("error")
         if "skipped" in facts[step]:
             continue
         if error is None:
             results += _success(step, facts[step], facts)
-        elif error in errors:
-            cause = errors[error]
-            results += [Result("fault", step, f"same error as {cause}", f"fix {cause}")]
         elif step != "environment":
-            errors[error] = step
             results.append(_fault(step, error, facts))
     if "died" in facts:
         step, how, output = (facts["died"][k] for k in ("step", "how", "output"))
@@ -108,8 +103,7 @@ def diagnose(facts: Facts) -> list[Result]:
 
 def _fault(step: str, error: str, facts: Facts) -> Result:
     fix = STEPS[step].remedy
-    if step in WANTED or fix in WANTED:
-        fix = remedy_for(fix or step)
+    fix = REMEDIES.get(fix or step, fix)
     detail = error
     if step == "torch":
         fix = f"{fix}; {SET_UP}"
@@ -136,7 +130,7 @@ def _fault(step: str, error: str, facts: Facts) -> Result:
 
 def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
     """Judge what a step returned."""
-    version, cuda = fact.get("version"), facts.get("torch and CUDA", {})
+    version = fact.get("version")
     level, detail, fix = "ok", version or "works", ""
     if fact.get("kept", 1) != 1:
         return [_fault(step, "its nms gives a wrong result", facts)]
@@ -145,47 +139,18 @@ def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
         if not (3, 10) <= release(version) < (3, 13):
             level = "fault" if release(version) < (3, 10) else "warning"
             fix = "use Python 3.10, 3.11 or 3.12"
-    elif step.startswith("copies of "):
-        first, *others = fact["folders"] or [""]
-        if not others:
-            return []
-        level = "fault" if step.endswith("mmdet") else "warning"
-        detail = f"{first} hides {', '.join(others)}"
-        fix = (
-            f"remove all but one (pip uninstall, PYTHONPATH); the first one is {first}"
-        )
-        if Path(first).parent == Path(fact["working_directory"]):
-            fix = f"rename {first} or run from another directory"
-    elif step == "setuptools":
-        # Needed for compiling mmcv only.
-        if fact["pkg_resources"] or "cuda" in facts.get("mmcv ops", {}):
-            return []
-        level = "warning"
-        detail = "pkg_resources is missing, and mmcv's setup.py needs it"
-        fix = "pip install 'setuptools<81', and compile mmcv with --no-build-isolation"
     elif step == "GPU":
-        detail = ", ".join(fact["names"]) or "without a working nvidia-smi"
-        if not fact["present"]:
-            detail = "none; everything runs on the CPU"
-        elif cuda.get("available") is False:
-            level, detail = "warning", f"{detail}, which torch cannot use"
-            fix = "install a torch that is built for CUDA; then compile mmcv anew"
-            if built := cuda.get("built_for"):
-                fix = (
-                    f"update the NVIDIA driver to one for CUDA {built}, or install a "
-                    "torch for an older CUDA; check CUDA_VISIBLE_DEVICES and --gpus"
-                )
-    elif step == "torchvision nms":
-        versions = (facts.get(x, {}).get("version") for x in ("torch", "torchvision"))
-        tags = [(text or "").partition("+")[2] for text in versions]
-        if not all(tags) or tags[0] == tags[1]:
-            return []
-        detail = f"are of different builds: {tags[0]} and {tags[1]}"
-        return [Result("warning", "torch and torchvision", detail, SAME_BUILD)]
+        detail = ", ".join(fact["names"]) or "none; everything runs on the CPU"
+        if fact["driver"] and not fact["names"]:
+            level, detail = "warning", "torch cannot use it"
+            fix = (
+                "update the NVIDIA driver, or install a torch for its CUDA and compile "
+                "mmcv anew; check CUDA_VISIBLE_DEVICES"
+            )
     elif step == "mmcv ops":
         has_cuda = fact["cuda"] not in (None, "not available")
         detail = f"compiled, CUDA {fact['cuda']}" if has_cuda else "compiled, CPU"
-        if not has_cuda and cuda.get("available"):
+        if not has_cuda and facts.get("GPU", {}).get("names"):
             level = "warning"
             detail += " only: detectors that need one fail on the GPU"
             fix = f"compile mmcv with nvcc present and FORCE_CUDA=1; {SET_UP}"
@@ -200,9 +165,9 @@ def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
     elif version is None and step != "pycocotools":
         level, detail = "fault", f"{fact['file']} is not the library: no __version__"
         fix = "rename that folder or run from another directory"
-    elif step in WANTED and check_versions({step: version}):
+    elif step in WANTED and version_fault(step, version):
         level, detail = "fault", f"{version}, wanted {wanted_range(step)}"
-        fix = remedy_for(step)
+        fix = REMEDIES[step]
     return [Result(level, step, detail, fix)]
 
 

@@ -7,14 +7,12 @@ the one that the process died in.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import json
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,21 +23,14 @@ SAME_BUILD = (
 )
 
 
-def _copies(package: str) -> dict[str, Any]:
-    folders = [os.path.join(entry or os.getcwd(), package) for entry in sys.path]
-    # Two entries of sys.path may be one folder.
-    real = [os.path.realpath(x) for x in folders if os.path.isfile(f"{x}/__init__.py")]
-    here = os.path.realpath(os.getcwd())
-    return {"working_directory": here, "folders": list(dict.fromkeys(real))}
-
-
 def _gpu() -> dict[str, Any]:
-    names: list[str] = []
-    if shutil.which("nvidia-smi"):
-        command = ["nvidia-smi", "-L"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        names = answer.stdout.splitlines() if answer.returncode == 0 else []
-    return {"present": bool(names) or os.path.exists("/dev/nvidia0"), "names": names}
+    import torch
+
+    count = torch.cuda.device_count()
+    return {
+        "names": [torch.cuda.get_device_name(i) for i in range(count)],
+        "driver": os.path.exists("/dev/nvidia0") or bool(shutil.which("nvidia-smi")),
+    }
 
 
 def _library(name: str) -> dict[str, Any]:
@@ -47,12 +38,6 @@ def _library(name: str) -> dict[str, Any]:
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
     file = next((place for place in places if place), None)
     return {"version": getattr(module, "__version__", None), "file": file}
-
-
-def _torch_cuda() -> dict[str, Any]:
-    import torch
-
-    return {"built_for": torch.version.cuda, "available": torch.cuda.is_available()}
 
 
 def _torch_numpy() -> dict[str, Any]:
@@ -78,12 +63,6 @@ def _mmcv_ops() -> dict[str, Any]:
     from mmcv.ops import get_compiling_cuda_version
 
     return {"cuda": get_compiling_cuda_version()}
-
-
-def _config_printing() -> dict[str, Any]:
-    from mmengine.config import Config
-
-    return {"text": Config({"answer": 42}).pretty_text}
 
 
 def _fpn_necks() -> dict[str, Any]:
@@ -125,15 +104,9 @@ STEPS = {
     "Python": Step(
         lambda: dict(version=platform.python_version(), executable=sys.executable)
     ),
-    "copies of mmdet": Step(_copies, "mmdet"),
-    "copies of fpn_necks": Step(_copies, "fpn_necks"),
-    "setuptools": Step(
-        lambda: dict(pkg_resources=bool(importlib.util.find_spec("pkg_resources")))
-    ),
-    "GPU": Step(_gpu),
     "numpy": Step(_library, "numpy", remedy="pip install numpy"),
     "torch": Step(_library, "torch"),
-    "torch and CUDA": Step(_torch_cuda, needs=("torch",)),
+    "GPU": Step(_gpu, needs=("torch",)),
     "torch with numpy": Step(
         _torch_numpy,
         needs=("torch", "numpy"),
@@ -148,15 +121,10 @@ STEPS = {
         remedy="pip install --force-reinstall --no-cache-dir pycocotools",
     ),
     "mmengine": Step(_library, "mmengine"),
-    "printing of configs": Step(
-        _config_printing,
-        needs=("mmengine",),
-        remedy="pip install --upgrade 'mmengine>=0.10.5,<1' 'yapf<0.40.2'",
-    ),
     "mmcv": Step(_library, "mmcv", ("mmengine", "cv2")),
     "mmcv ops": Step(_mmcv_ops, needs=("mmcv", "torch"), remedy="mmcv"),
     "mmcv nms": Step(_nms, "mmcv.ops", ("mmcv ops",), "mmcv"),
-    "mmdet": Step(_library, "mmdet", ("mmcv",)),
+    "mmdet": Step(_library, "mmdet", ("mmcv", "torchvision")),
     "fpn_necks": Step(
         _fpn_necks,
         needs=("mmdet",),

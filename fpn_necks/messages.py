@@ -37,7 +37,7 @@ def one_line(error: BaseException, parts: Iterable[Mapping[str, Any]] = ()) -> s
     text = text.split(", the current sys.path is")[0]  # of mmengine's custom_imports
     if unknown := _UNKNOWN_TYPE.search(text):
         name, registry = unknown.groups()
-        hint = did_you_mean(name, registered(registry))
+        hint = did_you_mean(name, _registered())
         hint = hint or "; the module that registers it belongs in custom_imports"
         return f"there is no type {name!r} in the {registry} registry{hint}"
     if wrong := _WRONG_ARGUMENT.search(text):
@@ -66,18 +66,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {simple[close[0]]!r}?" if close else ""
 
 
-def registered(registry: str) -> list[str]:
-    """Return the names in a registry of mmdet, as ``mmdet::model``, and its parent."""
-    import mmdet.registry
-    from mmengine.registry import Registry
-
-    for known in vars(mmdet.registry).values():
-        if isinstance(known, Registry) and registry == f"{known.scope}::{known.name}":
-            parent = known.parent.module_dict if known.parent else {}
-            return [*known.module_dict, *parent]
-    return []
-
-
 def arguments_of(kind: type) -> set[str] | None:
     """Return the names of a class's constructor arguments.
 
@@ -92,6 +80,16 @@ def arguments_of(kind: type) -> set[str] | None:
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 return names
     return None
+
+
+def _registered() -> list[str]:
+    """Return the names in mmdet's registries and in mmengine's above them."""
+    import mmdet.registry
+    from mmengine.registry import Registry
+
+    own = [x for x in vars(mmdet.registry).values() if isinstance(x, Registry)]
+    registries = [*own, *(x.parent for x in own if x.parent)]
+    return [name for registry in registries for name in registry.module_dict]
 
 
 def _failed_type(

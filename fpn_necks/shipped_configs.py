@@ -66,34 +66,22 @@ def config_path(name: str, folder: Path | None = None) -> Path:
     """
     folder = folder or configs_folder()
     wanted = PurePosixPath(name.removesuffix(".py") + ".py")
-    known = [PurePosixPath(config) for config in list_configs(folder)]
-    if len(wanted.parts) > 1:
-        matches = [config for config in known if config == wanted]
-    else:
-        matches = [config for config in known if config.name == wanted.name]
-    if len(matches) == 1:
-        return (folder / matches[0]).resolve()
-    if matches:
-        raise LookupError(
-            f"several shipped configs are named {name!r}: {_join(matches)}"
-        )
-    similar = _similar(wanted, known)
-    hint = f"; did you mean {_join(similar)}?" if similar else ""
-    raise LookupError(
-        f"no shipped config is named {name!r}{hint} (`fpn-necks configs` lists all)"
-    )
-
-
-def _similar(wanted: PurePosixPath, known: list[PurePosixPath]) -> list[PurePosixPath]:
+    shipped = list_configs(folder)
+    found = [x for x in shipped if f"/{x}".endswith(f"/{wanted}")]
+    if len(found) == 1:
+        return (folder / found[0]).resolve()
+    if found:
+        known = " or ".join(found)
+        raise LookupError(f"several shipped configs are named {name!r}: {known}")
     stem = wanted.stem.lower()
     for theirs, ours in OTHER_NAMES.items():
         stem = stem.replace(theirs, ours)
-    by_stem = {config.stem: config for config in known}
-    stems = difflib.get_close_matches(stem, by_stem, n=3, cutoff=0.5)
+    by_stem = {PurePosixPath(x).stem: x for x in shipped}
+    similar = difflib.get_close_matches(stem, by_stem, n=3, cutoff=0.5)
     # A part of a name ("asff") is far from the whole name in difflib's measure.
-    stems += sorted(other for other in by_stem if stem in other)
-    return [by_stem[stem] for stem in dict.fromkeys(stems)][:3]
-
-
-def _join(configs: list[PurePosixPath]) -> str:
-    return " or ".join(config.as_posix() for config in configs)
+    similar += sorted(other for other in by_stem if stem in other)
+    known = " or ".join([by_stem[x] for x in dict.fromkeys(similar)][:3])
+    hint = f"; did you mean {known}?" if known else ""
+    raise LookupError(
+        f"no shipped config is named {name!r}{hint} (`fpn-necks configs` lists all)"
+    )

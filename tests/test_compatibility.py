@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fpn_necks.compatibility import check_versions, release, wanted_range
+from fpn_necks.compatibility import release, version_fault, wanted_range
 
 CLONE = Path(__file__).parents[1]
 WORKING = {
@@ -23,7 +23,6 @@ WORKING = {
         ("2.11.0+cu130", (2, 11, 0)),
         ("3.4.0-rc", (3, 4, 0)),
         ("3.4.0rc1", (3, 4, 0)),
-        ("2", (2,)),
         ("unknown", ()),
     ],
 )
@@ -32,19 +31,18 @@ def test_release(version: str, numbers: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("package", "version"),
     [
-        {},
-        {"torch": "2.1"},
-        {"torch": "9.0.1"},  # no upper limit
-        {"mmengine": "0.10.0"},
-        {"mmcv": "2.2.0"},
-        {"mmcv": "2.3.1"},  # of the maintained fork
-        {"mmdet": "3.4.0-rc"},
+        *WORKING.items(),
+        ("torch", "2.1"),
+        ("torch", "9.0.1"),  # no upper limit
+        ("mmengine", "0.10.0"),
+        ("mmcv", "2.3.1"),  # of the maintained fork
+        ("mmdet", "3.4.0-rc"),
     ],
 )
-def test_accepted(changed: dict[str, str]) -> None:
-    assert check_versions(WORKING | changed) == []
+def test_accepted(package: str, version: str) -> None:
+    assert version_fault(package, version) == ""
 
 
 @pytest.mark.parametrize(
@@ -61,17 +59,9 @@ def test_accepted(changed: dict[str, str]) -> None:
     ],
 )
 def test_refused(package: str, version: str | None, words: str) -> None:
-    problems = check_versions(WORKING | {package: version})
-    assert len(problems) == 1
-    assert problems[0].startswith(f"{package} {words}")
-    assert package + wanted_range(package) in problems[0]
-    assert "Remedy: " in problems[0]
-
-
-def test_several_problems_are_all_named() -> None:
-    assert check_versions({"torch": "2.1.0"}) == []  # the others are not judged
-    problems = check_versions(WORKING | {"mmcv": None, "mmdet": "2.0.0"})
-    assert [problem.split()[0] for problem in problems] == ["mmcv", "mmdet"]
+    fault = version_fault(package, version)
+    assert fault.startswith(f"{package} {words}")
+    assert package + wanted_range(package) in fault and "Remedy: " in fault
 
 
 # Real imports of fpn_necks with stand-ins for the libraries: fast, since no torch.
@@ -110,7 +100,7 @@ def import_with(folder: Path, modules: dict[str, str]) -> str:
             {"mmdet": "import no_such_module"},
             "mmdet is installed but cannot be imported (ModuleNotFoundError: No module",
         ),
-        ({"mmdet": ""}, "mmdet was imported from {}/mmdet.py, which is not"),
+        ({"mmdet": ""}, "mmdet is not installed, or hidden by something else"),
     ],
 )
 def test_import_names_what_is_wrong(
@@ -118,5 +108,5 @@ def test_import_names_what_is_wrong(
 ) -> None:
     text = import_with(tmp_path, modules)
     assert "ImportError: fpn_necks cannot work" in text
-    assert message.format(tmp_path) in text
+    assert message in text
     assert "python -m fpn_necks doctor" in text

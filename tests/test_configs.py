@@ -4,28 +4,21 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
-from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
 from fpn_necks.auxiliary import Uncertainty
-from fpn_necks.auxiliary.features import record_features
+from fpn_necks.config_tools import type_name, walk
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 from tests.tiny_detectors import (
     detector_config,
     load_config,
-    make_tiny,
-    set_statistic_factors,
     shrink,
-    shrink_backbone,
     train_and_test_a_step,
-    use_few_rois,
 )
 from tests.tiny_sets import write_coco_set
 
@@ -98,44 +91,6 @@ def test_learning_rate_scales_from_the_images_per_step(name: str) -> None:
     assert config.auto_scale_lr.base_batch_size == gpus * images
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_strides_of_neck_and_head_agree(name: str) -> None:
-    """In full width: on the meta device nothing is computed."""
-    config = load_config(name).model
-    backbone = config.backbone
-    if backbone.type == "SwinTransformer":  # reads numbers when it is built
-        config.backbone = dict(type="ResNet", depth=18)
-    with torch.device("meta"):
-        model = MODELS.build(config)
-    if backbone.type == "SwinTransformer":
-        model.backbone = MODELS.build(backbone).to("meta")
-    with torch.device("meta"):
-        set_statistic_factors(model)
-        model.eval()
-        image = torch.zeros(1, 3, 128, 256)
-        levels = getattr(getattr(model, "auxiliary", None), "levels", ())
-        with torch.no_grad(), record_features(model, levels) as supervised:
-            maps = model.extract_feat(image)
-    found = [(256 // m.shape[3], 128 // m.shape[2]) for m in maps]
-    for level in levels:
-        x = supervised[level.name]
-        assert (level.channels, 256 // level.stride) == (x.shape[1], x.shape[3])
-    checked = 0
-    for name, module in model.named_modules():
-        if name.startswith("auxiliary."):
-            continue
-        if hasattr(module, "prior_generator"):
-            strides = module.prior_generator.strides
-            pairs = [s if isinstance(s, tuple) else (s, s) for s in strides]
-            assert pairs == found
-            checked += 1
-        elif isinstance(module, BaseRoIExtractor):
-            pairs = [(s, s) for s in module.featmap_strides]
-            assert pairs == found[: len(pairs)]
-            checked += 1
-    assert checked
-
-
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "-uncertainty" in name])
 def test_uncertainty_has_no_weight_decay(name: str) -> None:
     config = shrink(load_config(name))
@@ -153,118 +108,30 @@ def test_uncertainty_has_no_weight_decay(name: str) -> None:
     assert decays[id(model.backbone.layer3[0].conv1.weight)] == 1e-4
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_training_step_and_test_step(name: str, tiny_set: Path) -> None:
-    train_and_test_a_step(detector_config(name, tiny_set))
+def types_of(name: str) -> frozenset[str]:
+    """Return the types of a detector's parts."""
+    return frozenset(type_name(node) for _, node in walk(load_config(name).model))
 
 
-TRAINED: set[str] = set()  # schedules and losses do not change what is wide
-WITHOUT_WIDTH = (
-    *("backbone", "data_preprocessor", "init_cfg", "train_cfg", "test_cfg"),
-    *("anchor_generator", "bbox_coder", "loss_cls", "loss_bbox", "loss_iou"),
-)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", CONFIGS)
-def test_steps_in_real_widths(name: str, tiny_set: Path) -> None:
-    """Only the backbone is small, and the RoIs are few."""
-    config = load_config(name)
-    if (parts := types_of(config.model)) in TRAINED:
-        pytest.skip("a config of the same parts is trained")
-    TRAINED.add(parts)
-    widths = neck_widths(config.model)
-    config = make_tiny(config, tiny_set, shrink_backbone)
-    assert neck_widths(config.model) == widths
-    train_and_test_a_step(use_few_rois(config, proposals=50, sampled=16))
-
-
-def types_of(node: object, key: str = "model") -> str:
-    """Return the types of a detector's parts, those without a width left out."""
-    if isinstance(node, list):
-        return " ".join(types_of(entry, key) for entry in node)
-    if not isinstance(node, dict) or key in WITHOUT_WIDTH:
-        return ""
-    parts = (types_of(value, name) for name, value in node.items())
-    return f"{node.get('type')}({' '.join(filter(None, parts))})"
-
-
-def neck_widths(model: dict) -> list:
-    """Return what a neck gives out; C5's width where there is no neck is small."""
-    neck = model.get("neck") or []
-    stages = neck if isinstance(neck, list) else [neck]
-    return [stage.get("out_channels") for stage in stages]
-
-
-class Sizes(Dataset):
-    """What batch samplers ask a data set for."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-    def get_data_info(self, index: int) -> dict[str, int]:
-        return dict(width=64, height=80 if index % 3 else 48)
-
-
-@pytest.mark.parametrize("name", [name for name in CONFIGS if "drfpn" in name])
-def test_a_neck_that_needs_two_images_gets_no_batch_of_one(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """CRB normalises pooled maps, whose only values are those of the images."""
-    config = load_config(name)
-    loader = config.train_dataloader
-    model = MODELS.build(shrink(config).model).train()
-    set_statistic_factors(model)
-    with pytest.raises(ValueError):
-        model.extract_feat(torch.rand(1, 3, 64, 96))
-    world_size = 3
-    settings = dict(loader, num_workers=0, persistent_workers=False)
-    # As many as leave every process one image of its third batch.
-    settings["dataset"] = Sizes(world_size * (2 * loader.batch_size + 1))
-    batches = []
-    for rank in range(world_size):
-        monkeypatch.setattr(
-            "mmengine.dataset.sampler.get_dist_info", lambda rank=rank: (rank, 3)
-        )
-        built = Runner.build_dataloader(settings, seed=0)
-        batches.append(list(built.batch_sampler))
-        assert len(batches[-1]) == len(built)
-    assert {len(batch) for own in batches for batch in own} == {loader.batch_size}
-
-
-@pytest.mark.parametrize("name", [name for name in CONFIGS if "_auxiliary" in name])
-def test_supervised_maps_of_the_backbone_are_trained(name: str) -> None:
-    with torch.device("meta"):
-        model = MODELS.build(load_config(name).model)
-    model.train()  # freezes stages
-    stages = {level.name for level in model.auxiliary.levels}
-    assert stages == {"c2", "c3", "c4"}
-    for stage in stages:
-        layer = getattr(model.backbone, f"layer{int(stage[1:]) - 1}")
-        convs = [p for key, p in layer.named_parameters() if "conv" in key]
-        assert convs and all(parameter.requires_grad for parameter in convs)
+# Configs of the same parts differ in numbers, which tests/check compares.
+OF_OTHER_PARTS = {types_of(name): name for name in CONFIGS}.values()
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            "cascade-mask-rcnn_r50_augfpn_autoaug-10e_cityscapes",
-            marks=pytest.mark.long,
-        ),
-        "retinanet_r50_s-alpha-fpn-asff_1x_coco",
+        pytest.param(name, marks=() if name in OF_OTHER_PARTS else pytest.mark.long)
+        for name in CONFIGS
     ],
 )
-def test_runner_trains_an_epoch(name: str, tmp_path: Path) -> None:
-    """mmdet's guide stops at an empty neck; α is counted behind a list of necks too."""
+def test_training_step_and_test_step(name: str, tiny_set: Path) -> None:
+    train_and_test_a_step(detector_config(name, tiny_set))
+
+
+def test_runner_trains_an_epoch(tmp_path: Path) -> None:
+    """α is counted behind a list of necks too."""
     write_coco_set(tmp_path / "set", num_images=4, size=(192, 128), empty_last=True)
-    config = detector_config(name, tmp_path / "set")
+    config = detector_config("retinanet_r50_s-alpha-fpn-asff_1x_coco", tmp_path / "set")
     config.work_dir = str(tmp_path / "run")
     runner = Runner.from_cfg(config)
     runner.train()

@@ -29,11 +29,11 @@ ARROWS = {
     "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks "
     "roi_extractors",
     "inference": "datasets detectors io layers messages visualization",
-    "check": "config_tools messages necks version",
+    "check": "config_tools layers messages version",
     "doctor_steps": "",
     "doctor": "compatibility doctor_steps version",
-    "costs": "config_tools messages roi_extractors",
-    "reproduction": "checkpoints config_tools costs io messages",
+    "costs": "config_tools",
+    "reproduction": "checkpoints config_tools costs io layers messages",
     "integrations": "",
 }
 

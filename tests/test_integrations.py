@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmdet.models.necks import FPN
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 
 from fpn_necks.integrations import TorchvisionBackbone
 from fpn_necks.necks import ASFF, CFGFPN, DRFPN, AugFPN, SAlphaFPN
-from tests.shared_data import shared
 
 WIDTHS = [64, 128, 256, 512]
 P2 = dict(num_outs=5)
@@ -39,31 +34,19 @@ NECKS = {
 DETECTORS = {"retinanet": RetinaNet, "fcos": FCOS, "faster-rcnn": FasterRCNN}
 
 
-def real_images() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Two images of COCO with their boxes, at half their size."""
-    folder: Path = shared("data/tiny_coco")
-    coco = json.loads((folder / "annotations/instances_train2017.json").read_text())
-    images, targets = [], []
-    for info in coco["images"][:2]:
-        boxes = [
-            [x / 2, y / 2, (x + w) / 2, (y + h) / 2]
-            for a in coco["annotations"]
-            if a["image_id"] == info["id"]
-            for x, y, w, h in [a["bbox"]]
-        ]
-        file = Image.open(folder / "train2017" / info["file_name"]).convert("RGB")
-        pixels = np.array(file.resize((file.width // 2, file.height // 2)))
-        images.append(torch.from_numpy(pixels).permute(2, 0, 1) / 255)
-        labels = torch.ones(len(boxes), dtype=torch.int64)
-        targets.append(dict(boxes=torch.tensor(boxes), labels=labels))
-    return images, targets
-
-
-@pytest.mark.parametrize("detector", DETECTORS)
-@pytest.mark.parametrize("neck", NECKS)
-def test_trains_a_step_on_real_images(detector: str, neck: str) -> None:
-    images, targets = real_images()
+@pytest.mark.parametrize(
+    ("detector", "neck"),
+    [
+        *(("retinanet", neck) for neck in NECKS),
+        ("fcos", "cfg"),
+        ("faster-rcnn", "asff"),
+    ],
+)
+def test_trains_a_step(detector: str, neck: str) -> None:
     torch.manual_seed(0)
+    images = [torch.rand(3, 160, 200), torch.rand(3, 180, 160)]
+    boxes = torch.tensor([[10.0, 10, 40, 50], [30, 40, 150, 140]])
+    targets = [dict(boxes=boxes, labels=torch.ones(2, dtype=torch.int64))] * 2
     levels = P2 if detector == "faster-rcnn" else P3
     backbone = TorchvisionBackbone(resnet18(), NECKS[neck](levels))
     with warnings.catch_warnings():

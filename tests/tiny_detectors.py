@@ -2,7 +2,6 @@
 
 import copy
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from tests.tiny_sets import CLASSES, use_coco_set
 WIDTHS = {256: 32, 1024: 64, 2048: 128}  # 2048: C5, of detectors without neck
 GROUPS = {32: 4}
 BACKBONE_WIDTH = 16
-RESNET_WIDTH = 64  # of mmdet's ResNets: C2 of a ResNet-18 has as many channels
 # What a detector without neck has its own way in the backbone.
 DILATED = ("strides", "dilations", "out_indices")
 PLAIN_PIPELINE = [
@@ -55,25 +53,6 @@ def shrink(config: Config, num_classes: int = len(CLASSES)) -> Config:
         if auxiliary.type == "RoIAuxiliary":
             head = auxiliary.get("bbox_head", {})
             auxiliary.bbox_head = dict(head, fc_out_channels=16)
-    _replace(model, {"num_classes": {80: num_classes, 8: num_classes, 1: num_classes}})
-    return config
-
-
-def shrink_backbone(config: Config, num_classes: int = len(CLASSES)) -> Config:
-    """Give a config a ResNet-18 without weights; neck and heads keep their widths.
-
-    Args:
-        config: of any shipped detector; it is changed. A YOLOv3 keeps its DarkNet.
-        num_classes: what the heads are to tell apart.
-    """
-    model = config.model
-    if model.backbone.type in DARKNETS:
-        model.backbone.init_cfg = None
-    else:
-        _use_resnet18(model, RESNET_WIDTH)
-        if "neck" not in model:
-            highest = {2048: RESNET_WIDTH * 8}
-            _replace(model, {"in_channels": highest, "out_channels": highest})
     _replace(model, {"num_classes": {80: num_classes, 8: num_classes, 1: num_classes}})
     return config
 
@@ -129,15 +108,12 @@ def detector_config(name: str, data: Path) -> Config:
     return make_tiny(load_config(name), data)
 
 
-def make_tiny(
-    config: Config, data: Path, shrink: Callable[[Config], Config] = shrink
-) -> Config:
+def make_tiny(config: Config, data: Path) -> Config:
     """Make a config small and let it train one epoch on a tiny set.
 
     Args:
         config: any shipped one; it is changed.
         data: folder of ``write_coco_set``.
-        shrink: what makes its model small.
     """
     shrink(config)
     train = config.train_dataloader
@@ -270,16 +246,11 @@ def _shrink_pyramid(model: ConfigDict) -> None:
     changes = {name: WIDTHS for name in names}
     # Grid R-CNN has 9 times as many channels there, in 36 groups.
     _replace(model, changes | {"num_groups": GROUPS, "point_feat_channels": {64: 4}})
-    _use_resnet18(model, BACKBONE_WIDTH)
-
-
-def _use_resnet18(model: ConfigDict, width: int) -> None:
-    """Put in a ResNet-18 whose C2 has so many channels, and tell the neck."""
     backbone = model.backbone
     model.backbone = ConfigDict(
         type="ResNet",
         depth=18,
-        base_channels=width,
+        base_channels=BACKBONE_WIDTH,
         style=backbone.get("style", "pytorch"),
         norm_eval=backbone.get("norm_eval", True),
         **{name: backbone[name] for name in DILATED if "neck" not in model},
@@ -287,7 +258,7 @@ def _use_resnet18(model: ConfigDict, width: int) -> None:
     if "neck" in model:
         neck = model.neck
         first = neck[0] if isinstance(neck, list) else neck
-        first.in_channels = [width * 2**i for i in range(4)]
+        first.in_channels = [BACKBONE_WIDTH * 2**i for i in range(4)]
 
 
 def _replace(node: Any, changes: dict[str, dict[int, int]]) -> None:

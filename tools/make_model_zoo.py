@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from detector_costs import count_costs
 from mmengine.config import Config
 
 from fpn_necks.config_tools import value_at
-from fpn_necks.costs import count_costs
 from fpn_necks.costs.tables import markdown_rows
 from fpn_necks.reproduction import Paper, Row, Table, load_papers
 from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
@@ -144,13 +144,13 @@ def quotes(name: str, config: Config, papers: Sequence[Paper]) -> str:
 def make_row(name: str, recipe: str, papers: Sequence[Paper]) -> tuple[str, ...]:
     """Make the row of a shipped config, ``folder/name.py``; its columns: ``HEADER``."""
     config = Config.fromfile(config_path(name))
-    cost = count_costs(config, image_sizes(config))
-    parameters = f"{cost.parameters / 1e6:.2f}"
-    if cost.training_parameters:
-        parameters += f" (+{cost.training_parameters / 1e6:.2f})"
+    tested, training_only, counts = count_costs(config, image_sizes(config))
+    parameters = f"{tested / 1e6:.2f}"
+    if training_only:
+        parameters += f" (+{training_only / 1e6:.2f})"
     multiply_adds = [
         f"{count / 1e9:.1f}" + f" at {size[0]}x{size[1]}" * (size != USUAL_SIZE)
-        for size, count in cost.multiply_adds.items()
+        for size, count in counts.items()
     ]
     return (
         f"[{Path(name).stem}](../configs/{name})",

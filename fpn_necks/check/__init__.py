@@ -1,4 +1,4 @@
-"""What is wrong with a detector's config, and which line mends it.
+"""What is wrong with a detector's config, and what to do about it.
 
 The detector is built without memory for its weights and an image goes through backbone
 and neck (``measure.py``); the maps are compared with what heads and RoI extractors

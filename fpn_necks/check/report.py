@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import importlib
 import json
-import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from ..config_tools import ConfigError, find_config, load_config, read_options
-from ..messages import one_line
+from ..config_tools import find_config, load_config, read_options
 from ..version import __version__
 from .measure import examine
 from .problem import Problem
 from .rules import find_problems
-from .settings import PACKAGE, import_names
 
-_LAZY_IMPORT = re.compile(r"Failed to import .* in (.*), line (\d+)")
-_SPACED = re.compile(r"[ '\"]")  # what DictAction drops
-_ORDER = {"error": 0, "warning": 1, "note": 2}
+LEVELS = ("error", "warning", "note")
 
 
 def check_config(config: Config) -> list[Problem]:
@@ -39,17 +30,8 @@ def check_config(config: Config) -> list[Problem]:
         The problems, errors first.
     """
     register_all_modules(init_default_scope=True)
-    failed = {}
-    for name in import_names(config):
-        if name.split(".")[0] == PACKAGE:
-            continue  # it is running
-        try:
-            importlib.import_module(name)
-        # A module of the user's can fail in any way.
-        except Exception as error:
-            failed[name] = f"{type(error).__name__}: {error}"
-    problems = find_problems(examine(config, failed))
-    return sorted(problems, key=lambda problem: _ORDER[problem.level])
+    problems = find_problems(examine(config))
+    return sorted(problems, key=lambda problem: LEVELS.index(problem.level))
 
 
 def run_check(name: str, options: Sequence[str] = (), as_json: bool = False) -> int:
@@ -69,76 +51,38 @@ def run_check(name: str, options: Sequence[str] = (), as_json: bool = False) -> 
     """
     file = find_config(name)
     changes = read_options(options)
-    try:
-        problems = check_config(load_config(file, changes, import_modules=False))
-    except ConfigError as error:
-        broken = _LAZY_IMPORT.search(str(error))
-        if broken is None:
-            raise
-        detail = one_line(error.__cause__ or error)
-        place = f"{broken[1]}:{broken[2]}"
-        problems = [Problem("error", "import", detail, "correct it", place=place)]
-    places = [problem.place or _place(problem, file, changes) for problem in problems]
+    problems = check_config(load_config(file, changes, import_modules=False))
+    places = [
+        next(
+            (f"--cfg-options {x}" for x in changes if f"{p.key}.".startswith(f"{x}.")),
+            find_line(file, p.key),
+        )
+        for p in problems
+    ]
     if as_json:
-        entries = [
-            vars(p) | dict(place=place, to_change=change_lines(p.changes))
-            for p, place in zip(problems, places, strict=True)
-        ]
+        pairs = zip(problems, places, strict=True)
+        entries = [vars(problem) | dict(place=place) for problem, place in pairs]
         report = dict(fpn_necks=__version__, config=str(file), problems=entries)
-        print(json.dumps(report, indent=2, default=str))
+        print(json.dumps(report, indent=2))
     else:
-        print(format_problems(problems, places, file))
+        print(f"fpn_necks {__version__} check {file}\n")
+        print(format_problems(problems, places))
     return int(any(problem.level == "error" for problem in problems))
 
 
-def format_problems(
-    problems: Sequence[Problem], places: Sequence[str], file: Path
-) -> str:
+def format_problems(problems: Sequence[Problem], places: Sequence[str]) -> str:
     """Return the problems as lines, remedies below them."""
-    lines = [f"fpn_necks {__version__} check {file}", ""]
+    lines = []
     for problem, place in zip(problems, places, strict=True):
         where = f"  ({place})" if place else ""
         lines.append(f"  {problem.level:<8} {problem.key}{where}")
         lines.append(f"  {'':<8} {problem.detail}")
         if problem.remedy:
             lines.append(f"  {'':<8} remedy: {problem.remedy}")
-        lines += [f"  {'':<8}   {line}" for line in change_lines(problem.changes)]
     levels = [problem.level for problem in problems]
-    counts = ((levels.count(level), level) for level in _ORDER)
+    counts = ((levels.count(level), level) for level in LEVELS)
     summary = ", ".join(f"{n or 'no'} {level}{'s' * (n != 1)}" for n, level in counts)
-    return "\n".join([*lines, "" if problems else "  nothing to say", summary])
-
-
-def change_lines(changes: Mapping[str, Any]) -> list[str]:
-    """Return changes as one ``--cfg-options`` line, or as lines of a config."""
-    words = [f"{key}={_SPACED.sub('', str(value))}" for key, value in changes.items()]
-    with contextlib.suppress(ConfigError):
-        if "{" not in "".join(words) and read_options(words) == changes != {}:
-            return [f"--cfg-options {shlex.join(words)}"]
-    lines = []
-    for key, value in changes.items():
-        first, *rest = key.split(".")
-        text = _literal(value)
-        for part in reversed(rest):
-            is_index = part.isdigit()
-            text = f"{{{part}: {text}}}" if is_index else f"dict({part}={text})"
-        lines.append(f"in the config: {first} = {text}")
-    return lines
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"dict({', '.join(f'{k}={_literal(v)}' for k, v in value.items())})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    return repr(value)
-
-
-def _place(problem: Problem, file: Path, options: Mapping[str, Any]) -> str:
-    for option in options:
-        if problem.key == option or problem.key.startswith(f"{option}."):
-            return f"--cfg-options {option}"
-    return find_line(file, problem.key)
+    return "\n".join([*lines, "", summary])
 
 
 def find_line(path: Path, key: str) -> str:
@@ -148,11 +92,11 @@ def find_line(path: Path, key: str) -> str:
     them. Written as a literal, ``dict(a=1)`` or ``{"a": 1}``, a key is found; what a
     program computes is not.
     """
-    parts, files = key.split("."), list(_with_bases(path))
-    for length in range(len(parts), 0, -1):
-        for file, tree in files:
-            node = _assigned(tree, parts[0])
-            for part in parts[1:length]:
+    first, *rest = key.split(".")
+    files = [(file, _assigned(tree, first)) for file, tree in _with_bases(path)]
+    for length in range(len(rest), -1, -1):
+        for file, node in files:
+            for part in rest[:length]:
                 node = _item(node, part)
             if node is not None:
                 return f"{file}:{node.lineno}"
@@ -160,19 +104,16 @@ def find_line(path: Path, key: str) -> str:
 
 
 def _with_bases(path: Path) -> Iterator[tuple[Path, ast.Module]]:
-    waiting = [path]
-    while waiting:
-        file = waiting.pop(0)
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            yield file, tree
-            bases = ast.literal_eval(_assigned(tree, "_base_") or ast.Constant([]))
-            for base in [bases] if isinstance(bases, str) else bases:
-                own = (file.parent / base).resolve()
-                waiting.append(find_config(base) if "::" in base else own)
-        # YAML, JSON, or a base that is computed or that mmengine found elsewhere.
-        except (OSError, SyntaxError, ValueError):
-            continue
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        yield path, tree
+        bases = ast.literal_eval(_assigned(tree, "_base_") or ast.Constant([]))
+        for base in [bases] if isinstance(bases, str) else bases:
+            own = (path.parent / base).resolve()
+            yield from _with_bases(find_config(base) if "::" in base else own)
+    # YAML, JSON, or a base that is computed or that mmengine found elsewhere.
+    except (OSError, SyntaxError, ValueError):
+        return
 
 
 def _assigned(tree: ast.Module, name: str) -> ast.expr | None:

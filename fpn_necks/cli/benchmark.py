@@ -6,12 +6,11 @@ weights and see random images with random boxes: no data set, no download. All a
 measured in turns in this run; ratios are to the first one. Without a CONFIG our necks
 are measured alone, beside mmdet's FPN.
 
-Example: what AugFPN's parts cost
+Example: what AugFPN costs, with and without its auxiliary losses
 
   fpn-necks benchmark mmdet::retinanet/retinanet_r50_fpn_1x_coco
     --compare retinanet_r50_augfpn_1x_coco
     retinanet_r50_augfpn_1x_coco@model.auxiliary=None
-    retinanet_r50_augfpn_1x_coco@model.neck.type=FPN
 """
 
 from __future__ import annotations
@@ -19,21 +18,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .arguments import (
-    add_device,
-    add_force,
-    path,
-    pick_device,
-    refuse_existing,
-    use_mmdet,
-)
+from .arguments import add_device, pick_device, use_mmdet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("config", metavar="CONFIG", nargs="?", help="what others are compared to")
     add("--compare", nargs="+", default=[], metavar="CONFIG")
-    add("--names", nargs="+", help="titles in the tables, one per config")
     add(
         "--boxes",
         type=int,
@@ -49,12 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--necks", nargs="+", metavar="NAME", help="only necks whose name has one")
     add(
-        "--pyramid",
-        choices=("faster-rcnn", "retinanet", "fcos"),
-        default="faster-rcnn",
-        help="levels of the necks (default: faster-rcnn)",
-    )
-    add(
         "--size",
         type=int,
         nargs=2,
@@ -66,8 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pairs", type=int, default=15, help="runs per ratio (default: 15)")
     add("--threads", type=int, default=1, help="on a processor (default: 1)")
     add_device(parser)
-    add("--csv", type=path, help="file to write the numbers to")
-    add_force(parser, "the file of numbers")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -77,24 +60,16 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} must be at least {number}")
     if min(options.size) < 32:
         raise ValueError(f"--size must be at least 32 32, got {options.size}")
-    number = 1 + len(options.compare)
-    if options.names is not None and len(options.names) != number:
-        raise ValueError(
-            f"--names must be one per config, {number}, got {len(options.names)}"
-        )
-    refuse_existing(options.csv, options.force)
     use_mmdet()
     import torch
 
     from ..costs.report import benchmark
-    from ..costs.tables import csv_costs, markdown_costs
-    from ..io import write_text
+    from ..costs.tables import markdown_costs
 
     device = pick_device(options.device)
     torch.set_num_threads(options.threads)
     setting, costs = benchmark(
         [options.config, *options.compare] if options.config else [],
-        options.names,
         tuple(options.size),
         options.batch,
         device,
@@ -102,10 +77,6 @@ def run(options: argparse.Namespace) -> None:
         options.boxes,
         options.train,
         options.necks,
-        options.pyramid,
         lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(f"\n{setting}\n\n{markdown_costs(costs)}")
-    if options.csv:
-        write_text(options.csv, csv_costs(costs), options.force)
-        print(f"written: {options.csv}", file=sys.stderr)

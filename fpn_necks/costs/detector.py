@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,20 +12,16 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config, ConfigDict
-from mmengine.model import ImgDataPreprocessor
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config_tools import set_statistic_factors
+from ..config_tools import set_statistic_factors, type_name, walk
 from .count import count_parameters
-from .stages import BACKBONE, HEAD, NECK, STAGES, cut_by_stage, record_post_processing
-from .timing import peak_memory, peaks_of_segments, seconds_of
+from .stages import BACKBONE, HEAD, NECK, STAGES, split_by_stage
 
 AUXILIARY = "auxiliary losses"
 """Parameters of training only: of a detector ``Auxiliary<Name>``."""
-LOWEST_LOGIT, HALVINGS, TOLERANCE = -16.0, 40, 1.08
-"""Of the score threshold's search; the last is a factor on the number of boxes."""
 
 
 class MeasuredDetector:
@@ -68,18 +61,13 @@ class MeasuredDetector:
             raise ValueError(
                 f"a {type(self.model).__name__} has no backbone to measure"
             )
-        # Of the first convolution; 3 without one.
-        convs = (m for m in self.model.backbone.modules() if isinstance(m, nn.Conv2d))
-        channels = getattr(next(convs, None), "in_channels", 3)
-        loads_masks = "'with_mask': True" in str(config.get("train_dataloader"))
-        batch = random_batch(
-            (channels, *size),
-            images,
-            _num_classes(self.model),
-            loads_masks or getattr(self.model, "with_mask", False),
-        )
-        if not isinstance(self.model.data_preprocessor, ImgDataPreprocessor):
-            batch["inputs"] = [image.float() for image in batch["inputs"]]
+        shape = (config.model.backbone.get("in_channels", 3), *size)
+        masks = getattr(self.model, "with_mask", False)
+        batch = demo_mm_inputs(images, shape, [8] * images, with_mask=masks)
+        for sample in batch["data_samples"]:
+            sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
+            sample.gt_instances.labels.zero_()
+            sample.ignored_instances = sample.gt_instances[:0]
         # As in training, since truths are padded then; padding of images is the same.
         prepared = self.model.data_preprocessor(batch, True)
         self.inputs: torch.Tensor = prepared["inputs"]
@@ -99,17 +87,13 @@ class MeasuredDetector:
         with _seeded(self.seed, self.device), torch.no_grad():
             return self.model(self.inputs, samples, mode="predict")
 
-    def let_boxes_through(self, wanted: int) -> float | None:
+    def let_boxes_through(self, wanted: int) -> None:
         """Set the score threshold so that about so many boxes per image are found.
 
         With a config's own threshold an untrained detector finds nothing, or as much as
         it may return: post-processing has nothing or everything to do, and a mask head
-        behind it does not run at all. At most 90 % of ``max_per_img`` are let through,
-        since beyond it nobody sees how many boxes there are.
-
-        Returns:
-            The threshold, or ``None`` where the detector has none: it always returns
-            the same number of boxes.
+        behind it does not run at all. Instead the threshold becomes the score of the
+        first box too many; a detector without threshold stays as it is.
         """
         configs = [
             module.test_cfg
@@ -117,32 +101,15 @@ class MeasuredDetector:
             if "score_thr" in (getattr(module, "test_cfg", None) or ())
             and not name.startswith("auxiliary")
         ]
-        with record_post_processing(self.model) as calls:
-            self.infer()
-        if not configs or not calls:
-            return None
-        repeat = calls[0][0]  # the post-processing of boxes; masks come behind them
-        limits = [config.get("max_per_img", math.inf) for config in configs]
-        wanted = max(min(wanted, math.floor(0.9 * min(limits))), 1)
-
-        def number_at(logit: float) -> float:
-            for config in configs:
-                config["score_thr"] = 1 / (1 + math.exp(-logit))
-            with torch.no_grad():
-                return statistics.fmean(map(len, repeat()))
-
-        # Downwards first: low thresholds are slow. Untrained scores are much alike.
-        low, step = 0.0, 0.5
-        while (number := number_at(low)) < wanted and low > LOWEST_LOGIT:
-            low -= step
-        high = low + step
-        for _ in range(HALVINGS):
-            if wanted / TOLERANCE <= number <= TOLERANCE * wanted:
-                break
-            middle = (low + high) / 2
-            number = number_at(middle)
-            low, high = (middle, high) if number > wanted else (low, middle)
-        return configs[0]["score_thr"]
+        for config in configs:
+            config["score_thr"] = 0.0
+        found = [sample.pred_instances.scores for sample in self.infer()]
+        scores = torch.cat(found).sort(descending=True).values
+        for config in configs:
+            # Where scores are multiplied behind the threshold, the number limits them.
+            config["max_per_img"] = min(wanted, config.get("max_per_img", wanted))
+            if len(scores) > wanted * len(found):
+                config["score_thr"] = scores[wanted * len(found)].item()
 
     def train_step(self) -> None:
         """Do an iteration of training: losses, gradients and the optimiser's step.
@@ -158,13 +125,6 @@ class MeasuredDetector:
         if not total.isfinite():
             raise ValueError(f"the losses of an untrained detector are {total.item()}")
         self.optim_wrapper.update_params(total)
-
-    @cached_property
-    def stages(self) -> tuple[str, ...]:
-        """The stages of an inference: not every detector has a neck, say."""
-        with cut_by_stage(self.model, lambda: None) as segments:
-            self.infer()
-        return tuple(stage for stage in STAGES if stage in segments.owners)
 
     def parameters(self) -> dict[str, int]:
         """Count the parameters of backbone, neck, head, and of training only."""
@@ -185,56 +145,23 @@ class MeasuredDetector:
         (deformable convs, RoI pooling, NMS) are left out.
         """
         with FlopCounterMode(display=False) as counter:
-            with cut_by_stage(self.model, counter.get_total_flops) as segments:
-                self.infer()
-        totals = segments.add_up(lambda start, end: end - start)
-        return {stage: int(totals[stage]) // 2 for stage in self.stages}
+            counts = self._by_stage(counter.get_total_flops)
+        return {stage: int(count) // 2 for stage, count in counts.items()}
 
     def time_inference(self, clock: Callable[[], float]) -> dict[str, float]:
-        """Return the seconds of each stage, by a clock; on a GPU by its own."""
-        on_gpu = self.device.type == "cuda"
-        if on_gpu:
-            torch.cuda.synchronize(self.device)
-        with cut_by_stage(self.model, self._event if on_gpu else clock) as segments:
+        """Return the seconds of each stage, by a clock; a GPU is waited for."""
+
+        def read() -> float:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            return clock()
+
+        return self._by_stage(read)
+
+    def _by_stage(self, read: Callable[[], float]) -> dict[str, float]:
+        with split_by_stage(self.model, read) as totals:
             self.infer()
-        if on_gpu:
-            torch.cuda.synchronize(self.device)
-            totals = segments.add_up(lambda start, end: start.elapsed_time(end) / 1e3)
-        else:
-            totals = segments.add_up(lambda start, end: end - start)
-        return {stage: totals[stage] for stage in self.stages}
-
-    def time_train_step(self, clock: Callable[[], float]) -> float:
-        """Return the seconds of a step of training, by a clock; a GPU is waited for."""
-        return seconds_of(self.train_step, self.device, clock)
-
-    def inference_memory(self) -> dict[str, int]:
-        """Return the most bytes held while each stage is at work, beyond those before.
-
-        What earlier stages hand over counts: the largest number is the inference's.
-        """
-        owners: list[str] = []
-
-        def run(cut: Callable[[], None]) -> None:
-            with cut_by_stage(self.model, cut) as segments:
-                self.infer()
-            owners[:] = segments.owners
-
-        # The first cut is the beginning of the first segment, the last its end.
-        peaks = peaks_of_segments(run, self.device)[1:-1]
-        most = dict.fromkeys(self.stages, 0)
-        for owner, peak in zip(owners, peaks, strict=True):
-            most[owner] = max(most.get(owner, 0), peak)
-        return {stage: most[stage] for stage in self.stages}
-
-    def training_memory(self) -> int:
-        """Return the most bytes of a step, beyond what is held before it."""
-        return peak_memory(self.train_step, self.device)
-
-    def _event(self) -> torch.cuda.Event:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self.device))
-        return event
+        return {stage: totals[stage] for stage in STAGES if stage in totals}
 
 
 @contextmanager
@@ -247,43 +174,17 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def _build(config: Mapping[str, Any]) -> nn.Module:
     settings = copy.deepcopy(config)
-    preprocessor = settings.get("data_preprocessor")
-    if preprocessor:
+    if settings.get("data_preprocessor"):
         # They would change the size of the images, or need other images.
-        preprocessor["batch_augments"] = None
+        settings["data_preprocessor"]["batch_augments"] = None
+    for _, node in walk(settings):
+        if type_name(node.get("init_cfg")).startswith("Pretrained"):
+            node["init_cfg"] = None
     # mmengine's base model looks for the preprocessor in the scope of the moment.
     model = MODELS.build(ConfigDict(settings, _scope_="mmdet"))
-    for module in model.modules():
-        found = getattr(module, "init_cfg", None) or []
-        found = found if isinstance(found, list | tuple) else [found]
-        if any(entry.get("type") == "Pretrained" for entry in found):
-            module.init_cfg = [e for e in found if e.get("type") != "Pretrained"]
     set_statistic_factors(model)
     model.init_weights()
     return model
-
-
-def _num_classes(model: nn.Module) -> int:
-    counts = [
-        module.num_classes
-        for name, module in model.named_modules()
-        if isinstance(getattr(module, "num_classes", None), int)
-        and not name.startswith("rpn_head")
-    ]
-    return max(min(counts, default=1), 1)
-
-
-def random_batch(
-    shape: tuple[int, int, int], images: int, num_classes: int, masks: bool
-) -> dict[str, list[Any]]:
-    """Return random images, ``(C, H, W)``, with eight random boxes each."""
-    boxes = [8] * images
-    batch = demo_mm_inputs(images, shape, boxes, num_classes + 1, with_mask=masks)
-    for sample in batch["data_samples"]:
-        sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
-        sample.gt_instances.labels %= num_classes
-        sample.ignored_instances = sample.gt_instances[:0]
-    return batch
 
 
 def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -291,9 +192,6 @@ def _optimiser(config: Mapping[str, Any], device: torch.device) -> dict[str, Any
     settings["optimizer"]["lr"] = 0.0
     # Every step is to be a whole one.
     settings.pop("accumulative_counts", None)
-    if settings.get("type") == "AmpOptimWrapper" and device.type == "cpu":
-        # mmengine's mixed precision is for GPUs.
-        for name in ("loss_scale", "dtype", "use_fsdp"):
-            settings.pop(name, None)
-        settings["type"] = "OptimWrapper"
+    if device.type == "cpu":  # mmengine's mixed precision is for GPUs
+        settings = dict(type="OptimWrapper", optimizer=settings["optimizer"])
     return settings

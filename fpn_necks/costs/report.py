@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,25 +15,14 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from .configs import read_config_argument
+from ..config_tools import load_detector_config
 from .count import count_multiply_adds, count_parameters
 from .detector import MeasuredDetector
 from .tables import WHOLE, Cost
-from .timing import PairedTimes, compare_times, measure_in_turns, peak_memory
+from .timing import PairedTimes, measure_in_turns, peak_memory, seconds_of
 
 TRAINING = "training step"
 CHANNELS = [256, 512, 1024, 2048]  # of ResNet-50
-PYRAMIDS: dict[str, dict[str, Any]] = {
-    # As mmdet's Faster R-CNN, RetinaNet and FCOS have them.
-    "faster-rcnn": dict(num_outs=5),
-    "retinanet": dict(num_outs=5, start_level=1, add_extra_convs="on_input"),
-    "fcos": dict(
-        num_outs=5,
-        start_level=1,
-        add_extra_convs="on_output",
-        relu_before_extra_convs=True,
-    ),
-}
 BASE = "FPN (mmdet)"
 # What follows a neck in a list refines its maps.
 NECKS: dict[str, list[dict[str, Any]]] = {
@@ -46,28 +37,10 @@ NECKS: dict[str, list[dict[str, Any]]] = {
     "AugFPN": [dict(type="AugFPN")],
     "DRFPN": [dict(type="DRFPN")],
 }
-# Method, step, the paper's numbers without and with it, unit, source and setting.
-# "two-stage" and "one-stage" are of such detectors alone.
-CLAIMS: tuple[tuple[str, str, float, float, str, str], ...] = (
-    ("AugFPN", WHOLE, 13.4, 11.1, "fps", "Sec. 4.5: Faster R-CNN R-50, V100"),
-    ("AugFPN + auxiliary", TRAINING, 0.9, 1.1, "h per epoch", "Sec. 4.5"),
-    ("DRFPN", WHOLE, 12.2, 12.4, "ms", "Sec. 4: R-50, RTX Titan"),
-    ("DRFPN", TRAINING, 1.14, 1.37, "s per iteration", "Sec. 4: Faster R-CNN R-50"),
-    ("ASFF", WHOLE, 50, 46, "fps", "Table 3: YOLOv3 at 608x608, V100"),
-    *(
-        (f"CFGFPN {stages}, {kind}", WHOLE, base, rate, "fps", f"Table 2: {detector}")
-        for kind, detector, base, rates in (
-            ("two-stage", "Faster R-CNN R-101, Titan Xp", 15.6, (12.0, 11.4, 10.9)),
-            ("one-stage", "RetinaNet R-101, Titan Xp", 15.0, (12.2, 11.7, 11.1)),
-        )
-        for stages, rate in enumerate(rates, 1)
-    ),
-)
 
 
 def benchmark(
     configs: Sequence[str] = (),
-    titles: Sequence[str] | None = None,
     size: tuple[int, int] = (800, 1344),
     batch: int = 1,
     device: str = "cpu",
@@ -75,7 +48,6 @@ def benchmark(
     boxes: int = 80,
     train: bool = True,
     necks: Sequence[str] | None = None,
-    pyramid: str = "faster-rcnn",
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[str, list[Cost]]:
     """Measure necks beside mmdet's FPN, or whole detectors beside the first, in turns.
@@ -84,7 +56,6 @@ def benchmark(
 
     Args:
         configs: As of ``read_config_argument``; none: the necks of ``NECKS``.
-        titles: One per config; default: their names and changes.
         size: (height, width) of the images in pixels.
         batch: Images per batch.
         device: ``cpu`` or ``cuda``.
@@ -92,7 +63,6 @@ def benchmark(
         boxes: See ``let_boxes_through``; 0: the config's own threshold.
         train: Measure a training step of detectors as well.
         necks: Only necks whose name has one of these words.
-        pyramid: One of ``PYRAMIDS``: the levels of the necks.
         say: Gets a line per step.
 
     Returns:
@@ -120,61 +90,80 @@ def benchmark(
             for i, c in enumerate(CHANNELS)
         ]
         maps = [x.to(device).requires_grad_() for x in maps]
-        return setting, list(_measure_necks(maps, necks, pyramid, pairs, say))
-    detectors, models, names = [], [], []
+        return setting, list(_measure_necks(maps, necks, pairs, say))
+    detectors, titles = [], []
     for text in configs:
-        title, config, left_out = read_config_argument(text)
+        title, config = read_config_argument(text)
         say(f"building {title}")
-        if left_out:
-            say(f"  without {', '.join(left_out)}: the new type does not take it")
-        names.append(title)
-        models.append(config.model)
         try:
             detector = MeasuredDetector(config, size, batch, device, train)
             if train:
                 detector.train_step()
             if boxes:
                 detector.let_boxes_through(boxes)
-            detectors.append(detector)
         # A detector is a program, and can fail in any way.
         except Exception as error:
             raise ValueError(
                 f"the detector of {title} cannot be measured: "
                 f"{type(error).__name__}: {error}"
             ) from error
-    costs = measure_detectors(detectors, titles or names, pairs, train, say)
-    claims = [tuple(claims_of(model, models[0])) for model in models]
-    found = zip(costs, claims, strict=True)
-    return setting, [replace(cost, claims=texts) for cost, texts in found]
+        detectors.append(detector)
+        titles.append(title)
+    return setting, measure_detectors(detectors, titles, pairs, train, say)
 
 
-def build_neck(
-    stages: Sequence[Mapping[str, Any]], pyramid: Mapping[str, Any], width: int = 256
-) -> nn.Module:
-    """Build a neck of these stages on a ResNet-50's maps, for evaluation."""
-    first = {**dict(in_channels=CHANNELS, out_channels=width), **pyramid, **stages[0]}
-    widths = dict(in_channels=width, out_channels=width)
-    built = [MODELS.build(first)]
-    built += [MODELS.build({**stage, **widths}) for stage in stages[1:]]
+def read_config_argument(text: str) -> tuple[str, Config]:
+    """Read the config that ``CONFIG@key=value,key=value`` names, with its changes.
+
+    Args:
+        text: A path, the name of a shipped config or ``mmdet::folder/name``; values are
+            written as for ``--cfg-options``.
+
+    Returns:
+        A short title, and the config.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: It cannot be read, or a change is no ``key=value`` or does not fit.
+    """
+    name, _, changes = text.partition("@")
+    if Path(text).is_file():  # a file may have the sign in its name
+        name, changes = text, ""
+    options = re.split(r",(?=[\w.]+=)", changes) if changes else []
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".py")
+    title = ", ".join([stem, *(x.removeprefix("model.") for x in options)])
+    return title, load_detector_config(name, options)
+
+
+def build_neck(stages: Sequence[Mapping[str, Any]]) -> nn.Module:
+    """Build a neck of these stages on a ResNet-50's maps, for evaluation.
+
+    Its levels and width are those of mmdet's Faster R-CNN.
+    """
+    first = dict(in_channels=CHANNELS, out_channels=256, num_outs=5)
+    later = dict(in_channels=256, out_channels=256)
+    built = [
+        MODELS.build({**(later if index else first), **stage})
+        for index, stage in enumerate(stages)
+    ]
     return nn.Sequential(*built).eval()
 
 
 def _measure_necks(
     maps: list[Tensor],
     words: Sequence[str] | None,
-    pyramid: str,
     pairs: int,
     say: Callable[[str], None],
 ) -> Iterator[Cost]:
     for word in words or ():
         if not any(word in name for name in NECKS):
             raise ValueError(f"no neck's name has {word!r}: {'; '.join(NECKS)}")
-    base = build_neck(NECKS[BASE], PYRAMIDS[pyramid]).to(maps[0].device)
+    base = build_neck(NECKS[BASE]).to(maps[0].device)
     for name, stages in NECKS.items():
         if name != BASE and words and not any(word in name for word in words):
             continue
         say(f"measuring {name}")
-        neck = build_neck(stages, PYRAMIDS[pyramid]).to(maps[0].device)
+        neck = build_neck(stages).to(maps[0].device)
         yield _measure_neck(name, base, neck, maps, pairs)
 
 
@@ -193,18 +182,18 @@ def _measure_neck(
             x.grad = None
 
     device = maps[0].device
+    clock, times = _clock(device), {}
+    for name, run in (("forward", forward), ("forward + backward", both)):
+        runs = [functools.partial(run, module) for module in (base, neck)]
+        for first in runs:
+            first()  # is not counted
+        turns = [functools.partial(seconds_of, x, device, clock) for x in runs]
+        times[name] = PairedTimes(*map(tuple, measure_in_turns(turns, pairs)))
     return Cost(
         title,
         {WHOLE: count_parameters(neck)},
         {WHOLE: count_multiply_adds(neck, maps)},
-        {
-            name: compare_times(
-                lambda run=run: run(base),
-                lambda run=run: run(neck),
-                *(pairs, device, _clock(device)),
-            )
-            for name, run in (("forward", forward), ("forward + backward", both))
-        },
+        times,
         {"forward + backward": peak_memory(lambda: both(neck), device)},
     )
 
@@ -223,62 +212,43 @@ def measure_detectors(
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Cost]:
     """Measure detectors, each timed `rounds` times in turns, beside the first."""
-    clock = _clock(detectors[0].device)
+    device = detectors[0].device
+    clock = _clock(device)
     say("times of inference")
     for detector in detectors:
         detector.infer()
     inference = [lambda d=d: d.time_inference(clock) for d in detectors]
     runs = measure_in_turns(inference, rounds)
-    say("counts and memory of inference")
-    counts = [(d.parameters(), d.multiply_adds()) for d in detectors]
-    memory = [d.inference_memory() for d in detectors]
-    steps: list[list[float]] = []
-    if train:  # behind all of inference: normalisation gathers statistics meanwhile
-        say("times and memory of training")
-        for detector in detectors:
-            detector.train_step()  # the first one makes the optimiser's state
-        training = [lambda d=d: d.time_train_step(clock) for d in detectors]
-        steps = measure_in_turns(training, rounds)
     for run in (run for own in runs for run in own):
         run[WHOLE] = sum(run.values())
-    costs = []
-    for i, detector in enumerate(detectors):
-        # What the first detector has not takes it no time.
-        times = {
+    say("counts and memory of inference")
+    counts = [(d.parameters(), d.multiply_adds()) for d in detectors]
+    memory = [{WHOLE: peak_memory(d.infer, device)} for d in detectors]
+    # What the first detector has not takes it no time.
+    times = [
+        {
             stage: PairedTimes(
                 tuple(run.get(stage, 0.0) for run in runs[0]),
-                tuple(run[stage] for run in runs[i]),
+                tuple(run[stage] for run in own),
             )
-            for stage in (*detector.stages, WHOLE)
+            for stage in own[0]
         }
-        peaks = memory[i] | {WHOLE: max(memory[i].values())}
-        if train:
-            times[TRAINING] = PairedTimes(tuple(steps[0]), tuple(steps[i]))
-            peaks[TRAINING] = detector.training_memory()
-        parameters, counted = ({**c, WHOLE: sum(c.values())} for c in counts[i])
-        costs.append(Cost(titles[i], parameters, counted, times, peaks))
-    return costs
-
-
-def claims_of(model: Config, base: Config) -> Iterator[tuple[str, str, float]]:
-    """Yield step, numbers and time ratio that a paper gives for what base has not."""
-    necks = [model.get("neck") or [], base.get("neck") or []]
-    stages, known = ([n] if isinstance(n, Mapping) else n for n in necks)
-    ours = [
-        stage
-        for stage in stages
-        if stage not in known and stage["type"] in ("AugFPN", "DRFPN", "ASFF", "CFGFPN")
+        for own in runs
     ]
-    if len(ours) != 1:
-        return  # of two changes at once no paper says anything
-    (stage,) = ours
-    name = stage["type"]
-    if name == "CFGFPN":
-        kind = "one-stage" if model.get("rpn_head") is None else "two-stage"
-        name = f"CFGFPN {stage.get('cascade_times', 3)}, {kind}"
-    auxiliary = bool(model.get("auxiliary")) and not base.get("auxiliary")
-    for method, step, old, new, unit, source in CLAIMS:
-        trained_as = f"{name} + auxiliary" if auxiliary else name
-        if method == (name if step == WHOLE else trained_as):
-            ratio = old / new if unit == "fps" else new / old
-            yield step, f"{old:g} → {new:g} {unit} ({source})", ratio
+    if train:  # behind all of inference: normalisation gathers statistics meanwhile
+        say("times and memory of training")
+        for detector, peaks in zip(detectors, memory, strict=True):
+            # Its first run makes the optimiser's state.
+            peaks[TRAINING] = peak_memory(detector.train_step, device)
+        training = [
+            lambda d=d: seconds_of(d.train_step, device, clock) for d in detectors
+        ]
+        steps = measure_in_turns(training, rounds)
+        for own, seconds in zip(times, steps, strict=True):
+            own[TRAINING] = PairedTimes(tuple(steps[0]), tuple(seconds))
+    return [
+        Cost(title, *({**c, WHOLE: sum(c.values())} for c in counted), own, peaks)
+        for title, counted, own, peaks in zip(
+            titles, counts, times, memory, strict=True
+        )
+    ]

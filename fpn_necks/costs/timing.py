@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import torch
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import ProfilerActivity, profile
 
-_CUT = "fpn_necks.costs: cut"
 Measured = TypeVar("Measured")
 
 
@@ -57,34 +56,6 @@ class PairedTimes:
         return ratios[cut], ratios[-1 - cut]
 
 
-def compare_times(
-    base: Callable[[], Any],
-    other: Callable[[], Any],
-    pairs: int,
-    device: str | torch.device = "cpu",
-    clock: Callable[[], float] = time.perf_counter,
-) -> PairedTimes:
-    """Time two functions in turns, after one run of each that is not counted.
-
-    Which of the two goes first changes from pair to pair, so that a slow drift of the
-    machine favours neither.
-
-    Args:
-        base: what is compared with.
-        other: what is compared.
-        pairs: number of runs of each that count.
-        device: where they compute; a GPU is waited for.
-        clock: returns seconds. ``time.process_time`` leaves out the time that other
-            processes take; it is for one thread on a processor, since it adds threads.
-    """
-    for function in (base, other):
-        function()
-    times = measure_in_turns(
-        [lambda f=f: seconds_of(f, device, clock) for f in (base, other)], pairs
-    )
-    return PairedTimes(*map(tuple, times))
-
-
 def measure_in_turns(
     measurements: Sequence[Callable[[], Measured]], rounds: int
 ) -> list[list[Measured]]:
@@ -106,7 +77,7 @@ def seconds_of(
     device: str | torch.device,
     clock: Callable[[], float],
 ) -> float:
-    """Return the seconds of one call; arguments as of ``compare_times``."""
+    """Return the seconds of one call by a clock; a GPU is waited for."""
     on_gpu = torch.device(device).type == "cuda"
     wait = torch.cuda.synchronize if on_gpu else lambda device: None
     wait(device)
@@ -127,69 +98,25 @@ def peak_memory(function: Callable[[], Any], device: str | torch.device = "cpu")
             a first call may allocate what later ones reuse.
         device: where it computes.
     """
-    return max(peaks_of_segments(lambda cut: function(), device))
-
-
-def peaks_of_segments(
-    function: Callable[[Callable[[], None]], Any], device: str | torch.device = "cpu"
-) -> list[int]:
-    """Return the peak memory of each part of a computation, as ``peak_memory`` has it.
-
-    Args:
-        function: gets a function ``cut`` to call wherever a part ends.
-        device: where it computes.
-
-    Returns:
-        For each part the bytes that are held at most while it runs, beyond what was
-        held before the first part: what earlier parts hand over counts.
-    """
-    function(lambda: None)
+    function()
     if torch.device(device).type == "cuda":
-        return _peaks_on_gpu(function, device)
+        # Counted when work is queued, not when it is done: no waiting needed.
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        function()
+        return torch.cuda.max_memory_allocated(device) - before
     accumulates = "acc_events" in inspect.signature(profile).parameters  # not in 2.1
     options = dict(acc_events=True) if accumulates else {}
     cpu = [ProfilerActivity.CPU]
     with profile(activities=cpu, profile_memory=True, **options) as profiler:
-        function(_mark)
+        function()
     events = profiler.profiler.kineto_results.events()
-    changes = [
-        (_start(event), event.nbytes() if event.name() == "[memory]" else None)
-        for event in events
-        if event.name() in ("[memory]", _CUT)
-    ]
-    held, peaks = 0, [0]
-    for _, change in sorted(changes, key=lambda pair: pair[0]):
-        if change is None:
-            peaks.append(held)
-        else:
-            held += change  # negative where memory is given back
-            peaks[-1] = max(peaks[-1], held)
-    return peaks
+    # Negative where memory is given back.
+    changes = [(_start(x), x.nbytes()) for x in events if x.name() == "[memory]"]
+    changes.sort(key=lambda pair: pair[0])
+    return max(accumulate(change for _, change in changes), default=0)
 
 
 def _start(event: Any) -> int:
     # torch 2.1 has microseconds.
     return event.start_ns() if hasattr(event, "start_ns") else event.start_us()
-
-
-def _mark() -> None:
-    with record_function(_CUT):
-        pass
-
-
-def _peaks_on_gpu(
-    function: Callable[[Callable[[], None]], Any], device: str | torch.device
-) -> list[int]:
-    # The allocator counts when work is queued, not when it is done: no waiting needed.
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    peaks: list[int] = []
-
-    def cut() -> None:
-        peaks.append(torch.cuda.max_memory_allocated(device) - before)
-        torch.cuda.reset_peak_memory_stats(device)
-
-    function(cut)
-    cut()
-    torch.cuda.synchronize(device)
-    return peaks

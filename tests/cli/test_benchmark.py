@@ -1,6 +1,5 @@
 """`fpn-necks benchmark`: one run from configs to tables."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,22 +31,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def test_inference_alone(
-    config: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    numbers = tmp_path / "new" / "numbers.csv"
-    options = (*SMALL, "--no-train", "--boxes", "0", "--names", "mine")
-    assert main([config, *options, "--csv", str(numbers)]) == 0
+def test_inference_alone(config: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([config, *SMALL, "--no-train", "--boxes", "0"]) == 0
     output = capsys.readouterr().out
-    assert "| mine |" in output and "training" not in output
-    rows = list(csv.DictReader(numbers.open()))
-    assert {row["title"] for row in rows} == {"mine"}
-    assert {row["part"] for row in rows} >= {"backbone", "neck", "head", "whole"}
+    assert "| augfpn |" in output and "training" not in output
+    for part in ("backbone", "neck", "head", "post-processing"):
+        assert f"time, ms: {part}" in output
 
 
 def test_necks_without_a_config(capsys: pytest.CaptureFixture) -> None:
-    words = ["--necks", "ASFF", "--pyramid", "retinanet"]
-    assert main([*SMALL, *words]) == 0
+    assert main([*SMALL, "--necks", "ASFF"]) == 0
     output = capsys.readouterr().out
     assert "| FPN (mmdet) |" in output and "| FPN + ASFF |" in output
 

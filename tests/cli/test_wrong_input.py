@@ -66,10 +66,8 @@ OTHERS = {
     "benchmark fine.py --pairs 0": "--pairs must be at least 1",
     "benchmark fine.py --size 16 64": "--size must be at least 32 32",
     "benchmark fine.py --boxes -1": "--boxes must be at least 0",
-    "benchmark fine.py --names a b": "--names must be one per config, 1, got 2",
     "benchmark fine.py --device tpu9": "Invalid device string: 'tpu9'",
     "benchmark fine.py --device cuda:99": "there is no such GPU here",
-    "benchmark fine.py --csv fine.pth": "exists; --force overwrites it",
     "benchmark --necks AugFPN BiFPN": "no neck's name has 'BiFPN': FPN (mmdet); ",
     "alpha fine.py --cfg-options train_dataloader.dataset.data_root= "
     "train_dataloader.dataset.ann_file=text.json": (

@@ -6,10 +6,8 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from fpn_necks.costs import count_multiply_adds, count_parameters, peak_memory
-from fpn_necks.costs.detector import MeasuredDetector, random_batch
-from fpn_necks.costs.report import measure_detectors
-from fpn_necks.costs.tables import Cost
+from fpn_necks.costs import count_multiply_adds, count_parameters
+from fpn_necks.costs.detector import MeasuredDetector
 from tests.costs.tiny import SIZE, tiny_config
 
 RETINANET = "retinanet_r101_fpn_auxiliary-uncertainty_1x_coco"
@@ -22,35 +20,18 @@ def retinanet() -> MeasuredDetector:
     return MeasuredDetector(tiny_config(RETINANET), SIZE, images=2)
 
 
-@pytest.fixture(scope="module")
-def plain_retinanet() -> MeasuredDetector:
-    config = tiny_config(RETINANET, model__auxiliary=None)
-    return MeasuredDetector(config, SIZE, images=2)
-
-
-@pytest.fixture(scope="module")
-def costs(retinanet: MeasuredDetector, plain_retinanet: MeasuredDetector) -> list[Cost]:
-    detectors = [plain_retinanet, retinanet]
-    return measure_detectors(detectors, ["plain", "auxiliary"], 2)
-
-
-def test_parameters_are_those_of_the_parts(retinanet: MeasuredDetector) -> None:
+def test_counts_are_those_of_the_parts(retinanet: MeasuredDetector) -> None:
     model, parameters = retinanet.model, retinanet.parameters()
     assert parameters["backbone"] == count_parameters(model.backbone)
     assert parameters["neck"] == count_parameters(model.neck)
     assert parameters["head"] == count_parameters(model.bbox_head)
     assert parameters["auxiliary losses"] == count_parameters(model.auxiliary) > 0
     assert sum(parameters.values()) == count_parameters(model)
-
-
-def test_multiply_adds_are_those_of_the_parts(retinanet: MeasuredDetector) -> None:
-    model, counted = retinanet.model, retinanet.multiply_adds()
     maps = model.backbone(retinanet.inputs)
-    levels = model.neck(maps)
-    assert counted == {
+    assert retinanet.multiply_adds() == {
         "backbone": count_multiply_adds(model.backbone, retinanet.inputs),
         "neck": count_multiply_adds(model.neck, maps),
-        "head": count_multiply_adds(model.bbox_head, levels),
+        "head": count_multiply_adds(model.bbox_head, model.neck(maps)),
         "post-processing": 0,
     }
 
@@ -59,40 +40,13 @@ def test_stages_take_the_time_of_the_whole(retinanet: MeasuredDetector) -> None:
     start = time.perf_counter()
     stages = retinanet.time_inference(time.perf_counter)
     whole = time.perf_counter() - start
-    assert set(stages) == {"backbone", "neck", "head", "post-processing"}
+    assert list(stages) == ["backbone", "neck", "head", "post-processing"]
     assert min(stages.values()) > 0
     assert 0.3 * whole < sum(stages.values()) < whole
     ticks = iter(range(1000))
     counted = retinanet.time_inference(lambda: float(next(ticks)))
     # Hooks before and behind each, and the head at the start, between and at the end.
     assert counted == dict(backbone=1, neck=1, head=4, **{"post-processing": 1})
-
-
-def test_memory_of_stages_reaches_that_of_the_whole(
-    retinanet: MeasuredDetector,
-) -> None:
-    stages = retinanet.inference_memory()
-    assert set(stages) == set(retinanet.stages)
-    assert max(stages.values()) == peak_memory(retinanet.infer)
-    # Each stage holds at least the maps that it was handed.
-    maps = retinanet.model.backbone(retinanet.inputs)
-    # C2, which this neck does not take, is held as well.
-    handed = sum(4 * x.numel() for x in maps)
-    assert stages["neck"] > handed
-
-
-def test_auxiliary_losses_cost_training_and_nothing_else(
-    retinanet: MeasuredDetector, plain_retinanet: MeasuredDetector, costs: list[Cost]
-) -> None:
-    plain, auxiliary = costs
-    assert auxiliary.multiply_adds == plain.multiply_adds
-    for stage in retinanet.stages:
-        assert auxiliary.memory[stage] == plain.memory[stage]
-    found, alone = (d.infer()[0].pred_instances for d in (retinanet, plain_retinanet))
-    assert torch.equal(found.scores, alone.scores)
-    assert auxiliary.memory["training step"] > plain.memory["training step"]
-    assert "auxiliary losses" in auxiliary.parameters
-    assert "auxiliary losses" not in plain.parameters
 
 
 def test_training_computes_gradients_and_leaves_the_weights() -> None:
@@ -118,7 +72,7 @@ def test_training_computes_gradients_and_leaves_the_weights() -> None:
 @pytest.mark.parametrize("name", [FASTER_RCNN, MASK_RCNN])
 def test_two_stages(name: str) -> None:
     detector = MeasuredDetector(tiny_config(name), SIZE, images=2)
-    assert detector.let_boxes_through(10) is not None
+    detector.let_boxes_through(10)
     counted = detector.multiply_adds()
     dense = count_multiply_adds(
         detector.model.rpn_head, detector.model.extract_feat(detector.inputs)
@@ -133,8 +87,8 @@ def test_two_stages(name: str) -> None:
 def test_a_detector_without_neck() -> None:
     config = tiny_config("faster-rcnn_r101-caffe-dc5_auxiliary_1x_coco")
     detector = MeasuredDetector(config, SIZE)
-    assert detector.stages == ("backbone", "head", "post-processing")
-    assert "neck" not in detector.parameters() | detector.multiply_adds()
+    assert list(detector.multiply_adds()) == ["backbone", "head", "post-processing"]
+    assert "neck" not in detector.parameters()
     detector.train_step()
 
 
@@ -186,38 +140,11 @@ def test_configs_without_detector_or_optimiser() -> None:
             MeasuredDetector(wrong, SIZE)
 
 
-def test_costs_of_each_beside_the_first(costs: list[Cost]) -> None:
-    plain, ours = costs
-    assert plain.times["whole"].ratios == [1, 1]
-    stages = ("backbone", "neck", "head", "post-processing")
-    assert all(len(ours.times[stage].other) == 2 for stage in stages)
-    assert ours.times["training step"].base == plain.times["training step"].other
-    parts = [n for part, n in ours.parameters.items() if part != "whole"]
-    assert ours.parameters["whole"] == sum(parts)
-    assert ours.memory["whole"] == max(ours.memory[stage] for stage in stages)
-
-
-@pytest.mark.parametrize(("wanted", "about"), [(20, 20), (10_000, 90)])
-def test_as_many_boxes_as_wanted(wanted: int, about: int) -> None:
-    """At most 90 % of the 100 that the detector may return."""
+@pytest.mark.parametrize(("wanted", "most"), [(20, 20), (10_000, 100)])
+def test_as_many_boxes_as_wanted(wanted: int, most: int) -> None:
+    """At most the 100 that the detector may return."""
     config = tiny_config("fcos_r50_cfg-fpn_gn-head_1x_coco")
     detector = MeasuredDetector(config, (128, 192), 2, train=False)
-    threshold = detector.let_boxes_through(wanted)
-    assert detector.model.bbox_head.test_cfg["score_thr"] == threshold
+    detector.let_boxes_through(wanted)
     found = sum(len(sample.pred_instances) for sample in detector.infer())
-    assert found / 2 == pytest.approx(about, rel=0.09)
-
-
-def test_a_detector_without_threshold_stays_as_it_is() -> None:
-    config = tiny_config("sparse-rcnn_r50_cfg-fpn_1x_coco")
-    detector = MeasuredDetector(config, SIZE, train=False)
-    assert detector.let_boxes_through(20) is None
-
-
-def test_random_batches_fit_one_class() -> None:
-    batch = random_batch((1, 64, 96), 2, num_classes=1, masks=True)
-    assert [x.shape for x in batch["inputs"]] == [(1, 64, 96)] * 2
-    for sample in batch["data_samples"]:
-        truth = sample.gt_instances
-        assert truth.bboxes.shape == (8, 4) and truth.masks.masks.shape == (8, 64, 96)
-        assert not truth.labels.any() and len(sample.ignored_instances) == 0
+    assert found / 2 == pytest.approx(most, rel=0.09)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fpn_necks.costs.stages import cut_by_stage, record_post_processing
+from fpn_necks.costs.stages import split_by_stage
 
 
 class Part(nn.Module):
@@ -44,60 +44,23 @@ class Detector(nn.Module):
         return boxes
 
 
-@pytest.fixture
-def detector() -> Detector:
-    return Detector(SimpleNamespace(now=0))
-
-
-def test_every_moment_belongs_to_a_stage(detector: Detector) -> None:
-    with cut_by_stage(detector, lambda: detector.clock.now) as segments:
-        assert detector() == [7]
-    totals = segments.add_up(lambda start, end: end - start)
-    assert totals == {
-        "backbone": 1,
-        "neck": 10,
-        "head": 100 + 1000 + 100,  # with the proposals of the RPN
-        "post-processing": 10_000,
-    }
-    assert sum(totals.values()) == detector.clock.now
-
-
 @pytest.mark.parametrize("fail", [False, True])
-def test_nothing_stays_behind(detector: Detector, fail: bool) -> None:
-    def run() -> None:
-        with cut_by_stage(detector, lambda: 0), record_post_processing(detector):
-            detector(fail)
-
+def test_every_moment_belongs_to_a_stage(fail: bool) -> None:
+    detector = Detector(SimpleNamespace(now=0))
     if fail:
         with pytest.raises(RuntimeError, match="no boxes"):
-            run()
+            with split_by_stage(detector, lambda: detector.clock.now):
+                detector(fail)
     else:
-        run()
+        with split_by_stage(detector, lambda: detector.clock.now) as totals:
+            assert detector() == [7]
+        assert totals == {
+            "backbone": 1,
+            "neck": 10,
+            "head": 100 + 1000 + 100,  # with the proposals of the RPN
+            "post-processing": 10_000,
+        }
+    # Nothing stays behind.
     for module in detector.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks
         assert "predict_by_feat" not in vars(module)
-
-
-def test_calls_can_be_repeated(detector: Detector) -> None:
-    with record_post_processing(detector) as calls:
-        detector()
-    ((repeat, result),) = calls
-    assert result == [7]
-    before = detector.clock.now
-    assert repeat() == [7]
-    assert detector.clock.now == before + 10_000
-
-
-def test_of_nested_calls_the_outer_one_is_kept() -> None:
-    class Outer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bbox_head = Head(SimpleNamespace(now=0), 1)
-
-        def predict_by_feat(self) -> list[int]:
-            return self.bbox_head.predict_by_feat(3) * 2
-
-    detector = nn.Sequential(Outer())
-    with record_post_processing(detector) as calls:
-        detector[0].predict_by_feat()
-    assert [result for _, result in calls] == [[3, 3]]

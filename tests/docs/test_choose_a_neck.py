@@ -11,7 +11,7 @@ from mmdet.utils import register_all_modules
 from torch import Tensor, nn
 
 from fpn_necks.costs import count_multiply_adds, count_parameters
-from fpn_necks.costs.report import BASE, CHANNELS, NECKS, PYRAMIDS, build_neck
+from fpn_necks.costs.report import BASE, CHANNELS, NECKS, build_neck
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "choose_a_neck.md").read_text()
@@ -21,7 +21,7 @@ OURS = {name: stages for name, stages in NECKS.items() if "mmdet" not in name}
 
 def build(stages: list[dict[str, Any]]) -> nn.Module:
     register_all_modules()
-    return build_neck(stages, PYRAMIDS["faster-rcnn"])
+    return build_neck(stages)
 
 
 def costs() -> dict[str, list[str]]:

@@ -17,13 +17,6 @@ from hypothesis import strategies as st
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "0"))
 """0: the suite's own cases; otherwise how many times as many, drawn by the seed."""
 
-JUNK: list[Any] = [
-    None, True, -1, 0, 3, 1.5, float("nan"), float("inf"), "", "on_top", b"x", (), [],
-    [0], [1, "a"], [[8, 8], [8, 8]], {}, {"type": "Unknown"}, {"type": 3}, {1: 2},
-    object(),
-]  # fmt: skip
-"""Values for an argument or a field: most are wrong for most of them."""
-
 
 def fuzz(cases: int, **strategies: st.SearchStrategy) -> Callable:
     """Run a test on so many drawn cases, and see to it that there were as many."""

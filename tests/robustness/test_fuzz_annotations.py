@@ -4,33 +4,23 @@ What reads them must answer by a ValueError that says where the fault is, or by 
 right result: the fault may be in a field that nobody needs.
 """
 
-import contextlib
 import copy
-import functools
 import json
 import math
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
-from mmdet.registry import DATASETS, MODELS
-from mmdet.utils import register_all_modules
-from mmengine.config import Config
 
 from fpn_necks.coco_files import check_coco
-from fpn_necks.datasets.tiny_person import TileSettings
+from fpn_necks.datasets.tiny_person import TileSettings, TinyPersonDataset
 from fpn_necks.datasets.tiny_person.checker import count_boxes
 from fpn_necks.datasets.tiny_person.city_persons import scale_coco
 from fpn_necks.datasets.tiny_person.cutting import tile_coco
-from fpn_necks.evaluation import evaluate_tiny_person, merge_tiles
-from fpn_necks.statistics.annotation_boxes import build_dataset
-from fpn_necks.statistics.estimate import estimate
+from fpn_necks.evaluation import evaluate_tiny_person
 from tests.robustness.fuzzing import check_refusal, fuzz
-from tests.tiny_detectors import load_config, shrink
 
 Json = Any
 JSON_JUNK: list[Json] = [
@@ -150,20 +140,6 @@ def test_evaluation_of_spoiled_files(
         assert value == -1 or 0 <= value <= 1, f"{what}: {name} {value}"
 
 
-@fuzz(50, coco=coco_files(), data=st.data())
-def test_merging_with_spoiled_tiles(coco: dict[str, Json], data: st.DataObject) -> None:
-    tiles, _ = tile_coco(coco, TileSettings((30, 30), (5, 5)))
-    detections = data.draw(detection_lists(tiles), "detections")
-    wrong, what = spoiled(data, {"images": tiles["images"]})
-    try:
-        merged = merge_tiles(detections, wrong, coco["images"], 0.5, per_class=True)
-    except Exception as error:
-        check_refusal(error, NAMES, what)
-        return
-    for detection in merged:
-        assert np.isfinite(detection["bbox"]).all(), what
-
-
 @fuzz(100, coco=coco_files(), data=st.data())
 def test_tools_on_spoiled_annotations(
     coco: dict[str, Json], data: st.DataObject
@@ -188,38 +164,24 @@ def test_tools_on_spoiled_annotations(
         assert x + w <= tile["width"] + 1e-3 and y + h <= tile["height"] + 1e-3, what
 
 
-DETECTORS = dict(
-    RetinaNet="retinanet_r50_s-alpha-fpn_1x_coco",
-    FCOS="fcos_r50_s-alpha-fpn_gn-head_1xb2-1x_tinyperson",
-)
-
-
-@contextlib.contextmanager
-def set_of(kind: str, coco: Json, **settings: Any) -> Iterator[dict[str, Any]]:
-    """Give the config of a set whose annotations are in a file."""
-    register_all_modules()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "annotations.json"
-        path.write_text(json.dumps(coco))
-        yield dict(
-            type=kind,
-            ann_file=str(path),
-            data_prefix=dict(img=""),
-            serialize_data=False,
-            **settings,
-        )
-
-
 @fuzz(100, coco=coco_files(), data=st.data(), cut=st.booleans())
 def test_dataset_of_spoiled_annotations(
     coco: dict[str, Json], data: st.DataObject, cut: bool
 ) -> None:
     wrong, what = spoiled(data, coco)
     tiles = dict(size=(30, 40), overlap=(5, 5)) if cut else None
-    settings = dict(tiles=tiles, drop_dense=False, pipeline=[])
     try:
-        with set_of("TinyPersonDataset", wrong, **settings) as config:
-            dataset = DATASETS.build(config)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "annotations.json"
+            path.write_text(json.dumps(wrong))
+            dataset = TinyPersonDataset(
+                ann_file=str(path),
+                data_prefix=dict(img=""),
+                serialize_data=False,
+                tiles=tiles,
+                drop_dense=False,
+                pipeline=[],
+            )
     except Exception as error:
         check_refusal(error, ["annotations.json"], what)
         return
@@ -242,49 +204,3 @@ def test_dataset_of_spoiled_annotations(
             if mine and inside and annotation["category_id"] in known:
                 expected.append([x, y, x + w, y + h])
         assert [i["bbox"] for i in info["instances"]] == expected, what
-
-
-@functools.cache
-def detector(kind: str) -> torch.nn.Module:
-    register_all_modules()
-    return MODELS.build(shrink(load_config(DETECTORS[kind])).model)
-
-
-@fuzz(
-    100,
-    coco=coco_files(),
-    data=st.data(),
-    kind=st.sampled_from(list(DETECTORS)),
-    count=st.sampled_from(["best_anchor", "released"]),
-    set_type=st.sampled_from(["CocoDataset", "TinyPersonDataset"]),
-    resize=st.booleans(),
-)
-def test_fusion_factors_of_spoiled_annotations(
-    coco: dict[str, Json],
-    data: st.DataObject,
-    kind: str,
-    count: str,
-    set_type: str,
-    resize: bool,
-) -> None:
-    if kind == "FCOS":
-        count = "best_anchor"
-    wrong, what = spoiled(data, coco)
-    classes = ("sea_person", "earth_person")
-    pipeline = [dict(type="LoadImageFromFile"), dict(type="PackDetInputs")]
-    if resize:
-        pipeline.insert(1, dict(type="Resize", scale=(128, 96), keep_ratio=True))
-    settings = dict(pipeline=pipeline, metainfo=dict(classes=classes))
-    try:
-        with set_of(set_type, wrong, **settings) as dataset:
-            config = Config(dict(train_dataloader=dict(dataset=dataset)))
-            result = estimate(detector(kind), build_dataset(config), 2, count)
-    except Exception as error:
-        check_refusal(error, ["annotations.json"], what)
-        return
-    assert len(result.factors) == 2
-    assert all(math.isfinite(f) and f >= 0 for f in result.factors), what
-    if count == "best_anchor":
-        lost = result.num_boxes - sum(result.counts)
-        said = [x for x in result.warnings if x.endswith("image)") or "range" in x]
-        assert lost == sum(int(x.split()[0]) for x in said), what

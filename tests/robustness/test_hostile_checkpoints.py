@@ -17,18 +17,16 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from mmdet.apis import init_detector
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.cli import main
-from fpn_necks.detectors import load_detector
 from fpn_necks.reproduction import run as running
 from fpn_necks.reproduction.run import Launch, Run
 from tests.full_disk import tree
 from tests.test_checkpoints import needs_safe_loading
-from tests.tiny_detectors import load_config, set_statistic_factors, shrink
+from tests.tiny_detectors import load_config, shrink
 
 
 class Calls:
@@ -178,19 +176,15 @@ def test_reproduce_resumes_from_nothing_unsafe(tmp_path: Path) -> None:
 
 @needs_safe_loading
 @both_formats
-def test_what_is_harmless_loads(zipped: bool, config: Path, tmp_path: Path) -> None:
+def test_what_is_harmless_loads(zipped: bool, tmp_path: Path) -> None:
     """A checkpoint as mmengine writes it, with log history and optimizer."""
-    model = init_detector(str(config), None, device="cpu")
-    set_statistic_factors(model)
-    weight = model.bbox_head.retina_cls.weight
-    optimizer = torch.optim.SGD([weight], 0.1, momentum=0.9)
-    weight.sum().backward()
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1, momentum=0.9)
+    layer(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    state = model.state_dict() | dict(half=torch.zeros(2).half())
-    classes = dict(classes=("a", "b"))
     content = dict(
-        meta=dict(epoch=1, best_score=np.float64(0.5), dataset_meta=classes),
-        state_dict=state,
+        meta=dict(best_score=np.float64(0.5), dataset_meta=dict(classes=("a", "b"))),
+        state_dict=layer.state_dict() | dict(half=torch.zeros(2).half()),
         optimizer=optimizer.state_dict(),
         message_hub=dict(loss=HistoryBuffer([1.0, 3.0], [1, 1])),
     )
@@ -200,11 +194,6 @@ def test_what_is_harmless_loads(zipped: bool, config: Path, tmp_path: Path) -> N
     assert loaded["message_hub"]["loss"].mean() == 2.0
     assert loaded["meta"] == content["meta"]
     assert loaded["optimizer"]["param_groups"] == content["optimizer"]["param_groups"]
-    assert loaded["state_dict"].keys() == state.keys()
-    for name, tensor in state.items():
-        assert torch.equal(loaded["state_dict"][name], tensor)
-        assert loaded["state_dict"][name].dtype == tensor.dtype
-    detector = load_detector(config, path)
-    assert detector.dataset_meta["classes"] == ("a", "b")
-    for name, tensor in detector.state_dict().items():
-        assert torch.equal(tensor, state[name])
+    torch.testing.assert_close(
+        loaded["state_dict"], dict(content["state_dict"]), rtol=0, atol=0
+    )

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 import fpn_necks.necks  # noqa: F401
 from fpn_necks import layers
 from fpn_necks.auxiliary.uncertainty import UncertainLoss, Uncertainty, UncertaintyRows
-from tests.neck_cases import CASES, IN_CHANNELS, NeckCase
 
 GN = dict(type="GN", num_groups=2)
 # A group of two pooled values is a sign and no number: bfloat16 would be lost there.
@@ -174,17 +173,29 @@ def test_gradcheck(name: str) -> None:
     )
 
 
+class CrossEntropy(nn.Module):
+    """As mmdet's, which takes the weights as float32."""
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: float
+    ) -> Tensor:
+        rows = nn.functional.cross_entropy(pred, target, reduction="none")
+        return (rows * weight).sum() / avg_factor
+
+
 @pytest.mark.parametrize("kind", ["cls", "bbox"])
 @pytest.mark.parametrize("dense", [True, False], ids=["map", "rows"])
 def test_gradcheck_of_the_uncertainty_loss(kind: str, dense: bool) -> None:
     """Through α of a map or of rows, the head's own loss, weights, and τ · mean α."""
-    from mmdet.models.losses import CrossEntropyLoss, SmoothL1Loss
+    from mmdet.models.losses import SmoothL1Loss
 
     torch.manual_seed(0)
     branch = Uncertainty(3, dense).double()
+    for parameter in branch.parameters():
+        parameter.data.uniform_(0.1, 1)  # α is above 0
     shape = (1, 3, 2, 3) if dense else (6, 3)
     x = torch.rand(*shape, dtype=torch.double).requires_grad_()
-    wrapped = CrossEntropyLoss() if kind == "cls" else SmoothL1Loss(beta=0.5)
+    wrapped = CrossEntropy() if kind == "cls" else SmoothL1Loss(beta=0.5)
     labels = torch.tensor([0, 1, 2, 0, 2, 1])  # 2 is the background
     pred = torch.randn(6, 3 if kind == "cls" else 4, dtype=torch.double)
     weight = torch.tensor([1.0, 0.5, 0, 1, 1, 0]).double()
@@ -229,42 +240,15 @@ def test_bfloat16(name: str) -> None:
             assert error <= tolerance
 
 
-def check_finite(module: nn.Module, outputs: list[Tensor], maps: list[Tensor]) -> None:
-    assert all(output.isfinite().all() for output in outputs)
-    sum(output.float().mean() for output in outputs).backward()
-    for key, parameter in module.named_parameters():
-        if parameter.grad is not None:
-            assert parameter.grad.isfinite().all(), key
-    assert all(x.grad is None or x.grad.isfinite().all() for x in maps)
-
-
-extremes = pytest.mark.parametrize("scale", [0.0, 1e4])
-precisions = pytest.mark.parametrize("low", [False, True], ids=["float32", "bfloat16"])
-
-
 @every_module
-@extremes
-@precisions
+@pytest.mark.parametrize("scale", [0.0, 1e4])
+@pytest.mark.parametrize("low", [False, True], ids=["float32", "bfloat16"])
 def test_extreme_features(name: str, scale: float, low: bool) -> None:
     module, kind = build(name)
     maps = inputs_of(kind, scale, size=2)
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         outputs = run(module, kind, *maps)
-    check_finite(module, outputs, maps)
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@extremes
-@precisions
-def test_extreme_features_of_necks(case: NeckCase, scale: float, low: bool) -> None:
-    torch.manual_seed(0)
-    neck = MODELS.build(case.config())
-    neck.init_weights()
-    random = torch.Generator().manual_seed(1)
-    maps = [
-        (scale * torch.randn(2, c, 24 >> i, 32 >> i, generator=random)).requires_grad_()
-        for i, c in enumerate(IN_CHANNELS)
-    ]
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
-        outputs = neck(maps)
-    check_finite(neck, list(outputs), maps)
+    assert all(output.isfinite().all() for output in outputs)
+    sum(output.float().mean() for output in outputs).backward()
+    for x in (*module.parameters(), *maps):
+        assert x.grad is None or x.grad.isfinite().all()
