@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(start, text=", for all rows")
     add_options(start, "--pretraining-cfg-options", ", of what rows start from")
     add("--dry-run", action="store_true", help="print what would be run")
+    text = "one GPU's throughput, for the GPU hours of --dry-run (default: 20)"
+    add("--images-per-second", type=float, default=20, metavar="X", help=text)
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -95,6 +97,9 @@ def _run(options: argparse.Namespace, table: Table) -> int:
 
     if any(seed < 0 for seed in options.seeds):
         raise ValueError(f"--seeds must be at least 0, got {min(options.seeds)}")
+    if options.images_per_second <= 0:
+        rate = options.images_per_second
+        raise ValueError(f"--images-per-second must be above 0, got {rate}")
     launch = Launch(options.launcher, options.gpus, options.nodes, options.srun_args)
     runs = plan_runs(
         table,
@@ -112,7 +117,8 @@ def _run(options: argparse.Namespace, table: Table) -> int:
             raise ValueError(f"row '{run.label}': {missing}")
         if options.dry_run:
             print(f"{number} of {len(runs)}: {run.label}, seed {run.facts['seed']}")
-            lines = describe(run, launch) + ([f"data: {missing}"] if missing else [])
+            lines = describe(run, launch, options.images_per_second)
+            lines += [f"data: {missing}"] if missing else []
             print("".join(f"  {line}\n" for line in lines), end="")
             run.check_folder()
     if options.dry_run:

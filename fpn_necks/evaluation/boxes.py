@@ -31,7 +31,7 @@ class GroundTruth:
         boxes: ``(G, 4)`` float64 (x, y, width, height).
         areas: ``(G,)`` the field ``area``, else width times height.
         sizes: ``(G,)`` the field ``size``, else √area.
-        visibilities: ``(G,)`` the field ``vis_ratio``, else 1.
+        visibilities: ``(G,)`` visible share: ``vis_ratio``, else of ``vis``, else 1.
         crowd: ``(G,)`` the field ``iscrowd``.
         ignore: ``(G,)`` the field ``ignore``.
         uncertain: ``(G,)`` the field ``uncertain``.
@@ -265,13 +265,23 @@ def _columns(annotations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] = boxes[:, 2:].clip(0)
     areas = _numbers(annotations, "area", boxes[:, 2] * boxes[:, 3])
+    seen = np.ones(len(boxes))
+    for i, annotation in enumerate(annotations):
+        visible = annotation.get("vis")
+        if visible is not None and boxes[i, 2:].all():
+            if not isinstance(visible, list) or np.shape(visible) != (4,):
+                raise ValueError(
+                    f"the vis of annotation {annotation['id']} must be 4 numbers, got "
+                    f"{visible!r}"
+                )
+            seen[i] = np.prod(np.divide(visible[2:], boxes[i, 2:]))
     flags = dict(crowd="iscrowd", ignore="ignore", uncertain="uncertain")
     return dict(
         ids=np.array([a["id"] for a in annotations], dtype=object),
         boxes=boxes,
         areas=areas,
         sizes=_numbers(annotations, "size", np.sqrt(areas)),
-        visibilities=_numbers(annotations, "vis_ratio", np.ones(len(boxes))),
+        visibilities=_numbers(annotations, "vis_ratio", seen),
     ) | {
         name: np.array([bool(a.get(key)) for a in annotations], dtype=bool)
         for name, key in flags.items()

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from ..config_tools import load_config, merge_options
 from .compare import (
+    IMAGES,
     annotation_file,
     base_batch_size,
     datasets,
@@ -87,6 +89,20 @@ class Run:
             if file and not Path(file).is_file():
                 return f"{file} is missing; set it with --cfg-options {key}.ann_file="
         return None
+
+    def training_images(self) -> int | None:
+        """Return how many images the training sees; None if the data cannot tell."""
+        loop, dataset = self.config.train_cfg, self.config.train_dataloader.dataset
+        if "max_iters" in loop:
+            return loop.max_iters * self.facts["batch_size"]
+        number = loop.max_epochs
+        while dataset.get("dataset"):
+            number, dataset = number * dataset.get("times", 1), dataset.dataset
+        file = annotation_file(dataset)
+        if file is not None and file.is_file():
+            return number * len(DATASETS.build(dataset))
+        images = None if file is None else IMAGES.get(file.name)
+        return None if images is None or dataset.get("tiles") else number * images
 
 
 def choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:

@@ -108,15 +108,20 @@ def _mmdet_tool(name: str) -> Path:
     raise FileNotFoundError(f"mmdet in {package} has no tools/{name}; install it again")
 
 
-def describe(run: Run, launch: Launch) -> list[str]:
+def describe(run: Run, launch: Launch, images_per_second: float) -> list[str]:
     """Say what would be run, without writing anything; lines for ``--dry-run``."""
-    facts = run.facts
+    facts, images = run.facts, run.training_images()
+    seen = "unknown without the data"
+    if images is not None:
+        hours = images / images_per_second / 3600
+        seen = f"{images:,}, {hours:.1f} GPU hours at {images_per_second:g} a second"
     return [
         f"state: {run.state()}",
         f"config: {facts['config']}",
         *(f"option: {key}={value!r}" for key, value in facts["options"].items()),
         f"batch: {facts['batch_size']} on {launch.world_size} process(es)",
         f"learning rate: {facts['learning_rate']:g}",
+        f"training images: {seen}",
         *(f"not comparable: {entry}" for entry in facts["deviations"]),
         f"command: {shlex.join(_train_command(run, launch))}",
     ]

@@ -88,12 +88,13 @@ def test_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     status, output, _ = run(
         "run", TABLE, "--dry-run", "--data-root", "no", "--launcher", "slurm",
-        "--gpus", 8, "--seeds", 0, 0,
+        "--gpus", 8, "--images-per-second", 10, "--seeds", 0, 0,
         "--cfg-options", "train_cfg.max_epochs=3",
     )  # fmt: skip
     assert status == 0
     assert "not comparable: train_cfg.max_epochs 12 -> 3" in output
     assert "2 of 2: S-α, α = 0.5, seed 0\n" in output
+    assert "  training images: 354,861, 9.9 GPU hours at 10 a second\n" in output
     assert "  option: model.neck.fusion_factor=0.5\n" in output
     assert "  batch: 16 on 8 process(es)\n  learning rate: 0.01\n" in output
     assert output.count("  command: srun ") == 2

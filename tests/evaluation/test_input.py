@@ -51,9 +51,10 @@ def test_what_makes_no_difference(tmp_path: Path) -> None:
     assert evaluate_tiny_person(truth, detections) == expected
 
 
-def test_invisible_boxes_are_ignored_by_the_miss_rate() -> None:
+@pytest.mark.parametrize("seen", [{"vis_ratio": 0.5}, {"vis": [20, 20, 4, 9]}])
+def test_invisible_boxes_are_ignored_by_the_miss_rate(seen: dict) -> None:
     truth, detections = small_case()
-    truth["annotations"][2]["vis_ratio"] = 0.5
+    truth["annotations"][2] |= seen
     found = evaluate_tiny_person(truth, detections)
     assert found["MR50_tiny"] == 0
     assert found["AP50_tiny"] == pytest.approx(51 / 101)
