@@ -20,7 +20,7 @@ ARROWS = {
     "roi_extractors": "layers",
     "dense_heads": "",
     "auxiliary": "layers roi_extractors",
-    "statistics": "config_tools io layers",
+    "statistics": "io layers",
     "hooks": "layers necks roi_extractors statistics",
     "datasets": "coco_files io layers",
     "evaluation": "coco_files datasets io layers",
@@ -33,7 +33,7 @@ ARROWS = {
     "doctor_steps": "",
     "doctor": "compatibility doctor_steps version",
     "costs": "config_tools",
-    "reproduction": "checkpoints config_tools costs io layers messages",
+    "reproduction": "checkpoints config_tools costs io messages",
     "integrations": "",
 }
 

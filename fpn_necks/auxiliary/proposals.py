@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmdet.models import dense_heads
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 # as well and is known to DecodedProposals.
 UNLIKE_TESTING = (
     dense_heads.CenterNetUpdateHead,
+    dense_heads.GuidedAnchorHead,
     dense_heads.RepPointsHead,
     dense_heads.VFNetHead,
 )
@@ -50,14 +52,23 @@ SAMPLER = dict(
 class DecodedProposals:
     """Turns a dense head's predictions of an iteration into sampled RoIs.
 
-    Boxes are post-processed by ``PROPOSALS``, positive from IoU 0.5 on, and 512 of an
-    image are sampled, a quarter of them positive, ground truths among them.
+    Args:
+        proposals: post-processing as in ``test_cfg``; what is not given is AugFPN's,
+            ``PROPOSALS``.
+        assigner: config; the default is positive from IoU 0.5 on.
+        sampler: config; the default takes 512 RoIs, a quarter of them positive, ground
+            truths among them.
     """
 
-    def __init__(self) -> None:
-        self.config = ConfigDict(PROPOSALS)
-        self.assigner = TASK_UTILS.build(ASSIGNER)
-        self.sampler = TASK_UTILS.build(SAMPLER)
+    def __init__(
+        self,
+        proposals: Mapping[str, Any] | None = None,
+        assigner: Mapping[str, Any] | None = None,
+        sampler: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config = ConfigDict({**PROPOSALS, **(proposals or {})})
+        self.assigner = TASK_UTILS.build(dict(assigner or ASSIGNER))
+        self.sampler = TASK_UTILS.build(dict(sampler or SAMPLER))
 
     @torch.no_grad()
     def __call__(

@@ -63,6 +63,9 @@ class RoIAuxiliary(AuxiliaryForm):
         roi_layer: config of the pooling; the default is mmdet's aligned RoIAlign with
             the released 2 x 2 samples per cell.
         mask_loss: also let the levels predict masks, with a head like the detector's.
+        proposals: see ``DecodedProposals``, as the next two; for one-stage detectors.
+        assigner: config.
+        sampler: config.
         **kwargs: ``in_channels``, ``first_level``, ``uncertainty_weight`` and
             ``with_cp`` of ``AuxiliaryForm``; masks are not computed anew.
     """
@@ -79,11 +82,19 @@ class RoIAuxiliary(AuxiliaryForm):
         bbox_head: Settings | None = None,
         roi_layer: Settings | None = None,
         mask_loss: bool = False,
+        proposals: Settings | None = None,
+        assigner: Settings | None = None,
+        sampler: Settings | None = None,
         **kwargs: Any,
     ) -> None:
         self.is_two_stage = settings.get("roi_head") is not None
         if self.is_two_stage:
             _check_sampler(settings)
+            if any((proposals, assigner, sampler)):
+                raise ValueError(
+                    "proposals, assigner and sampler are for detectors without RoI "
+                    "head; this one uses its own"
+                )
         elif settings.get("bbox_head") is None:
             raise ValueError(
                 "RoIAuxiliary needs a detector with a roi_head or a bbox_head"
@@ -93,7 +104,7 @@ class RoIAuxiliary(AuxiliaryForm):
         super().__init__(detector, settings, levels, loss_weight=loss_weight, **kwargs)
         choices = ("all", "assigned")
         self.assignment = check_choice("assignment", assignment, choices)
-        self.proposals = DecodedProposals()
+        self.proposals = DecodedProposals(proposals, assigner, sampler)
         widths = [level.channels for level in self.levels]
         self.pre_convs = None
         if feature_channels is not None:

@@ -77,14 +77,15 @@ class StatisticFusionFactor(FusionFactor):
         count: what ``FusionFactorHook`` counts per level. ``'released'``: anchors that
             are the best of an object, each once per image or tile, α clamped to
             [0.2, 2] (the released code). ``'best_anchor'``: objects, by the anchor of
-            highest IoU, without a clamp (the paper). FCOS, which has no anchors, counts
-            objects by its regress ranges.
+            highest IoU, without a clamp (the paper). ``'positives'``: positive anchors
+            under the detector's own assigner, α clamped (ours). FCOS, which has no
+            anchors, counts objects by its regress ranges.
 
     Raises:
         ValueError: ``count`` is unknown.
     """
 
-    COUNTS = ("released", "best_anchor")
+    COUNTS = ("released", "best_anchor", "positives")
 
     def __init__(
         self, num_connections: int, channels: int, count: str = "released"

@@ -103,6 +103,10 @@ class PyramidNeck(BaseModule):
         self.num_ins, self.num_outs = self.levels.num_ins, num_outs
         self.start_level, self.end_level = start_level, end_level
         self.backbone_end_level = self.levels.last_index + 1
+        self.add_extra_convs = self.extra_levels.source
+        self.relu_before_extra_convs = relu_before_extra_convs
+        self.no_norm_on_lateral = no_norm_on_lateral
+        self.fp16_enabled = False
         self.lateral_convs = LateralConvs(
             used_channels,
             self.lateral_channels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fpn_necks.config_tools import unwrap_dataset
 from fpn_necks.layers.arguments import check_number
 
 # Transforms that leave the size of boxes alone. Flips move them, which does not matter.
@@ -24,7 +23,7 @@ SIZE_PRESERVING = frozenset(
     "ColorTransform Color Brightness Contrast Sharpness Solarize SolarizeAdd Posterize "
     "Equalize AutoContrast Invert CutOut RandomErasing RandomShift".split()
 )
-RANDOM = ("RandomResize", "RandomChoiceResize")
+RESIZING = ("Resize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge")
 
 
 @dataclass
@@ -66,20 +65,11 @@ def read_boxes(
         ValueError: the set has no box, or an image or a box has no size.
     """
     result = AnnotationBoxes()
-    for _, part in unwrap_dataset(dataset):
-        resizes, notes = _resizing_transforms(part.pipeline)
-        result.notes += [note for note in notes if note not in result.notes]
-        numbers = range(len(part))
-        with _seeded_numpy():
-            for i in tqdm(
-                numbers, "reading annotations", unit="image", disable=not progress
-            ):
-                shape, boxes = _read_image(part, i)
-                for transform in resizes:
-                    shape, boxes = _resize(transform, shape, boxes)
-                padded = [math.ceil(x / size_divisor) * size_divisor for x in shape]
-                result.shapes.append(tuple(padded))
-                result.boxes.append(torch.from_numpy(boxes))
+    for part in _plain_datasets(dataset, result.notes):
+        if _is_unlabelled(part):
+            _add_note(result.notes, "data without labels (semi-supervised) is left out")
+            continue
+        _read_part(part, size_divisor, progress, result)
     if result.num_boxes == 0:
         raise ValueError(
             f"the training set ({type(dataset).__name__}, "
@@ -119,62 +109,130 @@ def build_dataset(config: Any) -> Any:
         ) from error
 
 
-def _read_image(dataset: Any, index: int) -> tuple[tuple[int, int], np.ndarray]:
+def _plain_datasets(dataset: Any, notes: list[str]) -> Iterator[Any]:
+    if hasattr(dataset, "datasets"):
+        for part in dataset.datasets:
+            yield from _plain_datasets(part, notes)
+    elif hasattr(dataset, "dataset"):
+        if getattr(dataset, "pipeline", None) is not None:
+            _add_note(notes, f"transforms of {type(dataset).__name__} are not applied")
+        yield from _plain_datasets(dataset.dataset, notes)
+    else:
+        yield dataset
+
+
+def _is_unlabelled(dataset: Any) -> bool:
+    """Whether a set's annotations are hidden from the training."""
+    transforms = getattr(dataset.pipeline, "transforms", [])
+    return any(type(x).__name__ == "LoadEmptyAnnotations" for x in transforms)
+
+
+def _read_part(
+    dataset: Any, size_divisor: int, progress: bool, result: AnnotationBoxes
+) -> None:
+    transforms = _size_changing_transforms(dataset.pipeline, result.notes)
+    with _seeded_numpy():
+        for i in tqdm(
+            range(len(dataset)),
+            desc="reading annotations",
+            unit="image",
+            disable=not progress,
+        ):
+            info = dataset.get_data_info(i)
+            image_shape, boxes = _checked(info, getattr(dataset, "ann_file", None))
+            shape, scaled = _resize(image_shape, boxes, transforms)
+            padded = tuple(math.ceil(s / size_divisor) * size_divisor for s in shape)
+            result.shapes.append(padded)
+            result.boxes.append(torch.from_numpy(scaled))
+
+
+def _checked(info: dict[str, Any], ann_file: Any) -> tuple[tuple[int, int], np.ndarray]:
     """Return (height, width) and boxes of an image; mmdet's own sets check neither."""
-    info = dataset.get_data_info(index)
+    where = f"{ann_file}: image {info.get('img_id')!r}"
     shape = (info["height"], info["width"])
-    kept = [x["bbox"] for x in info["instances"] if not x.get("ignore_flag", 0)]
     try:
         for name, side in zip(("height", "width"), shape, strict=True):
             check_number(name, side, above=0)
-        # The largest numbers are no float32: then they are infinite.
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {str(error)[:200]}") from error
+    kept = [x["bbox"] for x in info["instances"] if not x.get("ignore_flag", 0)]
+    try:
+        # Its largest numbers are no float32: then they are infinite.
         with np.errstate(over="ignore"):
             boxes = np.array(kept, dtype=np.float32).reshape(-1, 4)
-        if not np.isfinite(boxes).all():
-            raise ValueError("a box is not finite")
     except (OverflowError, TypeError, ValueError) as error:
-        where = f"{getattr(dataset, 'ann_file', None)}: image {info.get('img_id')!r}"
-        raise ValueError(f"{where}: {str(error)[:200]}") from error
+        raise ValueError(f"{where} has a box that is not 4 numbers: {error}") from error
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"{where} has a box that is not finite")
     return shape, boxes
 
 
-def _resizing_transforms(pipeline: Any) -> tuple[list[Any], list[str]]:
-    """Return the transforms that resize boxes or leave some out, and notes."""
-    kept, notes = [], []
+def _size_changing_transforms(pipeline: Any, notes: list[str]) -> list[Any]:
+    kept = []
     for transform in getattr(pipeline, "transforms", []):
         name = type(transform).__name__
-        if name in ("Resize", "FilterAnnotations", *RANDOM):
+        if name in RESIZING or name == "FilterAnnotations":
             kept.append(transform)
+        elif name == "MultiBranch":
+            for branch in transform.branch_pipelines.values():
+                kept += _size_changing_transforms(branch, notes)
         elif name not in SIZE_PRESERVING:
-            notes.append(f"transform {name} is not applied: the counts are without it")
-        if name in RANDOM:
-            notes.append(f"{name}: one size per image was drawn with a fixed seed")
-    return kept, notes
+            note = f"transform {name} is not applied: the counts are without it"
+            _add_note(notes, note)
+        if name in ("RandomResize", "RandomChoiceResize"):
+            _add_note(notes, f"{name}: one size per image was drawn with a fixed seed")
+    return kept
+
+
+def _add_note(notes: list[str], note: str) -> None:
+    if note not in notes:
+        notes.append(note)
 
 
 def _resize(
-    transform: Any, shape: tuple[int, int], boxes: np.ndarray
+    shape: tuple[int, int], boxes: np.ndarray, transforms: Sequence[Any]
 ) -> tuple[tuple[int, int], np.ndarray]:
-    """Return the (height, width) and boxes that a transform would give."""
+    """Return the (height, width) and boxes that a pipeline would give."""
+    for transform in transforms:
+        name = type(transform).__name__
+        if name == "FilterAnnotations":
+            if transform.by_box:
+                sides = boxes[:, 2:] - boxes[:, :2]
+                boxes = boxes[(sides > transform.min_gt_bbox_wh).all(1)]
+            continue
+        new_shape = _new_shape(name, transform, shape)
+        scale = np.array([new_shape[1] / shape[1], new_shape[0] / shape[0]] * 2)
+        boxes = (boxes * scale).astype(np.float32)
+        resize = getattr(transform, "resize", transform)
+        if getattr(resize, "clip_object_border", True):
+            boxes = boxes.clip(0, [new_shape[1], new_shape[0]] * 2).astype(np.float32)
+        shape = new_shape
+    return shape, boxes
+
+
+def _new_shape(name: str, transform: Any, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) that one resizing transform gives an image."""
     from mmcv.image.geometric import _scale_size, rescale_size
 
-    name = type(transform).__name__
-    if name == "FilterAnnotations":
-        sides = boxes[:, 2:] - boxes[:, :2]
-        return shape, boxes[(sides > transform.min_gt_bbox_wh).all(1)]
-    resize = transform.resize if name in RANDOM else transform
     size = (shape[1], shape[0])  # mmcv wants (width, height)
+    resize = transform
     if name == "RandomResize":
-        scale = transform._random_scale()
+        scale, resize = transform._random_scale(), transform.resize
     elif name == "RandomChoiceResize":
-        scale = transform._random_select()[0]
+        scale, resize = transform._random_select()[0], transform.resize
     else:
-        scale = resize.scale or _scale_size(size, resize.scale_factor)
-    width, height = rescale_size(size, scale) if resize.keep_ratio else scale
-    boxes = boxes * np.array([width / shape[1], height / shape[0]] * 2)
-    if resize.clip_object_border:
-        boxes = boxes.astype(np.float32).clip(0, [width, height] * 2)
-    return (height, width), boxes.astype(np.float32)
+        scale = transform.scale
+    if type(resize).__name__ == "ResizeShortestEdge":
+        # It reads nothing of the image but its shape.
+        image = np.broadcast_to(np.uint8(0), (*shape, 3))
+        size, keep_ratio = resize._get_output_shape(image, scale), False
+        scale = size
+    else:
+        keep_ratio = resize.keep_ratio
+        if not scale:
+            scale = _scale_size(size, resize.scale_factor)
+    width, height = rescale_size(size, scale) if keep_ratio else scale
+    return height, width
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from tqdm import tqdm
 
 from fpn_necks.io import save_figure
 from fpn_necks.layers import StatisticFusionFactor
@@ -16,7 +17,10 @@ from fpn_necks.layers.arguments import check_choice
 
 from .annotation_boxes import build_dataset, read_boxes
 from .level_counts import count_best_levels, count_regress_range_levels
+from .positive_anchors import check_assigner, count_positive_anchors
 from .ratios import RELEASED_LIMITS, fusion_factors
+
+COUNTS = StatisticFusionFactor.COUNTS
 
 
 @dataclass
@@ -99,33 +103,31 @@ def estimate_from_config(
 
     Args:
         config: an mmengine ``Config`` of any detector with a feature pyramid.
-        count: ``'released'`` or ``'best_anchor'`` (the paper), see
+        count: ``'released'``, ``'best_anchor'`` (the paper) or ``'positives'``, see
             ``StatisticFusionFactor``.
         progress: show a progress bar.
 
     Raises:
         FileNotFoundError: the annotation file is missing.
         ValueError: the annotations cannot be read or hold no box, ``count`` is
-            unknown, or the detector has no pyramid or neither anchors nor ranges.
+            unknown, or the detector has no pyramid, neither anchors nor ranges, or for
+            ``'positives'`` an assigner that needs more than anchors and boxes.
     """
+    check_choice("count", count, COUNTS)
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
     model = MODELS.build(config.model)
-    pyramids = [x for x in model.modules() if hasattr(x, "lateral_convs")]
-    if not pyramids:
-        raise ValueError(
-            f"{type(model).__name__} has no feature pyramid: no module with "
-            "lateral_convs"
-        )
-    num_connections = len(pyramids[0].lateral_convs) - 1
-    find_head(model)  # before the annotations are read
-    return estimate(model, build_dataset(config), num_connections, count, progress)
+    num_connections = _count_connections(model)
+    find_detector(model)
+    return estimate(
+        model, build_dataset(config), num_connections, count, progress=progress
+    )
 
 
 def estimate(
-    model: nn.Module,
+    model: Any,
     dataset: Any,
     num_connections: int,
     count: str = "released",
@@ -134,7 +136,8 @@ def estimate(
     """Estimate fusion factors from a built detector and its training set.
 
     Args:
-        model: an mmdet detector; only its head's settings are used.
+        model: an mmdet detector, or a wrapper of one; only its head's settings are
+            used.
         dataset: its training set.
         num_connections: top-down connections of its neck.
         count: see ``estimate_from_config``.
@@ -143,49 +146,94 @@ def estimate(
     Raises:
         ValueError: see ``estimate_from_config``.
     """
-    check_choice("count", count, StatisticFusionFactor.COUNTS)
-    head = find_head(model)
-    anchors = head.prior_generator
+    check_choice("count", count, COUNTS)
+    model = find_detector(model)
+    head = _find_head(model)
+    has_anchors = hasattr(head.prior_generator, "base_anchors")
+    if count == "positives":
+        check_assigner(head)
     divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1)
     annotations = read_boxes(dataset, divisor, progress)
-    boxes, shapes = annotations.boxes, annotations.shapes
-    strides = [x[0] if isinstance(x, tuple) else x for x in anchors.strides]
-    names = [f"P{round(math.log2(stride))}" for stride in strides]
+    names = [f"P{_log2(stride)}" for stride in head.prior_generator.strides]
+    limits = None if count == "best_anchor" else RELEASED_LIMITS
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if not hasattr(anchors, "base_anchors"):
+        if not has_anchors:
             label = "Objects (by FCOS regress range)"
-            counts = count_regress_range_levels(boxes, head.regress_ranges)
+            counts = count_regress_range_levels(annotations.boxes, head.regress_ranges)
+            outside = annotations.num_boxes - int(counts.sum())
+            if outside:
+                warnings.warn(
+                    f"{outside} of {annotations.num_boxes} boxes lie in no regress "
+                    "range and are not counted",
+                    stacklevel=1,
+                )
+        elif count == "positives":
+            label = "Positive anchors"
+            counts = count_positive_anchors(
+                tqdm(annotations.boxes, "assigning anchors", disable=not progress),
+                annotations.shapes,
+                head.prior_generator,
+                head.assigner,
+                head.train_cfg.get("allowed_border", -1),
+            )
         else:
             distinct = count == "released"
             label = "Best anchors" if distinct else "Objects (by best anchor)"
-            counts = count_best_levels(boxes, shapes, anchors, distinct)
-        limits = None if count == "best_anchor" else RELEASED_LIMITS
+            counts = count_best_levels(
+                annotations.boxes, annotations.shapes, head.prior_generator, distinct
+            )
         factors = fusion_factors(counts.tolist(), num_connections, limits, names)
     return FusionFactorEstimate(
         count=label,
         level_names=names,
         counts=counts.tolist(),
         factors=factors,
-        num_images=len(boxes),
+        num_images=len(annotations.boxes),
         num_boxes=annotations.num_boxes,
-        notes=annotations.notes,
+        notes=list(annotations.notes),
         warnings=[str(warning.message) for warning in caught],
     )
 
 
-def find_head(detector: nn.Module) -> nn.Module:
-    """Return the dense head of a detector, which decides an object's level.
+def _count_connections(model: nn.Module) -> int:
+    """Return the number of top-down connections of a detector's feature pyramid."""
+    for module in model.modules():
+        if hasattr(module, "lateral_convs"):
+            return len(module.lateral_convs) - 1
+    raise ValueError(
+        f"{type(model).__name__} has no feature pyramid: no module with lateral_convs"
+    )
+
+
+def find_detector(model: nn.Module) -> nn.Module:
+    """Return the detector in a model whose dense head decides an object's level.
+
+    It is the model itself, or what a wrapper holds, such as the student of mmdet's
+    semi-supervised ones.
 
     Raises:
-        ValueError: it has none with anchors or FCOS regress ranges.
+        ValueError: there is none.
     """
+    for module in model.modules():
+        if _find_head(module) is not None:
+            return module
+    raise ValueError(
+        f"{type(model).__name__} has neither an anchor generator nor FCOS regress "
+        "ranges (in rpn_head or bbox_head), so objects have no pyramid level"
+    )
+
+
+def _find_head(detector: nn.Module) -> Any:
     for name in ("rpn_head", "bbox_head"):
         head = getattr(detector, name, None)
         generator = getattr(head, "prior_generator", None)
-        if hasattr(generator, "base_anchors") or hasattr(head, "regress_ranges"):
+        if hasattr(generator, "base_anchors") or (
+            generator is not None and hasattr(head, "regress_ranges")
+        ):
             return head
-    raise ValueError(
-        f"{type(detector).__name__} has neither an anchor generator nor FCOS regress "
-        "ranges (in rpn_head or bbox_head), so objects have no pyramid level"
-    )
+    return None
+
+
+def _log2(stride: Any) -> int:
+    return round(math.log2(stride[0] if isinstance(stride, tuple | list) else stride))

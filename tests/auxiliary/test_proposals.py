@@ -5,12 +5,16 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from fpn_necks.auxiliary.proposals import (
+    ASSIGNER,
     PROPOSALS,
+    SAMPLER,
     DecodedProposals,
     check_head,
 )
@@ -79,24 +83,16 @@ def samples(*boxes: list[list[float]], ignored: Any = ((), ())) -> list[DetDataS
 OBJECTS = [[8.0, 8, 40, 40], [50.0, 10, 90, 60]]
 
 
-def propose(
-    name: str,
-    batch: list[DetDataSample],
-    proposals: DecodedProposals | None = None,
-    **settings: Any,
-) -> list:
+def propose(name: str, batch: list[DetDataSample], **arguments: Any) -> list:
     head = build_head(name)
     outputs = head(tuple(x.requires_grad_() for x in feature_maps()))
     torch.manual_seed(2)
-    proposals = proposals or DecodedProposals()
-    proposals.config.update(settings)
-    return proposals(head, outputs, batch)
+    return DecodedProposals(**arguments)(head, outputs, batch)
 
 
 def all_boxes(head: nn.Module, outputs: Any, **settings: Any) -> list[Tensor]:
     """Return what the sampler was given, without sampling."""
-    proposals = DecodedProposals()
-    proposals.config.update(settings)
+    proposals = DecodedProposals(proposals=settings)
     proposals.sampler = SimpleNamespace(sample=lambda _assigned, rois, _truth: rois)
     return [x.priors for x in proposals(head, outputs, samples(OBJECTS, []))]
 
@@ -150,12 +146,36 @@ def test_settings_of_augfpn() -> None:
     assert proposals.sampler.add_gt_as_proposals is True
     head = build_head("fcos")
     head.test_cfg = ConfigDict(PROPOSALS, max_per_img=1)
-    assert len(all_boxes(head, head(tuple(feature_maps())))[0]) > 1
+    outputs = head(tuple(feature_maps()))
+    given = []
+    head.predict_by_feat = lambda *a, **k: (
+        given.append(k) or [InstanceData(bboxes=torch.rand(3, 4)) for _ in range(2)]
+    )
+    proposals(head, outputs, samples([], []))
+    assert given[0]["cfg"].to_dict() == dict(PROPOSALS, min_bbox_size=0)
+    assert given[0]["rescale"] is False and given[0]["with_nms"] is True
+
+
+def test_thresholds() -> None:
+    head = build_head("retinanet")
+    outputs = head(tuple(feature_maps()))
+    boxes = all_boxes(head, outputs)[0]
+    assert boxes.min() >= 0
+    assert (boxes[:, 2] <= WIDTH).all() and (boxes[:, 3] <= HEIGHT).all()
+    assert len(all_boxes(head, outputs, max_per_img=7)[0]) == 7
+    strict = dict(nms=dict(type="nms", iou_threshold=0.3))
+    assert len(all_boxes(head, outputs, **strict)[0]) < len(boxes)
+    assert len(all_boxes(head, outputs, nms_pre=5)[0]) <= 10
+    assert len(all_boxes(head, outputs, score_thr=0.9)[0]) == 0
+    # NMS is within classes: boxes of different ones may lie on each other.
+    overlaps = bbox_overlaps(boxes, boxes).fill_diagonal_(0)
+    assert overlaps.max() > 0.7
 
 
 def test_no_detections() -> None:
     """The truths are still there; where there are none, there is no RoI at all."""
-    full, empty = propose("fcos", samples(OBJECTS, []), score_thr=0.999)
+    strict = dict(score_thr=0.999)
+    full, empty = propose("fcos", samples(OBJECTS, []), proposals=strict)
     assert torch.equal(full.pos_priors.sort(0).values, torch.tensor(OBJECTS).sort(0)[0])
     assert len(full.neg_priors) == 0
     assert empty.priors.shape == (0, 4) and len(empty.pos_gt_labels) == 0
@@ -164,12 +184,20 @@ def test_no_detections() -> None:
 def test_ignored_boxes() -> None:
     """With a threshold for them, RoIs inside are neither positive nor negative."""
     everything = [[0, 0, WIDTH, HEIGHT]]
-    proposals = DecodedProposals()
-    proposals.assigner.ignore_iof_thr = 0.5
+    assigner = dict(ASSIGNER, ignore_iof_thr=0.5)
     batch = samples(OBJECTS, OBJECTS[:1], ignored=[[], everything])
-    full, ignored = propose("retinanet", batch, proposals)
+    full, ignored = propose("retinanet", batch, assigner=assigner)
     assert len(full.neg_priors) > 0
     assert ignored.priors.tolist() == OBJECTS[:1]
     # The released code has no such threshold.
     for result in propose("retinanet", batch):
         assert len(result.neg_priors) > 0
+
+
+def test_sampler_of_ones_own() -> None:
+    sampler = dict(SAMPLER, num=6, add_gt_as_proposals=False)
+    full, empty = propose("atss", samples(OBJECTS, []), sampler=sampler)
+    assert len(full.priors) == len(empty.priors) == 6
+    kept = DecodedProposals(proposals=dict(max_per_img=3))
+    assert kept.config.max_per_img == 3 and kept.config.nms_pre == 2000
+    assert PROPOSALS["max_per_img"] == 1000

@@ -146,6 +146,12 @@ def test_every_pyramid(case: NeckCase, pyramid: str) -> None:
         assert list(output.shape) == [2, OUT_CHANNELS, *expected]
     weighted_sum(outputs).backward()
     check_gradients(neck)
+    # Other code reads what mmdet's FPN has.
+    fpn = FPN(channels, OUT_CHANNELS, **settings)
+    names = {name for name in vars(fpn) if not name.startswith("_")}
+    names -= {"init_cfg", "upsample_cfg"}  # the former names deconvolutions as well
+    for name in names:
+        assert getattr(neck, name) == getattr(fpn, name), name
     # What other code reads of mmdet's FPN.
     fpn = FPN(channels, OUT_CHANNELS, **settings)
     for name in ("num_ins", "num_outs", "start_level", "backbone_end_level"):

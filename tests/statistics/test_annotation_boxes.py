@@ -22,6 +22,7 @@ RESIZES = {
     "keep-ratio": [dict(type="Resize", scale=(200, 150), keep_ratio=True)],
     "stretch": [dict(type="Resize", scale=(133, 117), keep_ratio=False)],
     "factor": [dict(type="Resize", scale_factor=1.7, keep_ratio=True)],
+    "shortest-edge": [dict(type="ResizeShortestEdge", scale=100, max_size=130)],
     "choice": [dict(type="RandomChoiceResize", scales=[(150, 99)], keep_ratio=True)],
     "random": [
         dict(type="RandomResize", scale=(150, 99), ratio_range=(1, 1), keep_ratio=True)
@@ -166,8 +167,11 @@ def config_for(annotation_file: Path) -> Config:
     "content",
     [
         "not json",
+        "[]",
+        "{}",
         '{"images": []}',
         '{"images": [{"id": 1}], "annotations": [], "categories": []}',
+        '{"images": 3, "annotations": 4}',
     ],
 )
 def test_files_that_are_not_coco(content: str, tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import mmdet
 import pytest
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from fpn_necks.cli import main
 from fpn_necks.shipped_configs import config_path
-from fpn_necks.statistics import estimate_from_config
-from tests.tiny_detectors import shrink
+from fpn_necks.statistics import build_dataset, estimate, estimate_from_config
 from tests.tiny_sets import CLASSES
 
 MMDET_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
@@ -50,7 +50,7 @@ def options(annotations: Path, scale: int = NEW_SIDE) -> dict:
 def load(path: Path, annotations: Path, scale: int = NEW_SIDE) -> Config:
     config = Config.fromfile(path)
     config.merge_from_dict(options(annotations, scale))
-    return shrink(config)
+    return config
 
 
 # RetinaNet's square anchors: 32, 40.3, 50.8 on P3, 64 ... on P4, 128 ... on P5.
@@ -86,6 +86,7 @@ def test_the_resize_of_the_config_counts(tmp_path: Path) -> None:
         ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", [3, 3, 1, 0, 0]),
         ("atss/atss_r50_fpn_1x_coco.py", [6, 1, 0, 0, 0]),
         ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", [7, 0, 0, 0, 0]),
+        ("pafpn/faster-rcnn_r50_pafpn_1x_coco.py", [3, 3, 1, 0, 0]),
     ],
 )
 def test_mmdet_configs(name: str, counts: list[int], tmp_path: Path) -> None:
@@ -106,8 +107,30 @@ def test_two_stage_detectors_use_the_anchors_of_the_rpn(tmp_path: Path) -> None:
     assert report.factors == pytest.approx([1.5, 1 / 3, 0.2])
     report = estimate_from_config(load(path, annotations), "best_anchor")
     assert report.factors == pytest.approx([1.5, 1 / 3, 0.0])
+
+
+def test_positives(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    path = config_path("retinanet_r50_s-alpha-fpn_1x_coco")
+    report = estimate_from_config(load(path, annotations), count="positives")
+    assert sum(report.counts) >= len(SIDES)
+    assert all(0.2 <= factor <= 2 for factor in report.factors)
     with pytest.raises(ValueError, match="count must be one of.*got 'boxes'"):
-        estimate_from_config(load(path, annotations), "boxes")
+        estimate_from_config(load(path, annotations), count="boxes")
+
+
+def test_positives_of_assigners_that_need_the_network(tmp_path: Path) -> None:
+    annotations = boxes_of_sides(tmp_path, SIDES)
+    path = MMDET_CONFIGS / "atss/atss_r50_fpn_1x_coco.py"
+    assert sum(estimate_from_config(load(path, annotations), "positives").counts) > 7
+    for name, kind in (
+        ("fsaf/fsaf_r50_fpn_1x_coco.py", "got CenterRegionAssigner"),
+        ("yolof/yolof_r50-c5_8xb8-1x_coco.py", "got UniformAssigner"),
+        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", "FCOSHead has no anchors"),
+    ):
+        with pytest.raises(ValueError, match=f"count='positives'.*{kind}"):
+            config = load(MMDET_CONFIGS / name, annotations)
+            estimate(MODELS.build(config.model), build_dataset(config), 1, "positives")
 
 
 @pytest.mark.parametrize(

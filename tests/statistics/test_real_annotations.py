@@ -16,24 +16,26 @@ from fpn_necks.shipped_configs import config_path
 from fpn_necks.statistics import (
     build_dataset,
     count_best_levels,
+    count_positive_anchors,
     estimate_from_config,
     fusion_factors,
     read_boxes,
 )
 from tests.shared_data import shared
-from tests.tiny_detectors import shrink
 
 from .brute_force import count_by_full_matrix
+from .test_positive_anchors import count_with_all_anchors
 
 CONFIGS = [
     "retinanet_r50_s-alpha-fpn_1x_coco",
     "faster-rcnn_r50_s-alpha-fpn_1x_coco",
+    "retinanet_r50_s-alpha-fpn_1xb2-1x_coco100",
 ]
 
 
 def on_tiny_coco(name: str) -> tuple[Config, Path]:
     root = shared("data/tiny_coco")
-    config = shrink(Config.fromfile(config_path(name)))
+    config = Config.fromfile(config_path(name))
     config.train_dataloader.dataset.data_root = f"{root}/"
     return config, root
 
@@ -47,13 +49,25 @@ def test_best_anchors_of_coco_equal_the_full_matrix(name: str) -> None:
     annotations = read_boxes(build_dataset(config), size_divisor=32)
     model = MODELS.build(config.model)
     head = getattr(model, "rpn_head", None) or model.bbox_head
-    boxes, shapes = annotations.boxes[:5], annotations.shapes[:5]
+    boxes, shapes = annotations.boxes[:15], annotations.shapes[:15]
     expected = count_by_full_matrix(boxes, shapes, head.prior_generator)
-    config.train_dataloader.dataset.indices = 5
+    config.train_dataloader.dataset.indices = 15
     first = estimate_from_config(config, "best_anchor")
     assert first.counts == expected.tolist()
     assert report.num_images == len(annotations.boxes) == 49
     assert sum(report.counts) == annotations.num_boxes
+
+
+def test_positive_anchors_of_coco_equal_all_anchors() -> None:
+    from mmdet.registry import MODELS
+
+    config, _ = on_tiny_coco(CONFIGS[0])
+    annotations = read_boxes(build_dataset(config), size_divisor=32)
+    head = MODELS.build(config.model).bbox_head
+    boxes, shapes = annotations.boxes[:15], annotations.shapes[:15]
+    arguments = (boxes, shapes, head.prior_generator, head.assigner)
+    expected = count_with_all_anchors(*arguments)
+    assert count_positive_anchors(*arguments).tolist() == expected.tolist()
 
 
 SIZES = {"retinanet": (8, 16, 32, 64, 128)}
@@ -108,9 +122,7 @@ def videos_of_tiny_person(size: tuple[int, int], path: Path) -> int:
     return len(images)
 
 
-@pytest.mark.parametrize(
-    "size", [(1920, 1080), pytest.param((1280, 720), marks=pytest.mark.long)], ids=str
-)
+@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720)], ids=str)
 def test_released_count_of_tiny_person(size: tuple[int, int], tmp_path: Path) -> None:
     """The numbers of ../shared/data/README.md, in tiles of 640x512 pixels."""
     path = tmp_path / "people.json"
@@ -132,10 +144,7 @@ def test_released_count_of_tiny_person(size: tuple[int, int], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("split", "sizes", "factors"),
     [
-        pytest.param(
-            *("train", (2975, 27770, 16526), [0.446, 0.401, 0.250]),
-            marks=pytest.mark.long,
-        ),
+        ("train", (2975, 27770, 16526), [0.446, 0.401, 0.250]),
         ("val", (500, 5795, 3157), [0.504, 0.397, 0.215]),
     ],
 )
@@ -149,7 +158,7 @@ def test_released_count_of_tiny_city_persons(
     assert (len(coco["images"]), len(coco["annotations"]), len(people)) == sizes
     (tmp_path / "quarter.json").write_text(json.dumps(scale_coco(coco, 4)))
     name = "retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons"
-    config = shrink(Config.fromfile(config_path(name)), num_classes=1)
+    config = Config.fromfile(config_path(name))
     dataset = config.train_dataloader.dataset
     dataset.data_root, dataset.ann_file = f"{tmp_path}/", "quarter.json"
     report = estimate_from_config(config, "released")

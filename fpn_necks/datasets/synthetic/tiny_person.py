@@ -19,7 +19,7 @@ from fpn_necks.coco_files import MERGED_CLASS, is_ignored
 from fpn_necks.io import require_empty, write_image, write_json
 from fpn_necks.layers.arguments import check_choice, check_int
 
-from ..tiny_person.boxes import box_polygon
+from ..tiny_person.masks import box_polygon
 from .scene import CATEGORIES, Person, SceneSettings, draw_scene
 
 SPLITS = ("train", "val")

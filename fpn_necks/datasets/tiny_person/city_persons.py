@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,8 +14,8 @@ import numpy as np
 from fpn_necks.coco_files import check_coco, read_coco
 from fpn_necks.layers.arguments import check_number
 
-from .boxes import with_box
 from .image_sets import write_changed_images
+from .masks import scale_mask, with_box
 
 # Every image of Cityscapes, which CityPersons annotates.
 IMAGE_SIZE = (2048, 1024)
@@ -44,21 +45,38 @@ def read_city_persons(
         raise ValueError(
             f"positive_labels must be among {list(LABELS)}, got {sorted(unknown)}"
         )
-    if Path(path).suffix == ".json":
+    path = Path(path)
+    if path.suffix == ".json":
         return read_coco(path)
+    if path.suffix != ".mat":
+        raise ValueError(f"annotations must be a .mat or .json file, got {path}")
+    return _read_mat(path, positive_labels)
+
+
+def _read_mat(path: Path, positive_labels: Collection[int]) -> dict[str, Any]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
         raise ImportError(f"reading {path} needs scipy: pip install scipy") from error
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no such annotation file: {path}")
     try:
         # Without mat_dtype the boxes of some images are of 8 or 16 bits, and overflow.
-        content = loadmat(os.fspath(path), mat_dtype=True, appendmat=False)
-        (key,) = [key for key in content if key.endswith("_aligned")]
-        coco = _coco_of_cells(content[key], positive_labels)
-    except (IndexError, NotImplementedError, TypeError, ValueError) as error:
+        content = loadmat(path, mat_dtype=True)
+    except (ValueError, NotImplementedError) as error:
+        raise ValueError(f"{path} is no mat file that scipy reads: {error}") from error
+    keys = [key for key in content if key.endswith("_aligned")]
+    if len(keys) != 1:
         raise ValueError(
-            f"{path} is no json and not as CityPersons' mat files, which hold "
-            f"anno_train_aligned or anno_val_aligned: {error}"
+            f"{path} must hold anno_train_aligned or anno_val_aligned, it holds "
+            f"{[key for key in content if not key.startswith('__')]}"
+        )
+    try:
+        coco = _coco_of_cells(content[keys[0]], positive_labels)
+    except (IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: {keys[0]} is not as in CityPersons, cells with im_name and bbs: "
+            f"{error}"
         ) from error
     return check_coco(coco, str(path))
 
@@ -117,17 +135,19 @@ def scale_coco(coco: Mapping[str, Any], factor: float) -> dict[str, Any]:
         ValueError: `factor` is not positive.
     """
     check_number("factor", factor, above=0)
-    ratios, images = {}, []
+    scalings, images = {}, []
     for image in coco["images"]:
-        width, height = scaled_size(image["width"], image["height"], factor)
-        ratios[image["id"]] = width / image["width"], height / image["height"]
+        before = image["width"], image["height"]
+        width, height = after = scaled_size(*before, factor)
+        scalings[image["id"]] = width / before[0], height / before[1], after
         images.append(image | {"width": width, "height": height})
     annotations = []
     for annotation in coco["annotations"]:
-        across, down = ratios[annotation["image_id"]]
+        across, down, size = scalings[annotation["image_id"]]
+        scale = functools.partial(scale_mask, across=across, down=down, size=size)
         x, y, width, height = annotation["bbox"]
         box = [x * across, y * down, width * across, height * down]
-        annotations.append(with_box(annotation, box))
+        annotations.append(with_box(annotation, box, scale))
     return dict(coco) | {"images": images, "annotations": annotations}
 
 
@@ -155,4 +175,12 @@ def scale_images(
         size = scaled_size(*found, factor)
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
-    return write_changed_images(sizes, image_dir, out_dir, shrink, progress=progress)
+    return write_changed_images(
+        sizes,
+        image_dir,
+        out_dir,
+        shrink,
+        settings={"factor": factor, "annotations": sorted(sizes.items())},
+        progress=progress,
+        label="scaling",
+    )

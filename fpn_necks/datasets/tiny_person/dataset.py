@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -12,6 +13,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from fpn_necks.coco_files import (
+    IGNORED_FIELDS,
     MERGED_CLASS,
     annotations_by_image,
     category_labels,
@@ -20,7 +22,7 @@ from fpn_necks.coco_files import (
     read_coco,
     write_coco,
 )
-from fpn_necks.layers.arguments import check_number
+from fpn_necks.layers.arguments import check_list, check_number
 
 from .cutting import tile_coco
 from .loading import tile_address, use_tile_loaders
@@ -47,6 +49,7 @@ class TinyPersonDataset(CocoDataset):
       pipeline's ``meta_keys``, and its ``img_path`` is the address of the tile, so
       that mmdet's ``--show-dir`` and ``browse_dataset`` draw tiles under names of their
       own. `LoadImageTile` is put around every ``LoadImageFromFile`` of `pipeline`.
+    - Classes without a palette of their own get the visualizer's colours.
     - ``filter_empty_gt`` in `filter_cfg` leaves out images without a box to learn
       from: one with ignored boxes alone counts as empty.
 
@@ -57,6 +60,7 @@ class TinyPersonDataset(CocoDataset):
             Needs annotations of whole images.
         drop_dense: Whether to leave out dense images (``in_dense_image`` on an image
             or one of its boxes); None: in training only (``test_mode=False``).
+        ignored_fields: Fields of an annotation that make its box an ignored one.
         min_box_size: Boxes with a side below it, in pixels, become ignored ones.
         **kwargs: Those of ``CocoDataset``.
 
@@ -67,22 +71,43 @@ class TinyPersonDataset(CocoDataset):
         TypeError: `tiles` is no dict or has unknown keys.
     """
 
-    METAINFO = {"classes": (MERGED_CLASS,)}  # noqa: RUF012
+    METAINFO = {"classes": (MERGED_CLASS,), "palette": [(220, 20, 60)]}  # noqa: RUF012
 
     def __init__(
         self,
         *args: Any,
         tiles: Mapping[str, Any] | None = None,
         drop_dense: bool | None = None,
+        ignored_fields: Sequence[str] = IGNORED_FIELDS,
         min_box_size: float = 1.0,
         **kwargs: Any,
     ) -> None:
         check_number("min_box_size", min_box_size)
         self.tiles = None if tiles is None else TileSettings.from_config(tiles)
         self.drop_dense = drop_dense
+        self.ignored_fields = check_list("ignored_fields", ignored_fields)
         self.min_box_size = min_box_size
         super().__init__(*args, **kwargs)
-        use_tile_loaders(self.pipeline)
+
+    @property
+    def pipeline(self) -> Any:
+        """The transforms; one that is set gets loaders that know tiles.
+
+        A property, because hooks exchange the pipeline in the middle of a training.
+        """
+        return self._pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Any) -> None:
+        use_tile_loaders(pipeline)
+        self._pipeline = pipeline
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping[str, Any] | None = None) -> dict:
+        loaded = super()._load_metainfo(metainfo)
+        if len(loaded.get("palette", [])) < len(loaded["classes"]):
+            loaded.pop("palette", None)
+        return loaded
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Read the annotation file, cut it if asked to, and parse every image."""
@@ -127,6 +152,9 @@ class TinyPersonDataset(CocoDataset):
                 f"metainfo['classes'] {tuple(classes)}"
             )
         self.cat_ids = list(self.cat2label)
+        self.cat_img_map = defaultdict(list)
+        for annotation in coco["annotations"]:
+            self.cat_img_map[annotation["category_id"]].append(annotation["image_id"])
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
         """Turn an image entry and its annotations into mmdet's format."""
@@ -149,7 +177,7 @@ class TinyPersonDataset(CocoDataset):
 
     def _instance(self, annotation: Mapping[str, Any]) -> dict[str, Any]:
         x, y, width, height = annotation["bbox"]
-        ignored = is_ignored(annotation)
+        ignored = is_ignored(annotation, self.ignored_fields)
         instance = {
             "bbox": [x, y, x + width, y + height],
             "bbox_label": self.cat2label[annotation["category_id"]],
@@ -169,11 +197,14 @@ class TinyPersonDataset(CocoDataset):
         if not self.test_mode and self.filter_cfg is not None:
             drop_empty = self.filter_cfg.get("filter_empty_gt", False)
             min_size = self.filter_cfg.get("min_size", 0)
-            kept = [x for x in kept if min(x["width"], x["height"]) >= min_size]
-            if drop_empty:
-                kept = [
-                    x for x in kept if not all(i["ignore_flag"] for i in x["instances"])
-                ]
+            kept = [
+                info
+                for info in kept
+                if min(info["width"], info["height"]) >= min_size
+                and not (
+                    drop_empty and all(i["ignore_flag"] for i in info["instances"])
+                )
+            ]
         if not kept:
             raise ValueError(
                 f"no image of {self.ann_file} is left of {len(self.data_list)} (dense "
@@ -194,8 +225,11 @@ class TinyPersonDataset(CocoDataset):
         if corner is None or data is None:
             return data
         samples = data.get("data_samples", data)
-        # Test-time augmentation makes a list.
+        if samples is not data and isinstance(samples, dict):  # those of MultiBranch
+            samples = list(samples.values())
         for sample in samples if isinstance(samples, list) else [samples]:
+            if sample is None:
+                continue
             found = sample.get("ori_shape", size)
             if tuple(found[:2]) != size:
                 raise ValueError(

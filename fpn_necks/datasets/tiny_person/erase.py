@@ -20,7 +20,7 @@ def erase_regions(image: np.ndarray, boxes: Iterable[Sequence[float]]) -> np.nda
     is of the original pixels and the later box wins.
 
     Args:
-        image: (height, width) or (height, width, channels), whole numbers; not changed.
+        image: (height, width) or (height, width, channels) of any type; not changed.
         boxes: (x, y, width, height) in pixels; parts outside the image are ignored.
 
     Returns:
@@ -34,7 +34,8 @@ def erase_regions(image: np.ndarray, boxes: Iterable[Sequence[float]]) -> np.nda
         bottom = min(height, int(np.ceil(y + box_height)))
         if left < right and top < bottom:
             mean = image[top:bottom, left:right].mean((0, 1))
-            erased[top:bottom, left:right] = np.rint(mean)
+            is_whole = np.issubdtype(image.dtype, np.integer)
+            erased[top:bottom, left:right] = np.rint(mean) if is_whole else mean
     return erased
 
 
@@ -71,7 +72,9 @@ def erase_images(
     groups = annotations_by_image(coco)
     regions = {
         image["file_name"]: [
-            x["bbox"] for x in groups.get(image["id"], []) if _is_marked(x)
+            annotation["bbox"]
+            for annotation in groups.get(image["id"], [])
+            if _is_marked(annotation)
         ]
         for image in coco["images"]
     }
@@ -80,8 +83,10 @@ def erase_images(
         image_dir,
         out_dir,
         lambda name, i: erase_regions(i, regions[name]) if regions[name] else None,
+        settings={"erased": sorted(regions.items())},
         jpeg_quality=jpeg_quality,
         progress=progress,
+        label="erasing",
     )
     kept = [a for a in coco["annotations"] if not _is_marked(a)]
     return dict(coco) | {"annotations": kept}, written, present

@@ -90,21 +90,29 @@ class LoadImageTile(LoadImageFromFile):
             self._cache.popitem(last=False)
         return loaded["img"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies and spawned workers start with an empty memory.
+        return self.__dict__ | {"_cache": OrderedDict()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.loader}, cache_size={self.cache_size})"
+
 
 def use_tile_loaders(pipeline: Any) -> None:
-    """Puts `LoadImageTile` around the loaders of a pipeline, however deep they are.
-
-    Args:
-        pipeline: A list of transforms, or what holds one: Compose, RandomChoice, ...
-    """
-    transforms = getattr(pipeline, "transforms", pipeline)
-    for place, transform in enumerate(
-        transforms if isinstance(transforms, list) else []
-    ):
-        if not isinstance(transform, LoadImageFromFile):
-            use_tile_loaders(transform)
-        elif not isinstance(transform, LoadImageTile):
-            transforms[place] = LoadImageTile(loader=transform)
+    """Puts `LoadImageTile` around the loaders of a pipeline, however deep they are."""
+    if isinstance(pipeline, dict | list):
+        places = pipeline.items() if isinstance(pipeline, dict) else enumerate(pipeline)
+        for place, transform in list(places):
+            if not isinstance(transform, LoadImageFromFile):
+                use_tile_loaders(transform)
+            elif not isinstance(transform, LoadImageTile):
+                pipeline[place] = LoadImageTile(loader=transform)
+        return
+    # Compose, RandomChoice, TestTimeAug, ... and mmdet's MultiBranch.
+    for name in ("transforms", "branch_pipelines"):
+        inner = getattr(pipeline, name, None)
+        if inner is not None:
+            use_tile_loaders(inner)
 
 
 def tile_address(path: str, corner: Sequence[int]) -> str:
@@ -133,7 +141,7 @@ class TileBackend(BaseStorageBackend):
         image = cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
         return cv2.imencode(".png", image[y1:y2, x1:x2])[1].tobytes()
 
-    def get_text(self, filepath: str) -> str:
+    def get_text(self, filepath: str, encoding: str = "utf-8") -> str:
         """Refuse: a tile is no text."""
         raise NotImplementedError(f"{filepath} is an image")
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pycocotools.mask import encode
 
 from fpn_necks.datasets import SyntheticTinyPerson, generate
 
@@ -54,6 +56,14 @@ def small_coco() -> dict[str, Any]:
         ],
         categories=[dict(id=1, name="sea_person"), dict(id=2, name="earth_person")],
     )
+
+
+def masks_of_small_coco() -> tuple[Any, Any]:
+    """Return a triangle in the first box, and the second box as run lengths."""
+    mask = np.zeros((80, 100), np.uint8, order="F")
+    mask[10:18, 20:28] = 1
+    runs = encode(mask) | dict(counts=encode(mask)["counts"].decode())
+    return [[10, 10, 18, 10, 10, 18]], runs
 
 
 def write(path: Path, coco: Any) -> Path:

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from pycocotools.mask import decode, encode
 
 from fpn_necks.datasets.tiny_person import TileSettings, check_coco, tile_coco
 from fpn_necks.datasets.tiny_person.cutting import cut_boxes
@@ -59,17 +60,18 @@ class TestOneBox:
         assert boxes[1][0]["bbox"] == [5, 10, 8, 20]
         assert boxes[1][0]["uncertain"] is True and boxes[1][0]["mine"] == "x"
         assert "keypoints" not in boxes[1][0]
-        assert (counts.kept, counts.lost) == (2, 0)
+        assert (counts.kept, counts.clipped, counts.lost) == (2, 0, 0)
 
     def test_clipped(self) -> None:
         # 10 wide, from 53 on: 7 inside the first tile, sqrt(0.7) = 0.84 of the size.
-        _, boxes, _ = cut(one_box([53, 10, 10, 20]))
+        _, boxes, counts = cut(one_box([53, 10, 10, 20]))
         found = boxes[0][0]
         assert found["bbox"] == [53, 10, 7, 20]
         assert found["area"] == 140
         assert found["size"] == math.sqrt(140)
         assert found["segmentation"] == [[53, 10, 53, 30, 60, 30, 60, 10]]
         assert not found.get("ignore")
+        assert counts.clipped == 1
 
     @pytest.mark.parametrize(
         ("box", "keep", "is_kept"),
@@ -109,15 +111,38 @@ class TestOneBox:
     def test_without_extent_or_outside(self, box: list[float]) -> None:
         _, boxes, counts = cut(one_box(box))
         assert not any(boxes.values())
-        assert (counts.lost, counts.kept) == (1, 0)
+        assert (counts.empty, counts.lost, counts.tiles_without_boxes) == (1, 0, 2)
 
 
-def test_masks_become_those_of_the_boxes() -> None:
-    triangle = [[50, 10, 64, 10, 50, 30]]
-    _, boxes, _ = cut(one_box([50, 10, 14, 20], segmentation=triangle, area=140))
-    (found,) = boxes[0]
-    assert found["bbox"] == [50, 10, 10, 20] and found["area"] == 200
-    assert found["segmentation"] == [[50, 10, 50, 30, 60, 30, 60, 10]]
+def test_masks_are_clipped() -> None:
+    """Tiles are [0, 60) and [40, 100) across; every mask is cut at 60."""
+    mask = np.zeros((80, 100), np.uint8, order="F")
+    mask[10:30, 50:64] = 1
+    runs = dict(size=[80, 100], counts=encode(mask)["counts"].decode())
+    lengths = np.diff(np.flatnonzero(np.diff(mask.ravel("F"), prepend=0)), prepend=0)
+    plain = [int(n) for n in lengths]
+    plain.append(80 * 100 - sum(plain))
+    fields = dict(bbox=[50, 10, 14, 20], image_id=1, category_id=1)
+    coco = one_box([50, 10, 14, 20]) | dict(
+        annotations=[
+            dict(fields, id=1, segmentation=[[50, 10, 64, 10, 50, 30]], area=140),
+            dict(fields, id=2, segmentation=runs, iscrowd=1),
+            dict(fields, id=3, segmentation=dict(runs, counts=plain), iscrowd=1),
+            dict(fields, id=4, segmentation=[[50, 10, 64, 10, 64, 30, 50, 30]]),
+        ]
+    )
+    _, boxes, _ = cut(coco)
+    triangle, crowd, plain_crowd, box = boxes[0]
+    # The tip beyond 60 is gone: 4 wide and 4 * 20 / 14 high.
+    assert triangle["area"] == pytest.approx(140 - 4 * 4 * 20 / 14 / 2)
+    points = np.array(triangle["segmentation"][0]).reshape(-1, 2)
+    assert points[:, 0].max() == 60 and points.min() == 10
+    expected = mask[:, :60]
+    for found in (crowd, plain_crowd):
+        assert found["iscrowd"] == 1 and found["area"] == expected.sum()
+        assert np.array_equal(decode(found["segmentation"]), expected)
+    assert box["segmentation"] == [[50, 10, 50, 30, 60, 30, 60, 10]]
+    assert boxes[1][0]["segmentation"] == [[10, 10, 24, 10, 10, 30]]
 
 
 def test_ids_are_new_and_start_at_one() -> None:
@@ -138,7 +163,7 @@ def test_a_large_tile_and_no_boxes() -> None:
     assert len(boxes[0]) == 8  # all but the box without extent and the one outside
     images, boxes, counts = cut(dict(images=small_coco()["images"], categories=[]))
     assert len(images) == 2 and not any(boxes.values())
-    assert "1 images became 2 tiles\n" in str(counts)
+    assert "1 images became 2 tiles, 2 of them without boxes" in str(counts)
 
 
 def test_refuses_tiles_and_files_named_twice() -> None:
@@ -157,7 +182,7 @@ def test_shares_of_random_boxes() -> None:
     low = random.integers(-5, 30, (40, 2))
     boxes = np.concatenate([low, random.integers(1, 12, (40, 2))], 1)
     corners = np.array([[0, 0, 16, 12], [10, 4, 26, 20]])
-    parts, share = cut_boxes(boxes, corners)
+    parts, share, is_clipped = cut_boxes(boxes, corners)
     for t, (x1, y1, x2, y2) in enumerate(corners):
         for k, (x, y, width, height) in enumerate(boxes):
             pixels = sum(
@@ -166,5 +191,6 @@ def test_shares_of_random_boxes() -> None:
                 for py in range(y, y + height)
             )
             assert share[t, k] ** 2 == pytest.approx(pixels / (width * height))
+            assert is_clipped[t, k] == (pixels < width * height)
             if pixels:
                 assert parts[t, k, 2:].prod() == pixels

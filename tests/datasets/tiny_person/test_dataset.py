@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
+from mmengine.dataset import DefaultSampler, pseudo_collate, worker_init_fn
 from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
 
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import (
@@ -82,8 +84,9 @@ class TestBoxes:
         assert first["bbox"] == [10, 10, 18, 18] and first["bbox_label"] == 0
         assert dataset.get_cat_ids(0) == [0] * 8
         assert dataset.cat2label == {1: 0, 2: 0}
-        found = flags(of(small_coco(), tmp_path, min_box_size=0))
-        assert found == {1: 0, 2: 1, 3: 1, 4: 1, 5: 1, 6: 0, 9: 0, 17: 0}
+        chosen = dict(ignored_fields=("ignore",), min_box_size=0)
+        found = flags(of(small_coco(), tmp_path, **chosen))
+        assert found == {1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 0, 9: 0, 17: 0}
 
 
 class TestCategories:
@@ -91,6 +94,9 @@ class TestCategories:
         classes = ("earth_person", "sea_person")
         dataset = of(small_coco(), tmp_path, metainfo=dict(classes=classes))
         assert Counter(dataset.get_cat_ids(0)) == {1: 7, 0: 1}
+        # The palette of one colour would stop the visualizer.
+        assert "palette" not in dataset.metainfo
+        assert len(of(small_coco(), tmp_path).metainfo["palette"]) == 1
 
     def test_categories_that_are_no_class(self, tmp_path: Path) -> None:
         coco = small_coco()
@@ -170,6 +176,19 @@ class TestFilter:
 
 
 class TestMachinery:
+    def test_data_loader(self, drawn: SyntheticTinyPerson) -> None:
+        dataset = build(drawn, "val", tiles=TILES)
+        loader = DataLoader(
+            dataset,
+            batch_size=2,
+            sampler=DefaultSampler(dataset, shuffle=False),
+            num_workers=2,
+            collate_fn=pseudo_collate,
+            worker_init_fn=lambda w: worker_init_fn(w, 2, 0, 3),
+        )
+        seen = [s.img_id for batch in loader for s in batch["data_samples"]]
+        assert seen == list(range(27))
+
     def test_lazy_serialised_subset_and_pickle(
         self, drawn: SyntheticTinyPerson
     ) -> None:
@@ -195,6 +214,8 @@ class TestRefusals:
         ("options", "error", "message"),
         [
             (dict(tiles=dict(overlaps=3)), TypeError, "unknown keys"),
+            (dict(tiles=640), TypeError, "tiles must be a dict"),
+            (dict(ignored_fields="logo"), TypeError, "ignored_fields .*'logo'"),
             (dict(min_box_size=-1), ValueError, "min_box_size .*-1"),
         ],
     )

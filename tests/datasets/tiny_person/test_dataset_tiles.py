@@ -14,6 +14,7 @@ import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmdet.engine.hooks import DetVisualizationHook
 from mmdet.visualization import DetLocalVisualizer
+from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
 
 from fpn_necks.datasets import SyntheticTinyPerson
@@ -82,23 +83,32 @@ class TestTiles:
         assert dataset.pipeline.transforms[0].cache_size == 7
         assert dataset[0]["inputs"].is_floating_point()
 
-    @pytest.mark.parametrize("kind", ["subclass", "nested", "augmented"])
+    @pytest.mark.parametrize(
+        "kind", ["subclass", "nested", "branches", "augmented", "exchanged"]
+    )
     def test_every_loader_cuts(self, drawn: SyntheticTinyPerson, kind: str) -> None:
         flips = [dict(type="RandomFlip", prob=p) for p in (0.0, 1.0)]
         nested = [dict(type="RandomChoice", transforms=[TRAINING[:1]]), *TRAINING[1:]]
         pipeline = dict(
             subclass=[dict(type=RenamedLoader), *TRAINING[1:]],
             nested=nested,
+            branches=[dict(type="MultiBranch", branch_field=["a", "b"], a=TRAINING)],
             augmented=[
                 TRAINING[0],
                 dict(
                     type="TestTimeAug", transforms=[flips, TRAINING[1:2], TESTING[-1:]]
                 ),
             ],
+            exchanged=TRAINING,
         )[kind]
         dataset = build(drawn, tiles=TILES, pipeline=pipeline)
+        if kind == "exchanged":
+            dataset.pipeline = Compose(TRAINING)  # as PipelineSwitchHook does
         data, info = dataset[1], dataset.get_data_info(1)
         inputs, sample = data["inputs"], data["data_samples"]
+        if kind == "branches":
+            assert inputs["b"] is None and sample["b"] is None
+            inputs, sample = inputs["a"], sample["a"]
         if kind == "augmented":
             assert len(sample) == 2 and sample[0].corner == info["corner"]
             inputs, sample = inputs[1], sample[1]
@@ -126,7 +136,7 @@ class TestTiles:
         hook = DetVisualizationHook(draw=True, test_out_dir="shown")
         runner = SimpleNamespace(work_dir=str(tmp_path), timestamp="now", iter=0)
         names = set()
-        for k in range(3):
+        for k in range(12):
             sample, info = dataset[k]["data_samples"], dataset.get_data_info(k)
             x1, y1, x2, y2 = info["corner"]
             tile = cv2.imread(info["img_path"])[y1:y2, x1:x2]
@@ -137,7 +147,7 @@ class TestTiles:
             hook.after_test_iter(runner, k, None, [sample])
             names.add(Path(sample.img_path).name)
         drawn_files = {path.name: path for path in tmp_path.rglob("*.png")}
-        assert set(drawn_files) == names and len(names) == 3
+        assert set(drawn_files) == names and len(names) == 12
         assert cv2.imread(str(drawn_files[names.pop()])).shape[1] < 640
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pycocotools.mask import decode
 
 from fpn_necks.datasets import SyntheticTinyPerson
 from fpn_necks.datasets.tiny_person import read_coco
@@ -17,8 +18,9 @@ from fpn_necks.datasets.tiny_person.city_persons import (
     scaled_size,
 )
 from fpn_necks.datasets.tiny_person.erase import erase_images, erase_regions
+from fpn_necks.datasets.tiny_person.image_sets import RECORD
 
-from .conftest import small_coco
+from .conftest import masks_of_small_coco, small_coco
 
 
 def write_mat(path: Path, records: list[tuple[str, list[list[float]]]]) -> Path:
@@ -95,7 +97,20 @@ class TestErasingASet:
         assert (written, present) == (1, 6)
         assert first.read_bytes() == content
         assert {path: path.stat().st_mtime_ns for path in others} == kept
-        assert len(list(tmp_path.iterdir())) == 7, "nothing unfinished is left"
+        assert len(list(tmp_path.iterdir())) == 7 + 1, "nothing unfinished is left"
+
+    def test_does_not_mix_settings(
+        self, drawn: SyntheticTinyPerson, tmp_path: Path
+    ) -> None:
+        coco, (erased, *_) = self.run(drawn, tmp_path / "out")
+        next((tmp_path / "out").glob("*.png")).unlink()
+        for other, options in ((erased, {}), (coco, dict(jpeg_quality=90))):
+            with pytest.raises(ValueError, match="made with other settings"):
+                erase_images(other, drawn.train.image_dir, tmp_path / "out", **options)
+        assert len(list((tmp_path / "out").glob("*.png"))) == 6
+        (tmp_path / "out" / RECORD).unlink()
+        with pytest.raises(ValueError, match="nothing tells how they were made"):
+            self.run(drawn, tmp_path / "out")
 
     @pytest.mark.parametrize("channels", [1, 3, 4])
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -159,12 +174,17 @@ class TestCityPersons:
         savemat = pytest.importorskip("scipy.io").savemat
         with pytest.raises(FileNotFoundError, match="none.mat"):
             read_city_persons(tmp_path / "none.mat")
+        with pytest.raises(ValueError, match=r"a .mat or .json file, got .*a.txt"):
+            read_city_persons(tmp_path / "a.txt")
         (tmp_path / "text.mat").write_text("no mat file at all" * 20)
+        with pytest.raises(ValueError, match="text.mat is no mat file"):
+            read_city_persons(tmp_path / "text.mat")
         savemat(tmp_path / "other.mat", {"boxes": np.zeros(3)})
+        with pytest.raises(ValueError, match=r"must hold anno_train.*\['boxes'\]"):
+            read_city_persons(tmp_path / "other.mat")
         savemat(tmp_path / "odd.mat", {"anno_val_aligned": np.zeros((1, 3))})
-        for name in ("text", "other", "odd"):
-            with pytest.raises(ValueError, match=f"{name}.mat is no json and not as"):
-                read_city_persons(tmp_path / f"{name}.mat")
+        with pytest.raises(ValueError, match="anno_val_aligned is not as in City"):
+            read_city_persons(tmp_path / "odd.mat")
 
     def test_without_scipy(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,6 +192,18 @@ class TestCityPersons:
         monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
         with pytest.raises(ImportError, match="pip install scipy"):
             read_city_persons(tmp_path / "a.mat")
+
+    def test_scaled_masks(self) -> None:
+        coco = small_coco()
+        coco["annotations"][:2] = [
+            dict(a, segmentation=mask)
+            for a, mask in zip(coco["annotations"], masks_of_small_coco(), strict=False)
+        ]
+        triangle, crowd = scale_coco(coco, 2)["annotations"][:2]
+        assert triangle["segmentation"] == [[5.0, 5.0, 9.0, 5.0, 5.0, 9.0]]
+        assert triangle["area"] == 8
+        assert decode(crowd["segmentation"]).shape == (40, 50)
+        assert crowd["area"] == decode(crowd["segmentation"]).sum() == 16
 
     def test_scaled_boxes(self) -> None:
         before = small_coco()
@@ -207,6 +239,8 @@ class TestCityPersons:
         means = image.reshape(20, 4, 25, 4, 3).mean((1, 3))
         assert np.abs(found - means).max() <= 0.5 + 1e-6
         assert scale_images(coco, *folders, 4) == (0, 1)
+        with pytest.raises(ValueError, match="made with other settings"):
+            scale_images(coco, *folders, 2)
         coco["images"][0].update(width=10, height=9)
         with pytest.raises(ValueError, match="a.png is 100x80, annotated are 10x9"):
             scale_images(coco, tmp_path / "in", tmp_path / "new", 4)

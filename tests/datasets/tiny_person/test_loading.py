@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import cv2
@@ -101,6 +103,15 @@ def test_around_a_loader_of_a_user(images: list[str], decoded: list[None]) -> No
         assert found.dtype == np.uint16
         assert np.array_equal(found, 2 * whole[y1:y2, x1:x2].astype(np.uint16))
     assert len(decoded) == 1
+    assert "Doubled" in repr(loader) and repr(loader).endswith("cache_size=8)")
+
+
+def test_copies_start_with_an_empty_memory(images: list[str]) -> None:
+    loader = LoadImageTile(cache_size=5)
+    load(loader, images[0], [0, 0, 5, 5])
+    for other in (copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))):
+        assert other.cache_size == 5 and not other._cache
+    assert len(loader._cache) == 1
 
 
 @pytest.mark.parametrize("corner", [[0, 0, 71, 5], [0, 0, 5, 51], [5, 5, 5, 9]])
