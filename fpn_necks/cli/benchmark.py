@@ -16,7 +16,6 @@ Example: what AugFPN costs, with and without its auxiliary losses
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .arguments import add_device, pick_device, use_mmdet
 
@@ -77,6 +76,5 @@ def run(options: argparse.Namespace) -> None:
         options.boxes,
         options.train,
         options.necks,
-        lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(f"\n{setting}\n\n{markdown_costs(costs)}")

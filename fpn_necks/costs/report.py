@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,11 +49,11 @@ def benchmark(
     boxes: int = 80,
     train: bool = True,
     necks: Sequence[str] | None = None,
-    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[str, list[Cost]]:
     """Measure necks beside mmdet's FPN, or whole detectors beside the first, in turns.
 
-    Weights and images are random: no data set and no download is needed.
+    Weights and images are random: no data set and no download is needed. What is being
+    measured is said on standard error.
 
     Args:
         configs: As of ``read_config_argument``; none: the necks of ``NECKS``.
@@ -63,7 +64,6 @@ def benchmark(
         boxes: See ``let_boxes_through``; 0: the config's own threshold.
         train: Measure a training step of detectors as well.
         necks: Only necks whose name has one of these words.
-        say: Gets a line per step.
 
     Returns:
         How it was measured, in words, and the costs.
@@ -90,11 +90,11 @@ def benchmark(
             for i, c in enumerate(CHANNELS)
         ]
         maps = [x.to(device).requires_grad_() for x in maps]
-        return setting, list(_measure_necks(maps, necks, pairs, say))
+        return setting, list(_measure_necks(maps, necks, pairs))
     detectors, titles = [], []
     for text in configs:
         title, config = read_config_argument(text)
-        say(f"building {title}")
+        _say(f"building {title}")
         try:
             detector = MeasuredDetector(config, size, batch, device, train)
             if train:
@@ -109,7 +109,7 @@ def benchmark(
             ) from error
         detectors.append(detector)
         titles.append(title)
-    return setting, measure_detectors(detectors, titles, pairs, train, say)
+    return setting, measure_detectors(detectors, titles, pairs, train)
 
 
 def read_config_argument(text: str) -> tuple[str, Config]:
@@ -153,7 +153,6 @@ def _measure_necks(
     maps: list[Tensor],
     words: Sequence[str] | None,
     pairs: int,
-    say: Callable[[str], None],
 ) -> Iterator[Cost]:
     for word in words or ():
         if not any(word in name for name in NECKS):
@@ -162,7 +161,7 @@ def _measure_necks(
     for name, stages in NECKS.items():
         if name != BASE and words and not any(word in name for word in words):
             continue
-        say(f"measuring {name}")
+        _say(f"measuring {name}")
         neck = build_neck(stages).to(maps[0].device)
         yield _measure_neck(name, base, neck, maps, pairs)
 
@@ -209,19 +208,18 @@ def measure_detectors(
     titles: Sequence[str],
     rounds: int,
     train: bool = True,
-    say: Callable[[str], None] = lambda line: None,
 ) -> list[Cost]:
     """Measure detectors, each timed `rounds` times in turns, beside the first."""
     device = detectors[0].device
     clock = _clock(device)
-    say("times of inference")
+    _say("times of inference")
     for detector in detectors:
         detector.infer()
     inference = [lambda d=d: d.time_inference(clock) for d in detectors]
     runs = measure_in_turns(inference, rounds)
     for run in (run for own in runs for run in own):
         run[WHOLE] = sum(run.values())
-    say("counts and memory of inference")
+    _say("counts and memory of inference")
     counts = [(d.parameters(), d.multiply_adds()) for d in detectors]
     memory = [{WHOLE: peak_memory(d.infer, device)} for d in detectors]
     # What the first detector has not takes it no time.
@@ -236,7 +234,7 @@ def measure_detectors(
         for own in runs
     ]
     if train:  # behind all of inference: normalisation gathers statistics meanwhile
-        say("times and memory of training")
+        _say("times and memory of training")
         for detector, peaks in zip(detectors, memory, strict=True):
             # Its first run makes the optimiser's state.
             peaks[TRAINING] = peak_memory(detector.train_step, device)
@@ -252,3 +250,7 @@ def measure_detectors(
             titles, counts, times, memory, strict=True
         )
     ]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
