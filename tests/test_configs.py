@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
+from torch.utils.data import Dataset
 
 from fpn_necks.auxiliary import Uncertainty
 from fpn_necks.config_tools import type_name, walk
@@ -17,6 +19,7 @@ from fpn_necks.shipped_configs import config_path, configs_folder, list_configs
 from tests.tiny_detectors import (
     detector_config,
     load_config,
+    set_statistic_factors,
     shrink,
     train_and_test_a_step,
 )
@@ -126,6 +129,61 @@ OF_OTHER_PARTS = {types_of(name): name for name in CONFIGS}.values()
 )
 def test_training_step_and_test_step(name: str, tiny_set: Path) -> None:
     train_and_test_a_step(detector_config(name, tiny_set))
+
+
+class Sizes(Dataset):
+    """What batch samplers ask a data set for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+    def get_data_info(self, index: int) -> dict[str, int]:
+        return dict(width=64, height=80 if index % 3 else 48)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "drfpn" in name])
+def test_a_neck_that_needs_two_images_gets_no_batch_of_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CRB normalises pooled maps, whose only values are those of the images."""
+    config = load_config(name)
+    loader = config.train_dataloader
+    model = MODELS.build(shrink(config).model).train()
+    set_statistic_factors(model)
+    with pytest.raises(ValueError):
+        model.extract_feat(torch.rand(1, 3, 64, 96))
+    world_size = 3
+    settings = dict(loader, num_workers=0, persistent_workers=False)
+    # As many as leave every process one image of its third batch.
+    settings["dataset"] = Sizes(world_size * (2 * loader.batch_size + 1))
+    batches = []
+    for rank in range(world_size):
+        monkeypatch.setattr(
+            "mmengine.dataset.sampler.get_dist_info", lambda rank=rank: (rank, 3)
+        )
+        built = Runner.build_dataloader(settings, seed=0)
+        batches.append(list(built.batch_sampler))
+        assert len(batches[-1]) == len(built)
+    assert {len(batch) for own in batches for batch in own} == {loader.batch_size}
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "_auxiliary" in name])
+def test_supervised_maps_of_the_backbone_are_trained(name: str) -> None:
+    with torch.device("meta"):
+        model = MODELS.build(load_config(name).model)
+    model.train()  # freezes stages
+    stages = {level.name for level in model.auxiliary.levels}
+    assert stages == {"c2", "c3", "c4"}
+    for stage in stages:
+        layer = getattr(model.backbone, f"layer{int(stage[1:]) - 1}")
+        convs = [p for key, p in layer.named_parameters() if "conv" in key]
+        assert convs and all(parameter.requires_grad for parameter in convs)
 
 
 def test_runner_trains_an_epoch(tmp_path: Path) -> None:
