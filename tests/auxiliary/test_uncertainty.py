@@ -1,9 +1,11 @@
+import math
 from typing import Any
 
 import pytest
 import torch
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.models.losses import CrossEntropyLoss, FocalLoss, IoULoss, SmoothL1Loss
+from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.structures.bbox import distance2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -32,6 +34,14 @@ def branch(channels: int = 5, dense: bool = False) -> Uncertainty:
 
 
 # The branch.
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_initialisation(dense: bool) -> None:
+    layer = branch(4000, dense).layer
+    assert (layer.bias == 0.1).all()
+    assert 0.009 < layer.weight.std() < 0.011
+    assert layer.weight.mean().abs() < 0.001
 
 
 def test_alpha_of_rows_and_maps() -> None:
@@ -103,6 +113,37 @@ def test_rows_of_fcos() -> None:
     torch.testing.assert_close(rows.mean("bbox"), alpha.mean())
 
 
+def test_rows_of_rois() -> None:
+    """One α per RoI; ignored RoIs count neither in the loss nor in α's mean."""
+    head = Shared2FCBBoxHead(
+        in_channels=2, fc_out_channels=4, roi_feat_size=1, num_classes=NUM_CLASSES
+    )
+    rows = UncertaintyRows(NUM_CLASSES)
+    weigh(head, rows)
+    torch.manual_seed(1)
+    scores = torch.randn(6, NUM_CLASSES + 1).double()
+    boxes = torch.randn(6, 4 * NUM_CLASSES).double()
+    labels = torch.tensor([0, 2, 3, 3, 1, 3])
+    label_weights = torch.tensor([1.0, 1, 1, 0, 0.5, 1]).double()
+    box_targets = torch.randn(6, 4).double()
+    box_weights = torch.tensor([1.0, 1, 0, 0, 0, 0]).double()[:, None].expand(-1, 4)
+    of_scores, of_boxes = (2 * torch.rand(2, 6).double()).unbind()
+    rows.start([of_scores], [of_boxes])
+    rois = torch.zeros(6, 5).double()
+    losses = head.loss(
+        scores, boxes, rois, labels, label_weights, box_targets, box_weights
+    )
+    entropy = label_weights * F.cross_entropy(scores, labels, reduction="none")
+    classification = ((-of_scores).exp() * entropy).sum()
+    own = boxes.unflatten(1, (NUM_CLASSES, 4))[[0, 1], labels[:2]]
+    distances = F.smooth_l1_loss(own, box_targets[:2], reduction="none").sum(1)
+    regression = ((-of_boxes[:2]).exp() * distances).sum()
+    torch.testing.assert_close(losses["loss_cls"], classification / 5)
+    torch.testing.assert_close(losses["loss_bbox"], regression / 6)
+    torch.testing.assert_close(rows.mean("cls"), of_scores[[0, 1, 2, 4, 5]].mean())
+    torch.testing.assert_close(rows.mean("bbox"), of_boxes[[0, 1]].mean())
+
+
 def test_nothing_supervised() -> None:
     """The mean is 0 and has a gradient, which distributed training waits for."""
     rows = UncertaintyRows(NUM_CLASSES)
@@ -145,6 +186,48 @@ def test_gradient_is_not_zero_at_initialisation() -> None:
     # L e^{-α} - τ per live row is far from 0, and pulls the bias up.
     assert layer.layer.bias.grad < -0.5
     assert (layer(x) > 0).float().mean() > 0.5
+
+
+def train_branch(loss: float, tau: float, steps: int = 250) -> list[float]:
+    """Train α alone on a fixed batch; return its mean after each step."""
+    layer = branch(5)
+    x = torch.randn(16, 5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.03 / tau)
+    values = torch.full((16, 1), loss)
+    means = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        weighted_total(layer, x, values, tau).backward()
+        optimizer.step()
+        means.append(layer(x).mean().item())
+    return means
+
+
+@pytest.mark.parametrize(("loss", "tau"), [(3.0, 0.5), (1.0, 0.7), (1.0, 0.1)])
+def test_alpha_rises_to_the_logarithm(loss: float, tau: float) -> None:
+    """dL/dα = 0 at α = ln(L / τ), where L is above τ."""
+    means = train_branch(loss, tau)
+    assert means[0] > 0.1 and means[0] < means[5] < means[20]
+    assert means[-1] == pytest.approx(math.log(loss / tau), abs=0.01)
+
+
+def test_alpha_stays_at_zero_where_the_loss_is_small() -> None:
+    means = train_branch(loss=0.2, tau=0.5)
+    assert min(means) >= 0 and means[-1] < means[0] and means[-1] < 0.02
+
+
+@pytest.mark.parametrize("std", [0.1, 1.0, 10.0])
+def test_features_of_any_scale(std: float) -> None:
+    """α >= 0 only lowers losses: training stays finite and does not die out."""
+    layer, x = branch(256), std * torch.randn(32, 256)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    for _ in range(50):
+        optimizer.zero_grad()
+        alpha = layer(x)
+        (3 * (-alpha).exp() + 0.5 * alpha).mean().backward()
+        assert torch.nn.utils.clip_grad_norm_(layer.parameters(), 35).isfinite()
+        optimizer.step()
+        assert 0 < alpha.mean() < 10
 
 
 # What can go wrong.
@@ -206,12 +289,13 @@ def test_attributes_of_the_wrapped_loss() -> None:
     assert list(loss.children()) == [wrapped]
 
 
-def test_further_arguments_reach_the_wrapped_loss() -> None:
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+def test_further_arguments_reach_the_wrapped_loss(reduction: str) -> None:
     rows = UncertaintyRows(NUM_CLASSES)
     alpha = torch.rand(4)
     rows.start([alpha], [alpha])
     loss = UncertainLoss(CrossEntropyLoss(loss_weight=2.0), rows, "cls")
     scores, labels = torch.randn(4, 4), torch.tensor([0, 3, 1, 2])
-    found = loss(scores, labels, reduction_override="sum")
+    found = loss(scores, labels, reduction_override=reduction)
     each = 2 * (-alpha).exp() * F.cross_entropy(scores, labels, reduction="none")
-    torch.testing.assert_close(found, each.sum())
+    torch.testing.assert_close(found, each if reduction == "none" else each.sum())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,3 +233,18 @@ def test_output_inside_the_input(run: Run, images: Path) -> None:
         status, output, _ = run(images, out, *TILES)
         assert status == 0 and "on 2 images" in output
     assert run(images, images, *TILES)[0] == 2
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_file_names_that_are_not_utf_8(run: Run, images: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(images / "b.png", images / name)
+    out = tmp_path / "out"
+    assert run(images, out, *TILES)[0] == 0
+    assert (out / "drawn" / name).exists()
+    known = json.loads((out / "images.json").read_text())["images"]
+    assert [image["file_name"] for image in known] == ["b.png", name, "sub/a.jpg"]
+    load_samples(out / "images.json", out / "detections.json", images, 3)
+    (images / name).write_bytes(b"no image")
+    status, _, error = run(images, out, *TILES)
+    assert status == 1 and "\nerror: caf\\udce9.png: cannot read" in f"\n{error}"

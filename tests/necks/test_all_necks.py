@@ -406,3 +406,25 @@ def test_operations_of_one_image(kind: dict, most: int) -> None:
         with CountedOperations() as counted:
             neck(maps)
     assert counted.count <= most
+
+
+@every_type
+def test_trains_on_large_maps(case: NeckCase) -> None:
+    neck, maps = build_untrained(case.config()), backbone_maps_of_scale(8)
+    head = nn.Conv2d(OUT_CHANNELS, 1, 1)
+    nn.init.normal_(head.weight, std=0.01)
+    parameters = [*neck.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.001, momentum=0.9)
+    losses = []
+    for _ in range(50):
+        scores = [head(x) for x in neck(maps)]
+        # Every second column is to be found.
+        wanted = [(torch.arange(x.shape[3]) % 2).expand_as(x).float() for x in scores]
+        each = map(nn.functional.binary_cross_entropy_with_logits, scores, wanted)
+        loss = sum(each) / len(scores)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert max(losses) < 1.1 * losses[0] < 1.1
+    assert sum(losses[-10:]) / 10 < losses[0]

@@ -361,3 +361,18 @@ def test_an_interruption_ends_the_child(tmp_path: Path) -> None:
     (pid,) = [int(line) for line in output.read_text().splitlines() if line.isdigit()]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_folder_may_go_on_with_moved_data_and_other_workers(
+    table: Table, tmp_path: Path
+) -> None:
+    Machine(fpn=1).run(plan(table, tmp_path, ["fpn"]))
+    options = {
+        "train_dataloader.num_workers": 7,
+        "env_cfg.cudnn_benchmark": True,
+        "default_hooks.checkpoint.max_keep_ckpts": 1,
+        "val_evaluator.ann_file": "/disk/annotations/instances_val2017.json",
+    }
+    (run,) = plan(table, tmp_path, ["fpn"], options=options, data_root="/disk")
+    run.check_folder()
+    assert run.facts["deviations"] == []
