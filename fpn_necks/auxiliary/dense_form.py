@@ -114,6 +114,10 @@ class DenseAuxiliary(AuxiliaryForm):
             }
         )
 
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        return f"{super().extra_repr()}, strides={self.strides}"
+
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:
         """Keep what the dense head predicts and its targets."""

@@ -74,6 +74,14 @@ class AuxiliaryForm(BaseModule):
         self.loss_weight = loss_weight
         self.uncertainty_weight = uncertainty_weight
 
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        names = ", ".join(level.name for level in self.levels)
+        return (
+            f"levels={names}, loss_weight={self.loss_weight}, "
+            f"uncertainty_weight={self.uncertainty_weight}"
+        )
+
     def init_weights(self) -> None:
         """Initialise, and leave the random numbers that follow as they would be."""
         with torch.random.fork_rng(devices=[]):

@@ -150,6 +150,10 @@ class RoIAuxiliary(AuxiliaryForm):
                 settings, widths, strides, number
             )
 
+    def extra_repr(self) -> str:
+        """Name what no module below shows."""
+        return f"{super().extra_repr()}, assignment={self.assignment}"
+
     @contextmanager
     def recording(self, detector: nn.Module) -> Iterator[dict[str, list]]:
         """Keep the RoIs that the detector samples, or what its dense head predicts."""
