@@ -20,7 +20,7 @@ from tests.tiny_sets import write_coco_set
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "porting_from_2x.md").read_text()
-NEW_NECK, _, NEW_CONFIG = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+NEW_NECK, NEW_CONFIG = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 WIDTHS = [8, 16, 24, 32]
 
 
