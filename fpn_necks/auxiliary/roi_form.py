@@ -55,17 +55,15 @@ class RoIAuxiliary(AuxiliaryForm):
         assignment: ``"all"``: every RoI on every level. ``"assigned"``: each RoI on one
             level, chosen by its size as FPN does ("single level" in AugFPN's Table 3).
         shared_head: one head for all levels, or one per level.
-        feature_channels: width of a 1x1 conv before pooling (f_pre of Eq. 8), without a
-            ReLU, which the fully connected layers have; ``None`` pools the maps as they
-            are.
+        feature_channels: width of a 1x1 conv before pooling (f_pre of Eq. 8), without
+            ReLU, which the layers behind it have; ``None`` pools the maps as they are.
         bbox_head: entries of the head's config to replace. Classes, box coder and
             whether classes share boxes are those of the detector's head.
         roi_layer: config of the pooling; the default is mmdet's aligned RoIAlign with
             the released 2 x 2 samples per cell.
         mask_loss: also let the levels predict masks, with a head like the detector's.
         proposals: see ``DecodedProposals``, as the next two; for one-stage detectors.
-        assigner: config.
-        sampler: config.
+        assigner: config, like ``sampler``.
         **kwargs: ``in_channels``, ``first_level``, ``uncertainty_weight`` and
             ``with_cp`` of ``AuxiliaryForm``; masks are not computed anew.
     """
@@ -90,11 +88,9 @@ class RoIAuxiliary(AuxiliaryForm):
         self.is_two_stage = settings.get("roi_head") is not None
         if self.is_two_stage:
             _check_sampler(settings)
-            if any((proposals, assigner, sampler)):
-                raise ValueError(
-                    "proposals, assigner and sampler are for detectors without RoI "
-                    "head; this one uses its own"
-                )
+            if proposals or assigner or sampler:
+                what = "proposals, assigner and sampler are for detectors without"
+                raise ValueError(f"{what} RoI head; this one uses its own")
         elif settings.get("bbox_head") is None:
             raise ValueError(
                 "RoIAuxiliary needs a detector with a roi_head or a bbox_head"
@@ -102,8 +98,8 @@ class RoIAuxiliary(AuxiliaryForm):
         else:
             check_head(detector.bbox_head)
         super().__init__(detector, settings, levels, loss_weight=loss_weight, **kwargs)
-        choices = ("all", "assigned")
-        self.assignment = check_choice("assignment", assignment, choices)
+        check_choice("assignment", assignment, ("all", "assigned"))
+        self.assignment = assignment
         self.proposals = DecodedProposals(proposals, assigner, sampler)
         widths = [level.channels for level in self.levels]
         self.pre_convs = None

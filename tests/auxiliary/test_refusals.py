@@ -126,6 +126,7 @@ REFUSALS: list[tuple[Callable[[], None], str]] = [
     (lambda: dense_loss("fcos", in_channels=[3]), "in_channels must have 3 entr"),
     (lambda: RoIAuxiliary(roi.StubDetector(), {}), "with a roi_head or a bbox"),
     (lambda: RoIAuxiliary(roi.StubDetector(), NO_SAMPLER), "that samples RoIs"),
+    (lambda: roi_form(sampler=dict(type="x")), "sampler are .* without RoI head"),
     (lambda: roi_form(assignment="some"), "assignment.*'some'"),
     (lambda: roi_form(loss_weight=float("inf")), "loss_weight.*inf"),
     (lambda: roi_form(loss_weight="1"), "loss_weight.*'1'"),
