@@ -48,6 +48,14 @@ P3_P7_STRIDES = (2, 4, 8, 16, 32)
 GN = dict(type="GN", num_groups=4)
 NORM = dict(norm_cfg=GN, act_cfg=dict(type="ReLU"))
 
+# Poolings and fusions of AugFPN's residual, but for its own.
+AUGFPN_PARTS = (
+    ("ratio-invariant", "sum"),
+    ("gap", "sum"),
+    ("gmp", "sum"),
+    ("psp", "asf"),
+    ("psp", "psp"),
+)
 CASES = [
     NeckCase("s-alpha", "SAlphaFPN", P2_P6_STRIDES, P2_P6),
     NeckCase("s-alpha-retinanet", "SAlphaFPN", P3_P7_STRIDES, P3_P7),
@@ -139,13 +147,7 @@ CASES = [
             P2_P6_STRIDES,
             {**P2_P6, "pooling": pooling, "fusion": fusion},
         )
-        for pooling, fusion in (
-            ("ratio-invariant", "sum"),
-            ("gap", "sum"),
-            ("gmp", "sum"),
-            ("psp", "asf"),
-            ("psp", "psp"),
-        )
+        for pooling, fusion in AUGFPN_PARTS
     ),
     # A stage behind other necks; here it fuses the backbone maps themselves.
     NeckCase("asff", "ASFF", (1, 2, 4, 8), dict(num_fused=4)),

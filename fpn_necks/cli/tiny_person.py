@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("image-size", int, (640, 512), ("WIDTH", "HEIGHT"), "in pixels"),
         ("size-range", float, (2, 32), ("LEAST", "MOST"), "of people, sqrt(area), px"),
         ("people-per-image", int, (5, 25), ("LEAST", "MOST"), "in images not dense"),
+        ("distractors-per-image", int, (4, 14), ("LEAST", "MOST"), "boats, birds, ..."),
     ):
         text += " (default: {} {})".format(*default)
         add(f"--{name}", type=kind, nargs=2, default=default, metavar=words, help=text)
@@ -221,6 +222,7 @@ def _synthesize(options: argparse.Namespace) -> None:
         image_size=tuple(options.image_size),
         size_range=tuple(options.size_range),
         people_per_image=tuple(options.people_per_image),
+        distractors_per_image=tuple(options.distractors_per_image),
     )
     print(f"train: {made.train}\nval:   {made.val}\nwritten to {made.root}")
 

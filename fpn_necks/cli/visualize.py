@@ -79,6 +79,7 @@ def run(options: argparse.Namespace) -> None:
 def _find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
     """Return the pictures to write, and the images of each."""
     from ..inference.folders import find_images
+    from ..io import is_same_file
     from ..visualization.pictures import PICTURES
 
     found = [find_images(image, options.out).values() for image in options.images]
@@ -92,6 +93,8 @@ def _find_pictures(options: argparse.Namespace) -> dict[Path, list[Path]]:
             raise ValueError("two images of one name would become one picture")
     for picture in pictures:
         refuse_existing(picture, options.force)
+        if any(is_same_file(picture, image) for image in images):
+            raise ValueError(f"a picture would overwrite the image {picture}")
     return pictures
 
 

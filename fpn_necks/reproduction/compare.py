@@ -115,7 +115,7 @@ def deviations(
         for key, dataset in datasets(run, f"{split}_dataloader"):
             file = annotation_file(dataset)
             if file is not None and file.name in IMAGES and file.is_file():
-                images, whole = _count_images(file), IMAGES[file.name]
+                images, whole = count_images(file), IMAGES[file.name]
                 if images != whole:
                     found.append(f"{key}: {file} has {images} of {whole} images")
     each, base = own.train_dataloader.batch_size, base_batch_size(own)
@@ -166,6 +166,7 @@ def annotation_file(dataset: Any) -> Path | None:
 
 
 @functools.cache
-def _count_images(path: Path) -> int:
+def count_images(path: Path) -> int:
+    """Return the number of images in an annotation file, without parsing it."""
     # Every image has a file's name, and nothing else has.
     return path.read_bytes().count(b'"file_name"')

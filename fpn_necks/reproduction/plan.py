@@ -19,6 +19,7 @@ from .compare import (
     IMAGES,
     annotation_file,
     base_batch_size,
+    count_images,
     datasets,
     deviations,
     differences,
@@ -99,10 +100,13 @@ class Run:
         while dataset.get("dataset"):
             number, dataset = number * dataset.get("times", 1), dataset.dataset
         file = annotation_file(dataset)
-        if file is not None and file.is_file():
+        there = file is not None and file.is_file()
+        if there and (dataset.get("tiles") or dataset.get("indices") is not None):
             return number * len(DATASETS.build(dataset))
-        images = None if file is None else IMAGES.get(file.name)
-        return None if images is None or dataset.get("tiles") else number * images
+        if file is None or dataset.get("tiles"):
+            return None
+        images = count_images(file) if there else IMAGES.get(file.name)
+        return None if images is None else number * images
 
 
 def choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:

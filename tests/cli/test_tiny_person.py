@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from fpn_necks.datasets import SyntheticTinyPerson, generate
 from fpn_necks.datasets.tiny_person import TileSettings, read_coco, tile_coco
 from fpn_necks.evaluation import evaluate_tiny_person
 from fpn_necks.evaluation.report import paper_table
+from fpn_necks.shipped_configs import config_path
 from tests.datasets.tiny_person.release import make_release
 from tests.datasets.tiny_person.test_image_tools import TestCityPersons, write_mat
 from tests.evaluation.golden_case import expected_results, golden_json
@@ -156,3 +158,14 @@ def test_table_without_boxes_and_without_columns() -> None:
     rules, *lines = table.splitlines()
     assert lines == ["AP50_tiny  AP50_small", "    12.35           -"]
     assert paper_table({"AP50_mine": 0.5}, released=False) == rules
+
+
+def test_the_demo_configs_own_command(run, tmp_path: Path) -> None:
+    """Its comment says how the set is made; a smaller one here."""
+    name = "s_alpha_fpn/retinanet_r18_s-alpha-fpn_demo_synthetic-tiny-person.py"
+    text = config_path(name).read_text().partition("tiny-person synthesize ")[2]
+    folder, *words = re.sub(r"\\\n#", "", text.partition("\n# A set")[0]).split()
+    assert folder.startswith("data/") and "--distractors-per-image" in words
+    few = ["--num-train", 1, "--num-val", 1]
+    output = run("synthesize", tmp_path / "set", *words, *few)
+    assert output.count("1 images") == 2

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import fpn_necks  # noqa: F401
-from tests.neck_cases import IN_CHANNELS, OUT_CHANNELS
+from tests.neck_cases import AUGFPN_PARTS, IN_CHANNELS, OUT_CHANNELS
 from tests.necks.test_all_necks import backbone_maps
 
 P3_P7 = dict(num_outs=5, start_level=1)
@@ -37,13 +37,7 @@ CASES = [
     (DRFPN | dict(top_down="plain"), "p2-p6"),
     *(
         (AUGFPN | dict(pooling=pooling, fusion=fusion), "p2-p6")
-        for pooling, fusion in (
-            ("ratio-invariant", "sum"),
-            ("gap", "sum"),
-            ("gmp", "sum"),
-            ("psp", "asf"),
-            ("psp", "psp"),
-        )
+        for pooling, fusion in AUGFPN_PARTS
     ),
 ]
 

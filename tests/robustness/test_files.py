@@ -216,6 +216,16 @@ def test_folders_that_hold_files_are_refused(
     assert tree(folder) == before
 
 
+def test_pictures_never_overwrite_an_image(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "a_features.png"):
+        (folder / name).write_bytes(OLD)
+    words = "visualize config.py none {}/a.png {}/a_features.png --what features"
+    assert run(f"{words} --out {{}} --force", folder) == 2
+    assert "would overwrite the image" in capsys.readouterr().err
+
+
 DAMAGED = {
     "deep": b"[" * 100_000,
     "half": b'{"images": [{"id"',
