@@ -129,7 +129,7 @@ def _fault(step: str, error: str, facts: Facts) -> Result:
 
 
 def _success(step: str, fact: Mapping[str, Any], facts: Facts) -> list[Result]:
-    """Judge what a step returned."""
+    """Say what the facts of a step mean."""
     version = fact.get("version")
     level, detail, fix = "ok", version or "works", ""
     if fact.get("kept", 1) != 1:

@@ -26,7 +26,7 @@ ARROWS = {
     "evaluation": "coco_files datasets io layers",
     "detectors": "checkpoints config_tools messages",
     "released": "checkpoints io layers necks roi_extractors",
-    "visualization": "auxiliary checkpoints coco_files detectors hooks io layers necks "
+    "visualization": "auxiliary checkpoints detectors hooks io layers necks "
     "roi_extractors",
     "inference": "datasets detectors io layers messages visualization",
     "check": "config_tools layers messages version",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from demo_pictures import draw_detections, draw_losses
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -31,12 +32,6 @@ from fpn_necks.io import write_json
 from fpn_necks.layers import StatisticFusionFactor
 from fpn_necks.shipped_configs import configs_folder
 from fpn_necks.statistics import estimate_from_config
-from fpn_necks.visualization import (
-    draw_samples,
-    draw_training_curve,
-    find_scalars,
-    load_samples,
-)
 
 CONFIG = "s_alpha_fpn/retinanet_r18_s-alpha-fpn_demo_synthetic-tiny-person.py"
 CLONE = Path(__file__).resolve().parent.parent
@@ -52,7 +47,7 @@ BUCKETS = {
     "tiny3": "12 to 20 px",
     "small": "20 to 32 px",
 }
-JUDGED = "AP50_tiny"
+DECISIVE = "AP50_tiny"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -206,22 +201,6 @@ def print_table(untrained: dict[str, float], trained: dict[str, float]) -> None:
     print("      average precision AP: high is good; miss rate MR: low is good")
 
 
-def draw_detections(
-    made: SyntheticTinyPerson, detections: Path, folder: Path, pictures: int
-) -> None:
-    """Draws the detections beside the ground truth, two images per picture."""
-    truth, images = made.val.annotation_file, made.val.image_dir
-    samples = load_samples(truth, detections, images, 2 * pictures, PICTURE_SCORE)
-    for number, first in enumerate(range(0, len(samples), 2), 1):
-        draw_samples(
-            samples[first : first + 2],
-            folder / f"detections_{number}.png",
-            PICTURE_SCORE,
-            "RetinaNet with S-α FPN on held-out images, tile by tile: ground truth "
-            "(left), detections (right)",
-        )
-
-
 def run(options: argparse.Namespace, console: TextIO) -> int:
     """Runs all steps; returns the exit status.
 
@@ -265,25 +244,30 @@ def run(options: argparse.Namespace, console: TextIO) -> int:
         print_table(untrained, trained)
     detections = work_dir / "test" / "merged.bbox.json"
     with announced(6, "drawing the pictures"):
-        scalars = find_scalars(work_dir / "training")
-        draw_training_curve(scalars, pictures / "losses.png")
-        draw_detections(made, detections, pictures, options.pictures)
+        draw_losses(work_dir / "training", pictures / "losses.png")
+        draw_detections(
+            json.loads(made.val.annotation_file.read_text()),
+            json.loads(detections.read_text()),
+            made.val.image_dir,
+            [pictures / f"detections_{i + 1}.png" for i in range(options.pictures)],
+            PICTURE_SCORE,
+        )
 
     print(f"\npictures:    {pictures}")
     for picture in sorted(pictures.glob("*.png")):
         print(f"             {picture.name}")
     print(f"checkpoint:  {checkpoint}\ndetections:  {detections}")
     print(f"the whole demo took {(time.perf_counter() - start) / 60:.1f} minutes")
-    return judge(trained[JUDGED], options.minimum_ap50)
+    return verdict(trained[DECISIVE], options.minimum_ap50)
 
 
-def judge(reached: float, minimum: float) -> int:
+def verdict(reached: float, minimum: float) -> int:
     """Says whether the demo passed; returns the exit status."""
     if reached < minimum:
-        words = f"{JUDGED} {reached:.3f} is below {minimum:g} (--minimum-ap50)"
+        words = f"{DECISIVE} {reached:.3f} is below {minimum:g} (--minimum-ap50)"
         print(f"demo: FAILED: {words}", file=sys.stderr)
         return 1
-    print(f"demo: passed: {JUDGED} {reached:.3f}, at least {minimum:g} needed")
+    print(f"demo: passed: {DECISIVE} {reached:.3f}, at least {minimum:g} needed")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -17,9 +18,9 @@ from fpn_necks.io import save_figure
 from fpn_necks.layers import FusionFactor
 
 from .figures import COLOURS, DPI, new_figure, wrap
-from .training_curve import Curve, read_scalars
 from .views import View, run
 
+Curve = tuple[list[int], list[float]]  # iterations and values
 TAG = "alpha/"
 """What the names of α begin with in the scalars of ``NeckVisualizationHook``."""
 
@@ -82,6 +83,27 @@ def read_factors(work_dir: str | Path) -> dict[str, Curve]:
         name: (sorted(steps), [steps[i] for i in sorted(steps)])
         for name, steps in sorted(found.items())
     }
+
+
+def read_scalars(path: str | Path, prefix: str) -> dict[str, Curve]:
+    """Read the curves whose names start with `prefix`, in order of appearance.
+
+    Args:
+        path: ``scalars.json``: one json object per line; the last may be cut off.
+        prefix: start of the names of the wanted scalars.
+    """
+    curves: dict[str, Curve] = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:  # the last line of an interrupted run
+            continue
+        for name in record:
+            if name.startswith(prefix):
+                steps, values = curves.setdefault(name, ([], []))
+                steps.append(record["step"])
+                values.append(float(record[name]))
+    return curves
 
 
 def _factors_of(model: nn.Module, views: Iterable[View]) -> dict[str, Curve]:

@@ -30,7 +30,6 @@ from fpn_necks.datasets.tiny_person.image_sets import write_changed_images
 from fpn_necks.evaluation import TinyPersonMetric, evaluate_tiny_person
 from fpn_necks.inference.folders import ResultFolder
 from fpn_necks.reproduction import load_papers
-from fpn_necks.visualization import load_samples
 from tests.datasets.tiny_person.conftest import small_coco, write
 from tests.datasets.tiny_person.test_image_tools import write_mat
 from tests.full_disk import tree
@@ -112,9 +111,6 @@ READERS: dict[str, Callable[[dict, Path], object]] = {
     "metric": lambda coco, f: TinyPersonMetric(write(f / "x.json", coco), tiles=TILES),
     "erasing": lambda coco, f: erase_images(coco, f / "images", f / "out"),
     "scaling": lambda coco, f: scale_images(coco, f / "images", f / "out", 4),
-    "samples": lambda coco, f: load_samples(
-        write(f / "x.json", coco), write(f / "none.json", []), f, 1
-    ),
 }
 
 
@@ -124,7 +120,7 @@ def test_hostile_file_names(reader: str, folder: Path) -> None:
     for name in ("../../x.jpg", "/etc/passwd", "a\0.jpg"):
         with pytest.raises(ValueError, match="the file name '"):
             READERS[reader](named(name), folder)
-    assert tree(folder).keys() - before <= {"x.json", "none.json"}
+    assert tree(folder).keys() - before <= {"x.json"}
     READERS[reader](named("a.png"), folder)
 
 
@@ -134,8 +130,8 @@ def test_hostile_file_names_in_other_files(tmp_path: Path) -> None:
         read_city_persons(path)
     expected = EXPECTED_FILES[0]
     write(tmp_path / expected.path, named("../../x.jpg"))
-    finding = check_tiny_person(tmp_path)[0]
-    assert finding.kind == "wrong" and "'../../x.jpg' leads out" in finding.message
+    checked = check_tiny_person(tmp_path)[0]
+    assert checked.status == "wrong" and "'../../x.jpg' leads out" in checked.message
 
 
 def test_links_out_of_the_folder_are_not_copied(folder: Path, tmp_path: Path) -> None:
@@ -238,12 +234,9 @@ DAMAGED = {
 def test_damaged_and_deep_json(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(DAMAGED[kind])
-    none = write(tmp_path / "none.json", [])
     for read in (
         lambda: read_coco(path),
         lambda: evaluate_tiny_person(path, []),
-        lambda: load_samples(path, none, tmp_path, 1),
-        lambda: load_samples(none, path, tmp_path, 1),
     ):
         with pytest.raises(ValueError, match=r"x\.json is no JSON"):
             read()

@@ -121,7 +121,7 @@ class TestDemo:
         status: int,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        assert demo.judge(reached, minimum) == status
+        assert demo.verdict(reached, minimum) == status
         output = capsys.readouterr()
         assert ("FAILED" in output.err) == (status == 1)
         assert ("passed" in output.out) == (status == 0)

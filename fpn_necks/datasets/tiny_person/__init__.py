@@ -6,12 +6,12 @@ those (mmcv-lite) the rest still works.
 
 from fpn_necks.coco_files import check_coco, read_coco, write_coco
 
-from .checker import Finding, check_tiny_person
+from .checker import CheckedFile, check_tiny_person
 from .cutting import TileCounts, tile_coco
 from .tiles import TileSettings, tile_corners
 
 __all__ = [
-    "Finding",
+    "CheckedFile",
     "TileCounts",
     "TileSettings",
     "check_coco",

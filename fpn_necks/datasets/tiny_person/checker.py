@@ -18,27 +18,27 @@ DOCUMENTATION = "docs/tiny_person.md"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedFile:
     """One line of the report.
 
     Attributes:
-        kind: ``"ok"``, or ``"missing"`` or ``"wrong"``, with which training or testing
-            must not start.
+        status: ``"ok"``; or ``"missing"`` or ``"wrong"``, with which training or
+            testing must not start.
         path: What it is about.
         message: What was found and what to do.
     """
 
-    kind: str
+    status: str
     path: Path
     message: str
 
     @property
     def is_error(self) -> bool:
         """Whether the data cannot be used as they are."""
-        return self.kind != "ok"
+        return self.status != "ok"
 
     def __str__(self) -> str:
-        return f"{self.kind:8}{self.path}: {self.message}"
+        return f"{self.status:8}{self.path}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ EXPECTED_FILES = (
 
 def check_tiny_person(
     root: str | os.PathLike[str], *, check_images: bool = True, progress: bool = False
-) -> list[Finding]:
+) -> list[CheckedFile]:
     """Compares annotations and images for training and testing with the release.
 
     Args:
@@ -88,28 +88,28 @@ def check_tiny_person(
     root = Path(root)
     if not root.is_dir():
         message = f"no such folder; TinyPerson belongs here, see {DOCUMENTATION}"
-        return [Finding("missing", root, message)]
+        return [CheckedFile("missing", root, message)]
     inner = root / "tiny_set"
     if inner.is_dir() and not (root / "mini_annotations").is_dir():
-        return [Finding("wrong", root, f"holds a folder tiny_set: check {inner}")]
-    findings = []
+        return [CheckedFile("wrong", root, f"holds a folder tiny_set: check {inner}")]
+    checked = []
     for expected in EXPECTED_FILES:
         path = root / expected.path
         if not path.is_file():
             message = f"annotations for {expected.use} belong here"
-            findings.append(Finding("missing", path, message))
+            checked.append(CheckedFile("missing", path, message))
             continue
         try:
             coco = read_coco(path)
         except ValueError as error:
             message = str(error).removeprefix(str(path)).strip(": ")
-            findings.append(Finding("wrong", path, message))
+            checked.append(CheckedFile("wrong", path, message))
             continue
-        findings.append(_check_counts(path, coco, expected))
+        checked.append(_check_counts(path, coco, expected))
         if check_images:
             folder = root / expected.image_dir
-            findings.append(_check_images(folder, coco, path, progress))
-    return findings
+            checked.append(_check_images(folder, coco, path, progress))
+    return checked
 
 
 def count_boxes(coco: Mapping[str, Any]) -> Counter[str]:
@@ -131,7 +131,7 @@ def count_boxes(coco: Mapping[str, Any]) -> Counter[str]:
 
 def _check_counts(
     path: Path, coco: Mapping[str, Any], expected: ExpectedFile
-) -> Finding:
+) -> CheckedFile:
     found = count_boxes(coco) + Counter(images=len(coco["images"]))
     differences = [
         f"{found[name]:,} {name}, expected {' or '.join(f'{n:,}' for n in numbers)}"
@@ -142,17 +142,17 @@ def _check_counts(
         differences = ["it holds tiles instead of whole images"]
     if differences:
         message = f"not the file for {expected.use}: {'; '.join(differences)}"
-        return Finding("wrong", path, message)
+        return CheckedFile("wrong", path, message)
     message = f"{len(coco['images']):,} images, {len(coco['annotations']):,} boxes"
-    return Finding("ok", path, f"{expected.use}: {message}")
+    return CheckedFile("ok", path, f"{expected.use}: {message}")
 
 
 def _check_images(
     folder: Path, coco: Mapping[str, Any], annotations: Path, progress: bool
-) -> Finding:
+) -> CheckedFile:
     if not folder.is_dir():
         message = f"the images of {annotations.name} belong here: unpack their archive"
-        return Finding("missing", folder, message)
+        return CheckedFile("missing", folder, message)
     missing, wrong = [], []
     label = f"images of {annotations.name}"
     for image in tqdm(coco["images"], label, unit="image", disable=not progress):
@@ -171,5 +171,7 @@ def _check_images(
     ):
         if names:
             message = f"{len(names):,} of {total:,} images {text}, the first is "
-            return Finding(kind, folder, f"{message}{names[0]} ({annotations.name})")
-    return Finding("ok", folder, f"all {total:,} {label}")
+            return CheckedFile(
+                kind, folder, f"{message}{names[0]} ({annotations.name})"
+            )
+    return CheckedFile("ok", folder, f"all {total:,} {label}")

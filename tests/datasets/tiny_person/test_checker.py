@@ -44,16 +44,16 @@ def change(release: Path):
 
 
 def errors(root: Path, **options) -> list[str]:
-    findings = check_tiny_person(root, **options)
-    assert all("\n" not in str(finding) for finding in findings), "one line each"
-    return [str(finding) for finding in findings if finding.is_error]
+    checked = check_tiny_person(root, **options)
+    assert all("\n" not in str(checked) for checked in checked), "one line each"
+    return [str(checked) for checked in checked if checked.is_error]
 
 
 def test_complete(release: Path) -> None:
-    findings = check_tiny_person(release)
-    assert [f.kind for f in findings] == ["ok"] * (2 * len(EXPECTED_FILES))
-    assert "training: 746 images, 18,433 boxes" in str(findings[0])
-    assert "all 746 images" in str(findings[1])
+    checked = check_tiny_person(release)
+    assert [f.status for f in checked] == ["ok"] * (2 * len(EXPECTED_FILES))
+    assert "training: 746 images, 18,433 boxes" in str(checked[0])
+    assert "all 746 images" in str(checked[1])
 
 
 def test_paths_are_those_of_the_config() -> None:
