@@ -13,6 +13,7 @@ from recipe import (
     BATCH_SIZE,
     CHANNELS,
     CURVE,
+    LONGER,
     PREPARATION,
     ROIS_PER_IMAGE,
     STEPS,
@@ -35,7 +36,9 @@ def config(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
         data_root: folder of the prepared data, see ``data.prepare``.
         work_dir: where checkpoints and logs go.
     """
-    steps = (TRIAL_STEPS if run.trial else STEPS)[run.data]
+    name, steps = run.name, (TRIAL_STEPS if run.trial else STEPS)[run.data]
+    if run.neck.endswith("-long"):
+        run, steps = replace(run, neck=run.neck.removesuffix("-long")), LONGER * steps
     model, hooks = _detector(run)
     return dict(
         default_scope="mmdet",
@@ -80,7 +83,7 @@ def config(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
         randomness=dict(seed=run.seed),
         resume=True,
         work_dir=str(work_dir),
-        experiment_name=run.name,
+        experiment_name=name,
     )
 
 

@@ -50,7 +50,10 @@ def page(results: Results) -> str:
             [[curve_label(results, n), *_row(results, curve_entry(n))] for n in CURVE],
         ),
         tinyperson=necks_table(results, "tinyperson"),
-        further=further_table(results),
+        norms=further_table(results, ["fpn", "asff", "fpn-gn", "asff-no-norm"]),
+        schedule=further_table(
+            results, ["fpn", "s-alpha-fpn", "fpn-long", "s-alpha-fpn-long"]
+        ),
         bccd=necks_table(results, "bccd"),
         done=f"{len(runs)} runs are done; {len(planned)} were planned, or a few more "
         "where S-α FPN chooses another rate than FPN",
@@ -69,20 +72,16 @@ def page(results: Results) -> str:
     )
 
 
-def curve_entry(neck: str, seed: int = 0) -> Entry:
+def curve_entry(neck: str) -> Entry:
     """Return a point of the curve; all have the rate that FPN chose."""
-    return Entry("tinyperson", neck, seed, "fpn")
+    return Entry("tinyperson", neck, 0, "fpn")
 
 
 def scores(results: Results, entry: Entry, key: str) -> dict[int, float]:
     """Return a metric in per cent by seed, of the runs that are done and converged."""
-    found = {}
-    for seed in SEEDS:
-        result = result_of(results, Entry(entry.data, entry.neck, seed, entry.chooser))
-        # The metrics give -1 where there is nothing to find.
-        if result and result["metrics"] and result["metrics"].get(key, -1) >= 0:
-            found[seed] = 100 * result["metrics"][key]
-    return found
+    found = {k: r["metrics"] or {} for k, r in by_seed(results, entry).items()}
+    # The metrics give -1 where there is nothing to find.
+    return {k: 100 * m[key] for k, m in found.items() if m.get(key, -1) >= 0}
 
 
 def differences(results: Results, entry: Entry) -> dict[int, float]:
@@ -141,46 +140,63 @@ def curve_label(results: Results, neck: str) -> str:
     """Return α, or what the released statistic made of the training set."""
     if CURVE[neck] is not None:
         return f"{CURVE[neck]:g}" + (" (FPN)" if neck == "fpn" else "")
-    found = [result_of(results, curve_entry(neck, seed)) for seed in SEEDS]
-    alphas = [r["alpha"] for r in found if r]
+    alphas = [r["alpha"] for r in by_seed(results, curve_entry(neck)).values()]
     counted = ": " + ", ".join(f"{a:.2f}" for a in alphas[0]) if alphas else ""
     return f"S-α, released statistic{counted}"
 
 
 def necks_table(results: Results, data: str) -> str:
     """Return the comparison of necks with their costs."""
-    head = ["neck", "trials", *_head(data), "params (M)", "MACs (G)", "training (min)"]
+    head = ["neck", "trials", *_head(data), "params (M)", "MACs (G)", "training"]
     rows = []
     for neck, name in NECKS.items():
         entry = Entry(data, neck, 0, neck)
-        found = [result_of(results, Entry(data, neck, k, neck)) for k in SEEDS]
-        found = [r for r in found if r]
+        found = by_seed(results, entry)
         costs = ["–"] * 3
         if found:
-            minutes = statistics.fmean(r["training_minutes"] for r in found)
-            first = found[0]
+            first = next(iter(found.values()))
             costs = [f"{first['parameters']:.2f}", f"{first['multiply_adds']:.2f}"]
-            costs.append(f"{minutes:.1f}")
+            costs.append(f"{training_time(results, found):.2f}")
         rows.append([name, _trials(results, entry), *_row(results, entry), *costs])
     return _table(head, rows)
 
 
-def further_table(results: Results) -> str:
-    """Return what the runs that look for a cause gave, beside FPN and ASFF."""
-    known = [(NECKS[neck], Entry("tinyperson", neck, 0, neck)) for neck in NECKS]
-    known = [pair for pair in known if pair[1].neck in ("fpn", "asff")]
-    known += [(FURTHER[e.neck], e) for e in recipe.further_entries()]
+def training_time(results: Results, found: dict[int, dict[str, Any]]) -> float:
+    """Return the training's processor time over that of FPN's run of the same seed.
+
+    The median over the seeds: some pairs of runs were not made on the same machine.
+    """
+    data = next(iter(found.values()))["data"]
+    plain = by_seed(results, Entry(data, "fpn", 0, "fpn"))
+    key = "training_minutes"
+    ratios = [found[k][key] / plain[k][key] for k in found if k in plain]
+    return statistics.median(ratios) if ratios else float("nan")
+
+
+def by_seed(results: Results, entry: Entry) -> dict[int, dict[str, Any]]:
+    """Return the results of an entry's runs that are done, by seed."""
+    entries = {k: Entry(entry.data, entry.neck, k, entry.chooser) for k in SEEDS}
+    found = {k: result_of(results, x) for k, x in entries.items()}
+    return {k: result for k, result in found.items() if result}
+
+
+def further_table(results: Results, names: Sequence[str]) -> str:
+    """Return first seeds side by side: of necks, and of runs that look for a cause."""
+    entries = {n: Entry("tinyperson", n, SEEDS[0], n) for n in NECKS}
+    entries |= {e.neck: e for e in recipe.further_entries()}
+    columns = {k: v for k, v in COLUMNS["tinyperson"].items() if k != "MR50 tiny"}
     rows = []
-    for name, entry in known:
-        result = result_of(results, entry)
-        metrics = result and result["metrics"]
-        cells = ["not run yet"] * 2
+    for name in names:
+        result = result_of(results, entries[name])
+        longer = recipe.LONGER if name.endswith("-long") else 1
+        steps = f"{recipe.STEPS['tinyperson'] * longer}"
+        cells = ["not run yet", *["–"] * len(columns)]
         if result:
-            cells = [f"{result['rate']:g}", "diverged"]
-        if metrics:
-            cells[1] = f"{100 * metrics[METRICS[entry.data]]:.1f}"
-        rows.append([name, *cells])
-    return _table(["neck", "learning rate", "AP50 tiny, seed 0"], rows)
+            metrics = result["metrics"] or {}
+            cells = [f"{100 * metrics[k]:.1f}" for k in columns.values() if metrics]
+            cells = [f"{result['rate']:g}", *(cells or ["diverged"])]
+        rows.append([(NECKS | FURTHER)[name], steps, *cells])
+    return _table(["neck", "steps", "learning rate", *columns], rows)
 
 
 def _trials(results: Results, entry: Entry) -> str:
@@ -203,8 +219,7 @@ def _head(data: str) -> list[str]:
 
 
 def _row(results: Results, entry: Entry) -> list[str]:
-    entries = [Entry(entry.data, entry.neck, k, entry.chooser) for k in SEEDS]
-    found = [r for r in (result_of(results, e) for e in entries) if r]
+    found = by_seed(results, entry).values()
     diverged = sum(r["diverged"] is not None for r in found)
     number = f"{len(found)}" + (f", {diverged} diverged" if diverged else "")
     if not found:
