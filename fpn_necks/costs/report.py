@@ -169,12 +169,15 @@ def _measure_necks(
 def _measure_neck(
     title: str, base: nn.Module, neck: nn.Module, maps: list[Tensor], pairs: int
 ) -> Cost:
-    def forward(neck: nn.Module) -> None:
+    def forward(neck: nn.Module) -> list[Tensor]:
         with torch.no_grad():
-            neck(maps)
+            return neck(maps)
+
+    # Maps of their own, as a head gives them: those of a sum would be a single number.
+    gradients = [torch.randn_like(x) for x in forward(base)]
 
     def both(neck: nn.Module) -> None:
-        sum(output.sum() for output in neck(maps)).backward()
+        torch.autograd.backward(neck(maps), gradients)
         # At the end: what the next run frees would count as memory that it gave back.
         neck.zero_grad(set_to_none=True)
         for x in maps:
