@@ -215,11 +215,30 @@ def test_page_names_what_was_not_run(tmp_path: Path) -> None:
     report.write_page(tmp_path / "results", tmp_path)
     text = (tmp_path / "results.md").read_text()
     assert (tmp_path / "results/curve.png").stat().st_size > 5000
-    assert "better than FPN with all 2 seeds, +2.0 ± 0.0 points" in text
+    assert "not with all seeds yet: S-α FPN +2.0 ± 0.0." in text
+    assert "**BCCD**, AP50, over FPN with the same seed: not run yet." in text
     assert "| S-α, released statistic: 0.20, 0.30, 0.70 | 2 | 34.0 ± 1.4 |" in text
     assert "| DRFPN | diverged, diverged | diverged with every rate |" in text
     for name in ("PAFPN", "CFG-FPN, rank 32", "FPN + ASFF", "AugFPN"):
         assert text.count(f"| {name} | not run yet, not run yet | not run yet |") == 2
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.02, 0.01, 0.03), "better with every seed: S-α FPN +2.0 ± 1.0; neither"),
+        ((0.02, -0.01, 0.03), "every seed; neither: PAFPN +0.0 ± 0.0, S-α FPN +1.3"),
+        ((-0.02, -0.01, -0.03), "; worse with every seed: S-α FPN -2.0 ± 1.0."),
+    ],
+)
+def test_verdicts(gains: tuple[float, ...], said: str) -> None:
+    found = {}
+    for neck in ("fpn", "pafpn", "s-alpha-fpn"):
+        found |= trials(Entry("tinyperson", neck, 0, neck), 0.2, 0.1)
+        for seed, gain in enumerate(gains):
+            run = Run("tinyperson", neck, RATES[0], seed)
+            found[run.name] = made_up(run, 0.3 + gain * (neck == "s-alpha-fpn"))
+    assert said in report.answer(found)
 
 
 def test_page_is_what_the_results_give() -> None:

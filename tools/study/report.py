@@ -93,47 +93,48 @@ def differences(results: Results, entry: Entry) -> dict[int, float]:
 
 
 def answer(results: Results) -> str:
-    """Say what the runs show of every neck, S-α first."""
-    sentences = []
-    released = differences(results, curve_entry("s-alpha-fpn"))
-    sentences.append(
-        _sentence("S-α (released statistic, FPN's learning rate)", released)
-    )
+    """Say what the runs show: of each data set, and of the curve over α."""
+    lines = [
+        f"**{title}**, {metric}, over FPN with the same seed: "
+        f"{_verdicts(results, data)}."
+        for data, title, metric in (
+            ("tinyperson", "TinyPerson", "AP50 tiny"),
+            ("bccd", "BCCD", "AP50"),
+        )
+    ]
     fixed = [neck for neck in CURVE if CURVE[neck] is not None]
-    means = {
-        n: _mean(scores(results, curve_entry(n), METRICS["tinyperson"])) for n in fixed
-    }
-    if None not in means.values():
-        best = max(fixed, key=means.__getitem__)
-        key = METRICS["tinyperson"]
-        fewest = min(len(scores(results, curve_entry(n), key)) for n in fixed)
-        sentences.append(
-            f"The best fixed α of the curve is {CURVE[best]:g}, with {means[best]:.1f} "
-            f"AP50 tiny; α = 1, which is FPN, has {means['fpn']:.1f} ({fewest} of "
-            f"{len(SEEDS)} seeds)."
+    key = METRICS["tinyperson"]
+    found = {n: scores(results, curve_entry(n), key).values() for n in fixed}
+    if all(found.values()):
+        means = {n: statistics.fmean(values) for n, values in found.items()}
+        best = max(means, key=means.__getitem__)
+        lines.append(
+            f"**One α for all connections**: best is {CURVE[best]:g} with "
+            f"{means[best]:.1f} AP50 tiny; α = 1, which is FPN, has {means['fpn']:.1f} "
+            f"(seeds: {min(map(len, found.values()))})."
         )
-    for data, name in (("tinyperson", "TinyPerson"), ("bccd", "BCCD")):
-        for neck in [n for n in NECKS if n != "fpn"]:
-            found = differences(results, Entry(data, neck, 0, neck))
-            if found:
-                sentences.append(_sentence(f"{NECKS[neck]} on {name}", found))
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(f"- {line}" for line in lines)
 
 
-def _sentence(name: str, found: dict[int, float]) -> str:
-    values = list(found.values())
-    if not values:
-        return f"{name}: not run yet."
-    number = f"{_mean_std(values, '+.1f')} points"
-    if len(values) == 1:
-        return (
-            f"{name}: {number} over FPN with the only seed so far; one decides nothing."
-        )
-    if min(values) > 0:
-        return f"{name}: better than FPN with all {len(values)} seeds, {number}."
-    if max(values) < 0:
-        return f"{name}: worse than FPN with all {len(values)} seeds, {number}."
-    return f"{name}: no clear difference to FPN over {len(values)} seeds, {number}."
+def _verdicts(results: Results, data: str) -> str:
+    """Return the necks with their differences to FPN, by what the seeds agree on."""
+    groups: dict[str, list[str]] = {}
+    for neck, name in NECKS.items():
+        values = [*differences(results, Entry(data, neck, 0, neck)).values()]
+        if neck == "fpn" or not values:
+            continue
+        what = "neither"
+        if len(values) < len(SEEDS):
+            what = "not with all seeds yet"
+        elif min(values) > 0 or max(values) < 0:
+            what = f"{'better' if min(values) > 0 else 'worse'} with every seed"
+        groups.setdefault(what, []).append(f"{name} {_mean_std(values, '+.1f')}")
+    order = ("better with every seed", "neither", "worse with every seed")
+    known = [x for x in (*order, *(groups.keys() - set(order))) if x in groups]
+    parts = [f"{what}: {', '.join(groups[what])}" for what in known]
+    if groups and order[0] not in groups:
+        parts.insert(0, "no neck is better with every seed")
+    return "; ".join(parts) or "not run yet"
 
 
 def curve_label(results: Results, neck: str) -> str:
@@ -233,10 +234,6 @@ def _row(results: Results, entry: Entry) -> list[str]:
     if entry.neck != "fpn":
         over = _mean_std(differences(results, entry).values(), "+.1f")
     return [number, *cells, over]
-
-
-def _mean(values: dict[int, float]) -> float | None:
-    return statistics.fmean(values.values()) if values else None
 
 
 def _mean_std(values: Sequence[float], form: str = ".1f") -> str:
