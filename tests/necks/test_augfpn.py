@@ -39,7 +39,7 @@ def test_residual_to_extra_level(name: str) -> None:
     torch.testing.assert_close(with_context[num_used], first)
     if num_outs > num_used + 1:
         conv = context.fpn_convs[num_used + 1]
-        source = first.relu() if name == "fcos" else first
+        source = first.relu() if context.relu_before_extra_convs else first
         torch.testing.assert_close(with_context[num_used + 1], conv(source))
 
 

@@ -29,8 +29,10 @@ def build(channels=CHANNELS, out_channels: int = 16, **arguments) -> DRFPN:
     return neck
 
 
-@pytest.mark.parametrize("top_down", ["srb", "crb", "srb+crb", "plain"])
-@pytest.mark.parametrize("bottom_up", ["crb", "srb", "plain", "none"])
+@pytest.mark.parametrize(
+    ("top_down", "bottom_up"),
+    [("srb", "crb"), ("crb", "srb"), ("srb+crb", "plain"), ("plain", "none")],
+)
 def test_every_order_of_the_blocks(top_down: str, bottom_up: str) -> None:
     """Tables 2 and 3: the paths merge what the blocks give, and no more."""
     neck = build(

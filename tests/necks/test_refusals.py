@@ -7,13 +7,8 @@ import pytest
 from mmdet.registry import MODELS
 
 import fpn_necks  # noqa: F401
-from tests.neck_cases import CASES, IN_CHANNELS
-from tests.necks.test_all_necks import (
-    FIRST_CASES,
-    PYRAMID_CASES,
-    backbone_maps,
-    build,
-)
+from tests.neck_cases import CASES, IN_CHANNELS, backbone_maps
+from tests.necks.test_all_necks import FIRST_CASES, PYRAMID_CASES, build
 
 PYRAMID_TYPES = {case.type for case in PYRAMID_CASES}
 SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -83,7 +83,9 @@ def test_acf_sum_and_max() -> None:
     torch.testing.assert_close(build("sum")(feats, rois), pooled.sum(1))
     assert torch.equal(build("max")(feats, rois), pooled.amax(1))
     extractor = build("acf")
-    weights = extractor.fusion.weights(list(pooled.unbind(1)))[..., None, None]
+    squeezed = pooled.mean((3, 4)).flatten(1)[..., None, None]
+    hidden = extractor.fusion.reduce(squeezed).relu()
+    weights = extractor.fusion.weigh(hidden).sigmoid().view(9, 4, CHANNELS, 1, 1)
     torch.testing.assert_close(extractor(feats, rois), (weights * pooled).sum(1))
     shown = extractor.level_weights(feats, rois)
     assert shown.shape == (9, 4, 7, 7)
