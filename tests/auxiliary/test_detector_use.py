@@ -1,6 +1,5 @@
 """What users do with a supervised detector, from a config to a copy of the model."""
 
-import argparse
 import copy
 import pickle
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 import torch
 from mmdet.models.detectors import FCOS
 from mmdet.registry import MODELS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner, load_checkpoint
 
@@ -81,12 +80,6 @@ def user_config(tmp_path: Path) -> Config:
     return config
 
 
-def cfg_options(*texts: str) -> dict:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    return parser.parse_args(["--cfg-options", *texts]).cfg_options
-
-
 def test_training_by_the_runner(user_config: Config) -> None:
     """A run's checkpoint is one of the plain detector, and more."""
     runner = Runner.from_cfg(user_config)
@@ -95,7 +88,7 @@ def test_training_by_the_runner(user_config: Config) -> None:
     scalars = runner.message_hub.log_scalars
     assert "train/aux.loss_cls.m2" in scalars
     [checkpoint] = Path(user_config.work_dir).glob("epoch_*.pth")
-    user_config.merge_from_dict(cfg_options("model.auxiliary=None"))
+    user_config.model.auxiliary = None
     model = MODELS.build(user_config.model)
     assert model.auxiliary is None
     plain = copy.deepcopy(user_config.model)

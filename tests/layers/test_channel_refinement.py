@@ -7,6 +7,7 @@ from torch import Tensor
 from fpn_necks.layers import ChannelRefinement
 from tests.golden import every_file, golden
 from tests.layers.plain_refinement import plain_channel_refinement
+from tests.neck_cases import backbone_maps
 
 GN = dict(type="GN", num_groups=2)
 RELEASED_PARTS = {
@@ -21,12 +22,9 @@ def build(channels: int = 6, **arguments) -> ChannelRefinement:
     return ChannelRefinement(channels, **arguments).double()
 
 
-def levels(channels: int = 6, batch: int = 2) -> tuple[Tensor, Tensor]:
-    random = torch.Generator().manual_seed(1)
-    return tuple(
-        torch.randn(batch, channels, *size, generator=random).double().requires_grad_()
-        for size in ((7, 9), (4, 5))
-    )
+def levels(batch: int = 2) -> list[Tensor]:
+    maps = backbone_maps((7, 9), batch, channels=[6, 6])
+    return [x.double().requires_grad_() for x in maps]
 
 
 @every_file("drfpn_crb_train", "drfpn_crb_eval")

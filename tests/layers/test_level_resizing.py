@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from fpn_necks.layers import LevelResizing, check_level_order
 from tests.neck_cases import backbone_maps
@@ -28,16 +28,6 @@ def test_every_level_gets_size_and_width_of_the_target(
     resized = LevelResizing(widths, target, order, {})(maps)
     assert all(x.shape == maps[target].shape for x in resized)
     assert resized[target] is maps[target]
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_finer_levels_are_pooled_all_steps_but_the_last(steps: int) -> None:
-    maps = pyramid((40, 56))
-    resizing = LevelResizing(WIDTHS, steps, "fine_to_coarse", {})
-    pooled = maps[0]
-    for _ in range(steps - 1):
-        pooled = nn.MaxPool2d(3, 2, 1)(pooled)
-    assert torch.equal(resizing(maps)[0], resizing.convs[0](pooled))
 
 
 def test_coarser_levels_are_narrowed_then_repeated() -> None:

@@ -56,11 +56,8 @@ def test_the_finest_levels_are_fused(num_fused: int, order: str, weights: str) -
 def test_lead_convs_come_before_everything() -> None:
     neck = build(lead_channels=[None, 9, None])
     maps = pyramid()
-    lead = neck.lead_convs[1]
-    assert lead.conv.kernel_size == (3, 3) and lead.conv.in_channels == WIDTHS[1]
-    assert neck.fusions[1].expand.conv.in_channels == 9
     calls = []
-    lead.register_forward_hook(lambda _, x, y: calls.append(y))
+    neck.lead_convs[1].register_forward_hook(lambda _, x, y: calls.append(y))
     neck(maps)
     assert len(calls) == 1, "the conv is shared by all fused levels"
     direct = build(in_channels=[WIDTHS[0], 9, WIDTHS[2]])

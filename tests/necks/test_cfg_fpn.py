@@ -105,7 +105,6 @@ def test_init_weights_starts_at_the_identity_and_leaves_convs_to_init_cfg() -> N
 
 @pytest.mark.parametrize("rank", [None, 64, 32, 16])
 def test_parameter_table(rank: int | None) -> None:
-    """The docstring's table of what the grouping costs."""
     counts = []
     for cascade_times in (1, 2, 3):
         with torch.device("meta"):

@@ -87,17 +87,6 @@ def test_blocks_get_their_arguments() -> None:
     assert channel.guide == "cat" and isinstance(channel.weight_conv.norm, nn.GroupNorm)
 
 
-def test_inner_levels() -> None:
-    """The released code ignores ``end_level``: here it selects as in FPN."""
-    neck = build(num_outs=2, start_level=1, end_level=2, crb=dict(norm_cfg=GN))
-    assert neck.lateral_convs[-1].reduce.in_channels == CHANNELS[2]
-    selected = build(CHANNELS[1:3], num_outs=2, crb=dict(norm_cfg=GN))
-    selected.load_state_dict(neck.state_dict())
-    inputs = maps()
-    for ours, theirs in zip(neck(inputs), selected(inputs[1:3]), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 def test_conv_settings_reach_the_bottom_up_path() -> None:
     settings = dict(norm_cfg=GN, act_cfg=dict(type="ReLU"))
     neck = build(**settings)
