@@ -153,7 +153,7 @@ def test_alpha_settles_at_the_logarithm() -> None:
     means = train_branch(3.0, 0.5)
     assert means[0] > 0.1 and means[0] < means[5] < means[20]
     assert means[-1] == pytest.approx(math.log(6), abs=0.01)
-    means = train_branch(loss=0.2, tau=0.5)
+    means = train_branch(0.2, 0.5, steps=100)
     assert min(means) >= 0 and means[-1] < means[0] and means[-1] < 0.02
 
 

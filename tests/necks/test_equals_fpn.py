@@ -14,7 +14,6 @@ P3_P7 = dict(num_outs=5, start_level=1)
 PYRAMIDS: dict[str, dict[str, Any]] = {
     "p2-p6": dict(num_outs=5),
     "retinanet": P3_P7 | dict(add_extra_convs="on_input"),
-    "true": P3_P7 | dict(add_extra_convs=True),
     "fcos": P3_P7 | dict(add_extra_convs="on_output", relu_before_extra_convs=True),
     "lateral": dict(
         num_outs=6, add_extra_convs="on_lateral", relu_before_extra_convs=True
