@@ -4,8 +4,13 @@ A new neck gets every generic test by adding rows here; ``test_every_neck_has_a_
 fails until it has one.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
 
 IN_CHANNELS = [8, 16, 24, 32]
 OUT_CHANNELS = 16
@@ -251,3 +256,19 @@ PYRAMIDS: dict[str, dict[str, Any]] = {
         for relu in (False, True)
     },
 }
+
+
+def backbone_maps(
+    size: tuple[int, int],
+    batch: int = 2,
+    channels: Sequence[int] = IN_CHANNELS,
+    rounding: Callable[[float], int] = math.ceil,
+) -> list[Tensor]:
+    """Return maps as a backbone gives them: sides are halved and rounded."""
+    random = torch.Generator().manual_seed(1)
+    return [
+        torch.randn(
+            batch, c, *(rounding(side / 2**i) for side in size), generator=random
+        )
+        for i, c in enumerate(channels)
+    ]

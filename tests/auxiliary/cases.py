@@ -44,8 +44,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         LATERALS | UNCERTAIN,
     ),
     "atss-cfg-fpn-dense": ("atss_r101_cfg-fpn_1x_coco", DENSE | UNCERTAIN),
-    "atss-roi": ("atss/atss_r50_fpn_1x_coco", LATERALS),
-    "gfl-dense": ("gfl/gfl_r50_fpn_1x_coco", DENSE),
     "faster-rcnn-s-alpha-backbone": ("faster-rcnn_r50_s-alpha-fpn_1x_coco", BACKBONE),
     "faster-rcnn-augfpn-assigned": (
         "faster-rcnn_r50_augfpn_1x_coco",
@@ -118,7 +116,6 @@ def supervised(name: str, auxiliary: Any = "of the case") -> nn.Module:
 
 
 def plain(name: str) -> nn.Module:
-    """Return the detector without auxiliary losses, otherwise the same."""
     return supervised(name, auxiliary=None)
 
 
@@ -139,7 +136,6 @@ BATCHES = {
 
 
 def batch(kind: str, masks: bool = False) -> tuple[Tensor, list[DetDataSample]]:
-    """Return two images and their samples, with or without masks."""
     images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     return images, [data_sample(**IMAGES[x], masks=masks) for x in BATCHES[kind]]
 
@@ -152,12 +148,10 @@ def losses_of(model: nn.Module, kind: str, seed: int = 0) -> dict[str, Any]:
 
 
 def has_rpn(model: nn.Module) -> bool:
-    """Tell whether a detector has two stages."""
     return getattr(model, "with_rpn", False)
 
 
 def gradients_of(model: nn.Module, total: Tensor) -> dict[str, Tensor | None]:
-    """Return the gradient of a scalar for each trained parameter, by name."""
     trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
     found = torch.autograd.grad(
         total, list(trained.values()), allow_unused=True, retain_graph=True
@@ -171,7 +165,6 @@ def auxiliary_losses(losses: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def hooks_of(model: nn.Module) -> list[str]:
-    """Name the modules that have a hook."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     return [
         f"{path}.{kind}"

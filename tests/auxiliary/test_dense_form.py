@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fpn_necks.auxiliary import DenseAuxiliary
 from fpn_necks.auxiliary.dense_form import resize
+from tests import neck_cases
 from tests.data_samples import data_sample
 
 HEIGHT, WIDTH = 72, 104  # 9 x 13 cells of stride 8: odd sides on every level
@@ -92,18 +93,14 @@ def some_samples(*boxes: list[list[float]]) -> list[DetDataSample]:
     return [data_sample(rows, size=(HEIGHT, WIDTH)) for rows in boxes]
 
 
-def maps_of(widths: list[int], strides: list[int]) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(2)
-    return [
-        torch.randn(
-            2, c, math.ceil(HEIGHT / s), math.ceil(WIDTH / s), generator=generator
-        ).requires_grad_()
-        for c, s in zip(widths, strides, strict=True)
-    ]
+def maps_of(widths: list[int], finest_stride: int = STRIDES[0]) -> list[Tensor]:
+    size = HEIGHT // finest_stride, WIDTH // finest_stride
+    maps = neck_cases.backbone_maps(size, channels=widths)
+    return [x.requires_grad_() for x in maps]
 
 
 def backbone_maps() -> dict[str, Tensor]:
-    return dict(zip(["c2", "c3", "c4"], maps_of([3, 4, 5], [4, 8, 16]), strict=True))
+    return dict(zip(["c2", "c3", "c4"], maps_of([3, 4, 5], 4), strict=True))
 
 
 def supervise(
@@ -112,10 +109,9 @@ def supervise(
     samples: Any,
     features: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the losses of the main head and the auxiliary ones."""
     features = backbone_maps() if features is None else features
     with auxiliary.recording(detector) as recorded:
-        main = detector.bbox_head.loss(tuple(maps_of([4] * 3, STRIDES)), samples)
+        main = detector.bbox_head.loss(tuple(maps_of([4] * 3)), samples)
     return main, auxiliary.loss(detector, features, recorded, samples)
 
 
@@ -261,7 +257,7 @@ def test_uncertain_retinanet_location_by_location() -> None:
     nn.init.normal_(layer.weight, std=0.5)
     samples = some_samples(OBJECTS, OBJECTS[1:])
     with auxiliary.recording(detector) as recorded:
-        detector.bbox_head.loss(tuple(maps_of([4] * 3, STRIDES)), samples)
+        detector.bbox_head.loss(tuple(maps_of([4] * 3)), samples)
     found = auxiliary.loss(detector, backbone_maps(), recorded, samples)
     labels, weights, _, _, factor = recorded["targets"][0]
     total, alphas = 0.0, []
@@ -328,7 +324,7 @@ def test_checkpointed_losses_have_the_same_gradients(
         )
         samples = some_samples(OBJECTS, [])
         with auxiliary.recording(detector) as recorded:
-            detector.bbox_head.loss(tuple(maps_of([4] * 3, STRIDES)), samples)
+            detector.bbox_head.loss(tuple(maps_of([4] * 3)), samples)
         with hooks:
             losses = auxiliary.loss(detector, features, recorded, samples)
         kept.append(sum(sizes))

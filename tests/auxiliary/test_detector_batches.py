@@ -26,7 +26,6 @@ two_stages = pytest.mark.parametrize(
 
 
 def steps(name: str) -> list[Any]:
-    """List the assigners and samplers of a supervised detector."""
     model = supervised(name)
     owners = [model.auxiliary] if not has_rpn(model) else [model.rpn_head]
     owners += [getattr(model, "bbox_head", None), getattr(model, "roi_head", None)]

@@ -1,24 +1,16 @@
-"""What users do with a supervised detector, from a config to a copy of the model."""
+"""What users do with a supervised detector: copies, and classes of their own."""
 
-import argparse
 import copy
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
 from mmdet.models.detectors import FCOS
 from mmdet.registry import MODELS
-from mmengine.config import Config, DictAction
 from mmengine.model import ExponentialMovingAverage
-from mmengine.runner import Runner, load_checkpoint
 
 from fpn_necks.auxiliary import AuxiliaryLosses, detectors
-from tests.auxiliary.cases import batch, build, detector_config, losses_of
-from tests.tiny_detectors import make_tiny
-from tests.tiny_sets import write_coco_set
-
-# Copies
+from tests.auxiliary.cases import build, detector_config, losses_of
 
 
 @pytest.mark.parametrize("name", detectors.TWINS)
@@ -61,69 +53,19 @@ def test_copies_of_a_model_that_trains(name: str) -> None:
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-# Configs
-
-USER_CONFIG = """
-_base_ = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
-custom_imports = dict(imports=["fpn_necks"], allow_failed_imports=False)
-model = dict(type="AuxiliaryFasterRCNN", auxiliary=dict(type="RoIAuxiliary"))
-"""
-
-
-@pytest.fixture
-def user_config(tmp_path: Path) -> Config:
-    path = tmp_path / "mine.py"
-    path.write_text(USER_CONFIG)
-    write_coco_set(tmp_path / "set", empty_last=True)
-    config = make_tiny(Config.fromfile(path), tmp_path / "set")
-    config.work_dir = str(tmp_path / "work")
-    config.log_level = "WARNING"
-    return config
-
-
-def cfg_options(*texts: str) -> dict:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    return parser.parse_args(["--cfg-options", *texts]).cfg_options
-
-
-def test_training_by_the_runner(user_config: Config) -> None:
-    """A run's checkpoint is one of the plain detector, and more."""
-    runner = Runner.from_cfg(user_config)
-    trained = runner.train()
-    assert runner.iter == 2
-    scalars = runner.message_hub.log_scalars
-    assert "train/aux.loss_cls.m2" in scalars
-    [checkpoint] = Path(user_config.work_dir).glob("epoch_*.pth")
-    user_config.merge_from_dict(cfg_options("model.auxiliary=None"))
-    model = MODELS.build(user_config.model)
-    assert model.auxiliary is None
-    plain = copy.deepcopy(user_config.model)
-    plain.type = "FasterRCNN"
-    del plain["auxiliary"]
-    expected = MODELS.build(plain)
-    assert list(model.state_dict()) == list(expected.state_dict())
-    results = []
-    images, samples = batch("full")
-    for detector in (trained, model, expected):
-        if detector is not trained:
-            load_checkpoint(detector, str(checkpoint), map_location="cpu")
-        detector.eval()
-        with torch.no_grad():
-            results.append(detector(images, copy.deepcopy(samples), mode="tensor"))
-    for other in results[1:]:
-        for found, value in zip(other[0], results[0][0], strict=True):
-            assert torch.equal(found, value)
-
-
-def test_seeded_runs_have_the_same_main_weights(user_config: Config) -> None:
-    """The random numbers after building and initialising are the plain detector's."""
-    drawn = []
-    for auxiliary in (dict(type="RoIAuxiliary"), None):
-        user_config.model.auxiliary = auxiliary
-        build(user_config.model)
+def test_no_auxiliary_is_the_plain_detector() -> None:
+    """And a seed draws the same after building, with auxiliary losses or without."""
+    name, drawn = "faster-rcnn-asff", []
+    config = detector_config(name) | dict(auxiliary=None)
+    for settings in (detector_config(name), config, detector_config(name, None)):
+        model = build(settings)
         drawn.append(torch.rand(3))
-    assert torch.equal(*drawn)
+    expected, found = model, build(config)
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+    assert found.auxiliary is None
+    assert list(found.state_dict()) == list(expected.state_dict())
+    losses = losses_of(found, "mixed"), losses_of(expected, "mixed")
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
 def test_detectors_of_ones_own() -> None:

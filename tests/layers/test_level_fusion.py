@@ -7,21 +7,14 @@ from fpn_necks.layers import (
     DirectLevelScores,
     LevelFusion,
 )
+from tests.neck_cases import backbone_maps
 
 SMOOTH = dict(norm_cfg=None, act_cfg=dict(type="Tanh"))
 WIDTHS = [4, 6, 6]
 
 
-def maps_of_one_size(levels: int = 3, width: int = 5, **options) -> list[Tensor]:
-    random = torch.Generator().manual_seed(0)
-    shape = (2, width, 6, 7)
-    return [torch.randn(shape, generator=random, **options) for _ in range(levels)]
-
-
-def pyramid(**options) -> list[Tensor]:
-    random = torch.Generator().manual_seed(0)
-    shapes = [(2, 4, 9, 11), (2, 6, 5, 6), (2, 6, 3, 3)]
-    return [torch.randn(shape, generator=random, **options) for shape in shapes]
+def pyramid() -> list[Tensor]:
+    return backbone_maps((9, 11), channels=WIDTHS)
 
 
 def build(target: int = 1, settings=SMOOTH, **changes) -> LevelFusion:
@@ -42,7 +35,7 @@ def build(target: int = 1, settings=SMOOTH, **changes) -> LevelFusion:
 def test_scores_from_one_level_alone() -> None:
     """Eq. 2: λ of a level is a 1x1 conv of this level; the softmax joins them."""
     scores = DirectLevelScores(3, 5)
-    maps = maps_of_one_size()
+    maps = [torch.randn(2, 5, 6, 7) for _ in range(3)]
     before = scores(maps)
     maps[1] = maps[1] + 1
     changed = (scores(maps) != before).flatten(2).any(2)

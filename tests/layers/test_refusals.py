@@ -26,10 +26,8 @@ ROWS: dict[Callable, list[tuple[Any, type[Exception], str]]] = {
     layers.LevelRange: [
         ((0, 1), ValueError, "number of in_channels must be at least 1"),
         ((4, 5, -1), ValueError, r"start_level must lie in \[0, 3\], got -1"),
-        ((4, 5, 4), ValueError, r"start_level must lie in \[0, 3\]"),
         ((4, 5, True), TypeError, "start_level must be an integer, got True"),
         ((4, 5, 2, 1), ValueError, r"end_level must be -1 or .*start_level=2, 3\], go"),
-        ((4, 5, 0, 4), ValueError, "end_level must be -1 or lie in.*got 4"),
         ((4, 5, 0, -2), ValueError, "end_level must be -1 or lie in.*got -2"),
         ((4, 3), ValueError, r"num_outs must be at least 4.*\(0 to 3\), got 3"),
         ((4, 3, 0, 1), ValueError, "num_outs must be 2, got 3: .* end_level is 1"),
@@ -38,9 +36,7 @@ ROWS: dict[Callable, list[tuple[Any, type[Exception], str]]] = {
         ((range(5),), ValueError, "expected 4 feature maps.*got 5"),
     ],
     layers.ExtraLevels: [
-        ((1, "on_top"), ValueError, "add_extra_convs must be True, False or"),
         ((1, 1), ValueError, "add_extra_convs must be True, False or"),
-        ((1, None), ValueError, "add_extra_convs must be True, False or"),
         ((1, False, "yes"), TypeError, "relu_before_extra_convs must be True or"),
     ],
     layers.OutputConvs(2, 4, 4, [4], {}): [(([MAP] * 3,), ValueError, "zip")],
@@ -48,7 +44,6 @@ ROWS: dict[Callable, list[tuple[Any, type[Exception], str]]] = {
     layers.AdaptiveSpatialFusion(3, 4): [(([MAP] * 2,), ValueError, "zip")],
     augmentation: [
         (dict(fusion="cat"), ValueError, "fusion must be one of .*'asf'.*got 'cat'"),
-        (dict(pooling="gmp", fusion="psp"), ValueError, "with pooling='gmp'.*'psp'"),
         (dict(ratios=()), ValueError, "ratios must hold at least one number"),
         (dict(ratios=[0.1, 0.0]), ValueError, "ratios must be finite and above 0"),
         (dict(ratios=[1.5]), ValueError, "ratios must be .*at most 1, got 1.5"),

@@ -8,21 +8,6 @@ from tests.neck_cases import IN_CHANNELS
 from tests.necks.test_equals_fpn import PYRAMIDS, build, maps
 
 
-def test_residual_is_added_to_the_highest_lateral_and_passed_down() -> None:
-    neck, inputs = build("AugFPN", num_outs=4), maps(49, 67)
-    residual = neck.residual_features(inputs[3])
-    merged = neck.lateral_convs[3](inputs[3]) + residual
-    expected = [neck.fpn_convs[3](merged)]
-    for i in (2, 1, 0):
-        lateral = neck.lateral_convs[i](inputs[i])
-        size = lateral.shape[2:]
-        merged = lateral + torch.nn.functional.interpolate(merged, size=size)
-        expected.insert(0, neck.fpn_convs[i](merged))
-    for a, b in zip(neck(inputs), expected, strict=True):
-        torch.testing.assert_close(a, b)
-    assert residual.abs().mean() > 0.01
-
-
 @pytest.mark.parametrize("name", ["p2-p6", "retinanet", "fcos", "lateral"])
 def test_residual_to_extra_level(name: str) -> None:
     """It reaches the first extra level and those derived from it, no other."""
@@ -39,7 +24,7 @@ def test_residual_to_extra_level(name: str) -> None:
     torch.testing.assert_close(with_context[num_used], first)
     if num_outs > num_used + 1:
         conv = context.fpn_convs[num_used + 1]
-        source = first.relu() if name == "fcos" else first
+        source = first.relu() if context.relu_before_extra_convs else first
         torch.testing.assert_close(with_context[num_used + 1], conv(source))
 
 

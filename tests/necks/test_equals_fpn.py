@@ -8,16 +8,16 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import fpn_necks  # noqa: F401
-from tests.neck_cases import AUGFPN_PARTS, IN_CHANNELS, OUT_CHANNELS
-from tests.necks.test_all_necks import backbone_maps
+from tests.neck_cases import AUGFPN_PARTS, IN_CHANNELS, OUT_CHANNELS, backbone_maps
 
 P3_P7 = dict(num_outs=5, start_level=1)
 PYRAMIDS: dict[str, dict[str, Any]] = {
     "p2-p6": dict(num_outs=5),
     "retinanet": P3_P7 | dict(add_extra_convs="on_input"),
-    "true": P3_P7 | dict(add_extra_convs=True),
     "fcos": P3_P7 | dict(add_extra_convs="on_output", relu_before_extra_convs=True),
-    "lateral": dict(num_outs=6, add_extra_convs="on_lateral"),
+    "lateral": dict(
+        num_outs=6, add_extra_convs="on_lateral", relu_before_extra_convs=True
+    ),
     "inner": dict(num_outs=2, start_level=1, end_level=2),
     "norm": dict(
         num_outs=5,

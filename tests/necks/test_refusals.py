@@ -7,15 +7,9 @@ import pytest
 from mmdet.registry import MODELS
 
 import fpn_necks  # noqa: F401
-from tests.neck_cases import CASES, IN_CHANNELS
-from tests.necks.test_all_necks import (
-    FIRST_CASES,
-    PYRAMID_CASES,
-    backbone_maps,
-    build,
-)
+from tests.neck_cases import CASES, IN_CHANNELS, backbone_maps
+from tests.necks.test_all_necks import FIRST_CASES, build
 
-PYRAMID_TYPES = {case.type for case in PYRAMID_CASES}
 SHARED: list[tuple[dict[str, Any], type[Exception], str]] = [
     (dict(in_channels=8), TypeError, "in_channels must be a list"),
     (dict(in_channels=[8, 0, 1, 1]), ValueError, "in_channels must be at least 1"),
@@ -65,7 +59,6 @@ OWN: dict[str, list[tuple[dict[str, Any], type[Exception], str]]] = {
     "SAlphaFPN": [
         *((dict(fusion_factor=value), *expected) for value, *expected in FACTORS),
         (dict(power_init=0), ValueError, "power_init must be finite and above 0"),
-        (dict(power_init=math.nan), ValueError, "power_init must be finite and above"),
         (dict(power_init="0.5"), TypeError, "power_init must be a number"),
     ],
     "CFGFPN": [
@@ -87,8 +80,7 @@ OWN: dict[str, list[tuple[dict[str, Any], type[Exception], str]]] = {
             "residual_to_extra_level must be True or False, got 1",
         ),
         (dict(pooling="avg"), ValueError, "pooling must be one of"),
-        (dict(pooling="gap", fusion="asf"), ValueError, "fusion must be"),
-        (dict(ratios=[2]), ValueError, "ratios must be"),
+        (dict(pooling="gap", fusion="asf"), ValueError, "with pooling='gap'.*'asf'"),
         (dict(fusion_factor=[1.0]), ValueError, "must have 3 entries"),
     ],
     "DRFPN": [
@@ -134,12 +126,6 @@ def test_refusals(
 ) -> None:
     with pytest.raises(error, match=message):
         MODELS.build(FIRST_CASES[kind].config(**changes))
-
-
-@pytest.mark.parametrize("kind", sorted(PYRAMID_TYPES))
-def test_wrong_number_of_maps(kind: str) -> None:
-    with pytest.raises(ValueError, match="expected 4 feature maps.*got 3"):
-        build(FIRST_CASES[kind])(backbone_maps((64, 96))[:3])
 
 
 @pytest.mark.parametrize("call", ["forward", "weight_maps"])

@@ -41,7 +41,6 @@ OLD = b"the user's old file\n" * 3
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with what the commands read."""
     write(tmp_path / "in.json", small_coco())
     (tmp_path / "images").mkdir()
     image = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)

@@ -140,15 +140,14 @@ def test_evaluation_of_spoiled_files(
         assert value == -1 or 0 <= value <= 1, f"{what}: {name} {value}"
 
 
-@fuzz(100, coco=coco_files(), data=st.data())
-def test_tools_on_spoiled_annotations(
-    coco: dict[str, Json], data: st.DataObject
+@fuzz(100, coco=coco_files(), data=st.data(), cut=st.booleans())
+def test_tools_and_dataset_on_spoiled_annotations(
+    coco: dict[str, Json], data: st.DataObject, cut: bool
 ) -> None:
     wrong, what = spoiled(data, coco)
-    settings = TileSettings((30, 40), (5, 5))
     try:
         checked = check_coco(copy.deepcopy(wrong), "file.json")
-        tiled, counts = tile_coco(checked, settings)
+        tiled, counts = tile_coco(checked, TileSettings((30, 40), (5, 5)))
         counted = count_boxes(checked)
         scaled = scale_coco(checked, 2)
     except Exception as error:
@@ -162,14 +161,6 @@ def test_tools_on_spoiled_annotations(
         x, y, w, h = annotation["bbox"]
         assert w > 0 and h > 0 and x >= 0 and y >= 0, what
         assert x + w <= tile["width"] + 1e-3 and y + h <= tile["height"] + 1e-3, what
-
-
-@fuzz(100, coco=coco_files(), data=st.data(), cut=st.booleans())
-def test_dataset_of_spoiled_annotations(
-    coco: dict[str, Json], data: st.DataObject, cut: bool
-) -> None:
-    wrong, what = spoiled(data, coco)
-    tiles = dict(size=(30, 40), overlap=(5, 5)) if cut else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "annotations.json"
@@ -178,7 +169,7 @@ def test_dataset_of_spoiled_annotations(
                 ann_file=str(path),
                 data_prefix=dict(img=""),
                 serialize_data=False,
-                tiles=tiles,
+                tiles=dict(size=(30, 40), overlap=(5, 5)) if cut else None,
                 drop_dense=False,
                 pipeline=[],
             )

@@ -28,31 +28,6 @@ def test_parity(name: str) -> None:
     case.check_gradients({f"in/feat.{i}": x.grad for i, x in enumerate(feats)})
 
 
-def test_rows_are_rois_then_levels() -> None:
-    extractor = AllLevelRoIExtractor(
-        dict(type="RoIAlign", output_size=2, sampling_ratio=0), 1, [4, 8, 16]
-    )
-    feats = [torch.full((2, 1, 16 // 2**i, 16 // 2**i), float(i)) for i in range(3)]
-    feats = [x + torch.tensor([0.0, 10.0])[:, None, None, None] for x in feats]
-    rois = torch.tensor([[0, 8, 8, 40, 40], [1, 8, 8, 40, 40]], dtype=torch.float)
-    rows = extractor(feats, rois)
-    assert rows.shape == (6, 1, 2, 2)
-    expected = torch.tensor([0.0, 1.0, 2.0, 10.0, 11.0, 12.0])
-    torch.testing.assert_close(rows.mean((1, 2, 3)), expected)
-    assert extractor(feats, rois[:0]).shape == (0, 1, 2, 2)
-
-
-def test_one_level() -> None:
-    """Auxiliary heads may see a single one; there is nothing to fuse."""
-    layer = dict(type="RoIAlign", output_size=2, sampling_ratio=0)
-    extractor = AllLevelRoIExtractor(layer, 3, [8])
-    x, rois = torch.rand(2, 3, 4, 6), torch.tensor([[1.0, 8, 8, 40, 30]])
-    expected = RoIAlign(2, 1 / 8, sampling_ratio=0)(x, rois)
-    assert torch.equal(extractor([x], rois), expected)
-    with pytest.raises(ValueError, match="featmap_strides must name at least 1 level"):
-        AllLevelRoIExtractor(layer, 3, [])
-
-
 def test_other_rois_for_each_level() -> None:
     """``pool_level`` has no need of the other maps, and widths may differ."""
     layer = dict(type="RoIAlign", output_size=2, sampling_ratio=0)
@@ -65,3 +40,8 @@ def test_other_rois_for_each_level() -> None:
         assert extractor.pool_level(level, x, rois[:0]).shape == (0, x.shape[1], 2, 2)
     extractor.pool_level(1, maps[1], rois[:0]).sum().backward()
     assert maps[1].grad is not None and not maps[1].grad.any()
+    # Auxiliary heads may see a single level; there is nothing to fuse.
+    single = AllLevelRoIExtractor(layer, 3, [4])
+    assert torch.equal(single(maps[:1], rois), single.pool_level(0, maps[0], rois))
+    with pytest.raises(ValueError, match="featmap_strides must name at least 1 level"):
+        AllLevelRoIExtractor(layer, 3, [])
