@@ -154,11 +154,7 @@ def test_settings_of_tiles_are_those_of_the_dataset(
 
 @pytest.mark.parametrize(
     ("of_dataset", "of_metric"),
-    [
-        (TILES, None),
-        (TILES, TILES | dict(overlap=(36, 40))),
-        (None, TILES),
-    ],
+    [(TILES, None), (TILES, TILES | dict(overlap=(36, 40))), (None, TILES)],
 )
 def test_other_tiles_are_refused(
     drawn: SplitSummary, of_dataset: dict | None, of_metric: dict | None
