@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from fpn_necks.cli import main
-from fpn_necks.reproduction import load_tables
 from fpn_necks.reproduction import run as running
 from fpn_necks.reproduction.plan import CONFIG_FILE, RESULT_FILE, RUN_FILE
 from fpn_necks.reproduction.run import OUTPUT_FILE
@@ -149,12 +148,8 @@ def test_commands_of_the_page(
     assert status == 0 and errors == "" and len(output) > 100
 
 
-def test_tables_and_files_of_the_page() -> None:
+def test_files_of_the_page() -> None:
     text = PAGE.read_text()
-    named = {
-        words[3] for words in commands_of_the_page() if words[2] in ("run", "show")
-    }
-    assert named and named <= set(load_tables())
     for name in (CONFIG_FILE, RUN_FILE, RESULT_FILE, OUTPUT_FILE):
         assert f"`{name}`" in text
     assert "work_dirs/reproduction" in text
