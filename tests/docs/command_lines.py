@@ -53,14 +53,9 @@ command_not_found_handle() {
 
 
 def commands_of(source: str, folder: Path) -> list[list[str]]:
-    """Return the words of the commands that a shell would start.
+    """Return the words of the commands that a shell would start in a new folder.
 
-    Args:
-        source: a page's lines for bash, in order.
-        folder: a new one to work in.
-
-    Raises:
-        AssertionError: bash finds a fault, such as a variable that is set nowhere.
+    A fault that bash finds, such as a variable that is set nowhere, is an error.
     """
     (folder / "mmdet").mkdir(parents=True)
     (folder / "mmdet" / ".mim").symlink_to(Path(mmdet.__file__).parent / ".mim")
@@ -79,15 +74,9 @@ def commands_of(source: str, folder: Path) -> list[list[str]]:
 
 
 def check_command(words: Sequence[str], files: Collection[str] = ()) -> None:
-    """Check one command.
+    """Raise what is wrong with a command; ``files`` are the reader's own on the page.
 
-    Args:
-        words: the program and its arguments.
-        files: the reader's own, which the page shows.
-
-    Raises:
-        Exception: it would not work.
-        SystemExit: its parser refuses it, and has said why.
+    ``SystemExit`` is of its parser, which has said why.
     """
     program, *rest = words
     own = frozenset({*files, *READERS_FILES})
