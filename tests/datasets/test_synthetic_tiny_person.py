@@ -58,7 +58,9 @@ class TestScene:
 
     def test_categories_and_kinds_appear(self) -> None:
         shares = dict.fromkeys(("ignore", "uncertain", "logo"), 0.3)
-        people = people_of(4, **{f"{kind}_fraction": s for kind, s in shares.items()})
+        looks = dict(image_size=(256, 192), size_range=(4, 12))
+        looks |= {f"{kind}_fraction": share for kind, share in shares.items()}
+        people = people_of(4, **looks)
         assert {p.category for p in people} == {"sea_person", "earth_person"}
         for kind in shares:
             share = np.mean([getattr(person, kind) for person in people])

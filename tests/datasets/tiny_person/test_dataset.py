@@ -46,13 +46,14 @@ def build(drawn: SyntheticTinyPerson, split: str = "train", **options):
         data_prefix=dict(img=f"{split}/"),
         pipeline=TRAINING if split == "train" else TESTING,
         test_mode=split != "train",
+        serialize_data=False,  # it runs the garbage collector
     )
     return DATASETS.build(settings | options)
 
 
 def of(coco: dict, folder: Path, **options) -> TinyPersonDataset:
-    path = write(folder / "a.json", coco)
-    return TinyPersonDataset(ann_file=str(path), data_prefix=dict(img=""), **options)
+    options |= dict(data_prefix=dict(img=""), serialize_data=False)
+    return TinyPersonDataset(ann_file=str(write(folder / "a.json", coco)), **options)
 
 
 def flags(dataset: TinyPersonDataset) -> dict[int, int]:
@@ -174,8 +175,8 @@ class TestFilter:
 
 
 def test_lazy_subset_and_pickle(drawn: SyntheticTinyPerson) -> None:
-    expected = build(drawn, tiles=TILES)
-    lazy = build(drawn, tiles=TILES, lazy_init=True, serialize_data=False)
+    expected = build(drawn, tiles=TILES, serialize_data=True)
+    lazy = build(drawn, tiles=TILES, lazy_init=True)
     assert lazy.data_list == []
     assert len(lazy) == len(expected)
     assert lazy.get_data_info(3) == expected.get_data_info(3)

@@ -151,6 +151,7 @@ class TestPipeline:
                 ann_file=str(path),
                 data_prefix=dict(img=f"{tmp_path}/images/"),
                 metainfo=dict(classes=CLASSES),
+                serialize_data=False,  # it runs the garbage collector
                 pipeline=[
                     dict(type="LoadImageFromFile"),
                     dict(type="LoadAnnotations", with_bbox=True),
