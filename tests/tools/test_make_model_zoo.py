@@ -22,7 +22,6 @@ CHECKED = (
     "augfpn/mask-rcnn_r50_augfpn_1x_coco.py",
     "drfpn/retinanet_r50_drfpn_3xb8-1x_coco.py",
     "s_alpha_fpn/faster-rcnn_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson.py",
-    "s_alpha_fpn/retinanet_r50_s-alpha-fpn_1xb2-1x_coco100.py",
     "s_alpha_fpn/retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons.py",
     "s_alpha_fpn/retinanet_r50_s-alpha-fpn_8xb4-sm-45k_coco.py",
 )
