@@ -49,12 +49,9 @@ def test_necks_without_a_config(capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "mask-rcnn_r50_augfpn_1x_coco",
         "cascade-mask-rcnn_r50_augfpn_1x_coco",
         "sparse-rcnn_r50_cfg-fpn_1x_coco",
-        "fcos_r50_fpn_auxiliary-uncertainty_gn-head_1x_coco",
         "grid-rcnn_r50_fpn_gn-head_1xb2-1x_tinyperson",
-        "atss_r101_cfg-fpn_1x_coco",
         "yolov3_d53_asff_4xb16-300e_coco",
     ],
 )

@@ -9,7 +9,6 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from fpn_necks.cli import main as command_line
-from fpn_necks.shipped_configs import config_path
 from tests.tiny_detectors import load_config, shrink
 
 
@@ -80,14 +79,3 @@ def test_options_change_the_config(
     assert "roi_head.bbox_head.fc_cls.bias: (8,) in the model, (3,) in the" in output
     names = torch.load(out, weights_only=True)["state_dict"]
     assert "roi_head.bbox_head.fc_cls.bias" not in names
-
-
-def test_shipped_config_in_full_width(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    """No memory is taken for the model: its checkpoint here has one entry."""
-    torch.save({"backbone.conv1.weight": torch.ones(64, 3, 7, 7)}, tmp_path / "in.pth")
-    name = str(config_path("cascade-mask-rcnn_x101-64x4d_cfg-fpn_ms-3x_coco"))
-    assert main([name, str(tmp_path / "in.pth"), str(tmp_path / "out.pth")]) == 0
-    assert "neck.grouping" in capsys.readouterr().out
-    assert (tmp_path / "out.pth").stat().st_size < 100_000

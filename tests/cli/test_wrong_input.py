@@ -101,9 +101,6 @@ OTHERS = {
     "tiny-person": "required",
     "tiny-person tiles a b": "'tiles' is unknown; did you mean 'tile'?",
     "tiny-person tile none.json out.json": "none.json",
-    "tiny-person tile set/annotations.json set/annotations.json --force": (
-        "the json to write must not be an input"
-    ),
     "tiny-person tile text.json out.json --overlap 640 0": "overlap must be smaller",
     "tiny-person tile text.json out.json --keep 2": "keep must be finite and above 0",
     "tiny-person erase text.json . out": "text.json is no JSON",

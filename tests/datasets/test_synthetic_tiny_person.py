@@ -11,19 +11,12 @@ import pytest
 
 from fpn_necks.cli import main
 from fpn_necks.datasets import Person, SceneSettings, draw_scene, generate
+from tests.full_disk import tree
 
 FIELDS = {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore"}
 FIELDS |= {"uncertain", "logo", "in_dense_image", "segmentation"}
 LOOKS = dict(image_size=(128, 96), size_range=(4.0, 20.0), people_per_image=(2, 6))
 SMALL = dict(num_train=3, num_val=2, progress=False, **LOOKS)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def people_of(seeds: int, **settings) -> list[Person]:
@@ -65,7 +58,9 @@ class TestScene:
 
     def test_categories_and_kinds_appear(self) -> None:
         shares = dict.fromkeys(("ignore", "uncertain", "logo"), 0.3)
-        people = people_of(4, **{f"{kind}_fraction": s for kind, s in shares.items()})
+        looks = dict(image_size=(256, 192), size_range=(4, 12))
+        looks |= {f"{kind}_fraction": share for kind, share in shares.items()}
+        people = people_of(4, **looks)
         assert {p.category for p in people} == {"sea_person", "earth_person"}
         for kind in shares:
             share = np.mean([getattr(person, kind) for person in people])
@@ -78,26 +73,23 @@ class TestWrittenSet:
     ) -> None:
         for workers in (0, 2):
             generate(tmp_path / str(workers), seed=7, workers=workers, **SMALL)
-        one = contents(tmp_path / "0")
-        assert one == contents(tmp_path / "2")
+        one = tree(tmp_path / "0")
+        assert one == tree(tmp_path / "2")
         assert len(one) == 3 + 2 + 2
         command = ["tiny-person", "synthesize", str(tmp_path / "tool")]
         options = "--num-train 3 --num-val 2 --image-size 128 96 --size-range 4 20 "
         options += "--people-per-image 2 6 --seed 7"
         assert main([*command, *options.split()]) == 0
         assert "3 images" in capsys.readouterr().out
-        assert one == contents(tmp_path / "tool")
+        assert one == tree(tmp_path / "tool")
         assert main([*command, "--overwrite", "--size-range", "9", "3"]) == 2
         assert "size_range must be" in capsys.readouterr().err
 
     def test_seeds_and_splits_differ(self, tmp_path: Path) -> None:
         for seed in (0, 1):
             generate(tmp_path / str(seed), seed=seed, image_format="png", **SMALL)
-        images = contents(tmp_path / "0") | {
-            f"1/{name}": content for name, content in contents(tmp_path / "1").items()
-        }
-        images = {k: v for k, v in images.items() if k.endswith("png")}
-        assert len(set(images.values())) == len(images) == 2 * (3 + 2)
+        images = [v for k, v in tree(tmp_path).items() if k.endswith("png")]
+        assert len(set(images)) == len(images) == 2 * (3 + 2)
         written = cv2.imread(str(next((tmp_path / "1" / "val").glob("*1.png"))))
         assert np.array_equal(
             written, draw_scene(SceneSettings(**LOOKS), (1, 1, 1)).image
@@ -168,15 +160,15 @@ class TestRefusals:
         (tmp_path / "train" / "mine.txt").write_text("mine")
         with pytest.raises(FileExistsError, match="overwrite=True"):
             generate(tmp_path, **SMALL)
-        assert contents(tmp_path) == {"train/mine.txt": b"mine"}
+        assert tree(tmp_path) == {"train/mine.txt": b"mine"}
         with pytest.raises(NotADirectoryError):
             generate(tmp_path / "train" / "mine.txt", overwrite=True, **SMALL)
         for seed in (1, 2):
             generate(tmp_path, seed=seed, overwrite=True, **SMALL)
         generate(tmp_path.with_name("fresh"), seed=2, **SMALL)
-        after = contents(tmp_path)
+        after = tree(tmp_path)
         assert after.pop("train/mine.txt") == b"mine"
-        assert after == contents(tmp_path.with_name("fresh"))
+        assert after == tree(tmp_path.with_name("fresh"))
 
     def test_an_interrupted_run_leaves_no_json(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

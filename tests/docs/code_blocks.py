@@ -104,14 +104,9 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def check_settings(block: Block, path: Path) -> None:
-    """Read a config as mmengine does, resolve its types, check its detector.
+    """Write a config or a part of one to a path, resolve its types, check its detector.
 
-    Args:
-        block: a config, or a part of one.
-        path: to write the config to.
-
-    Raises:
-        Exception: what mmengine and mmdet raise about a wrong config.
+    What mmengine and mmdet raise about a wrong config is not caught.
     """
     # What is no assignment: dict(type="ASFF", ...).
     is_bare = block.source.startswith("dict(")

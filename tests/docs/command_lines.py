@@ -32,8 +32,8 @@ DATA_SETS = "coco|coco100|tinyperson|tinycitypersons|cityscapes"
 CONFIG_NAME = re.compile(rf"(?!my_)[a-z0-9-]+_[\w.-]+_({DATA_SETS})(\.py)?")
 # Their options are not looked at; a test's files are, as all are.
 PLAIN = {"bash", "cp", "mim", "pytest", "ruff"}
-# They print what is there and end: they are run.
-CHEAP = ("configs", "check", "reproduce list", "reproduce show")
+# They print what is there and end: they are run, a training with --dry-run.
+CHEAP = ("configs", "check", "reproduce list", "reproduce show", "reproduce run")
 # Nothing is found on this path, so that each command is written down instead. What
 # stands in $(...) is a pipe and may only print: it runs, with a stand-in for mmdet.
 SHELL = r"""
@@ -53,14 +53,9 @@ command_not_found_handle() {
 
 
 def commands_of(source: str, folder: Path) -> list[list[str]]:
-    """Return the words of the commands that a shell would start.
+    """Return the words of the commands that a shell would start in a new folder.
 
-    Args:
-        source: a page's lines for bash, in order.
-        folder: a new one to work in.
-
-    Raises:
-        AssertionError: bash finds a fault, such as a variable that is set nowhere.
+    A fault that bash finds, such as a variable that is set nowhere, is an error.
     """
     (folder / "mmdet").mkdir(parents=True)
     (folder / "mmdet" / ".mim").symlink_to(Path(mmdet.__file__).parent / ".mim")
@@ -79,15 +74,9 @@ def commands_of(source: str, folder: Path) -> list[list[str]]:
 
 
 def check_command(words: Sequence[str], files: Collection[str] = ()) -> None:
-    """Check one command.
+    """Raise what is wrong with a command; ``files`` are the reader's own on the page.
 
-    Args:
-        words: the program and its arguments.
-        files: the reader's own, which the page shows.
-
-    Raises:
-        Exception: it would not work.
-        SystemExit: its parser refuses it, and has said why.
+    ``SystemExit`` is of its parser, which has said why.
     """
     program, *rest = words
     own = frozenset({*files, *READERS_FILES})
@@ -139,6 +128,8 @@ def _check_ours(words: tuple[str, ...], own: Collection[str]) -> None:
     """Read the command line of ``fpn-necks``; run what is cheap, from the root."""
     options = build_parser(words).parse_args(words)
     config = getattr(options, "config", None) or ""
+    if words[:2] == ("reproduce", "run"):
+        words = (*words, "--dry-run")
     if " ".join(words).startswith(CHEAP) and not _is_own(config, own):
         # `check` ends with 1 where it finds what the page shows.
         assert main(words) <= (words[0] == "check"), f"{words} ends with an error"

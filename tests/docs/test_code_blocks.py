@@ -103,7 +103,6 @@ def test_commands_are_understood(
         ("python tools/study/study.py run --sedes 0", "unrecognized arguments"),
         ("fpn-necks visualize a.py b.pth c.jpg --what dreams", "is unknown"),
         ("fpn-necks configs retinanet_r50_asf_1x_coco", "no shipped"),
-        ("fpn-necks check no_such_config.py", "no config"),
         ("fpn-necks reproduce run $TABLE", "unbound variable"),
         ("pip install '.[openmlab]'", "no extra"),
         ("frobnicate everything", "is no program"),

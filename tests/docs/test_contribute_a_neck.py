@@ -42,16 +42,8 @@ def run_in(clone: Path, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """Return a copy of what git would clone, changes of the working tree included."""
-    listed = [
-        "git",
-        "ls-files",
-        "-z",
-        "fpn_necks",
-        "tests",
-        "configs",
-        "pyproject.toml",
-    ]
-    found = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True)
+    command = "git ls-files -z fpn_necks tests configs pyproject.toml".split()
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if found.returncode:
         pytest.skip("needs a clone of the repository")
     for name in filter(None, found.stdout.split("\0")):

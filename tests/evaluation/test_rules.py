@@ -20,10 +20,6 @@ from tests.evaluation.golden_case import golden_json
 from tests.evaluation.small_case import annotation, detection, small_case
 
 
-def edge_case() -> tuple[dict, list]:
-    return golden_json("tinyperson_edge_gt"), golden_json("tinyperson_edge_dets")
-
-
 def change_of(case: str) -> dict[str, float]:
     """Return how far the quirks move results from the corrected ones, in per cent."""
     files = golden_json(f"{case}_gt"), golden_json(f"{case}_dets")
@@ -70,8 +66,56 @@ def test_sizes_that_the_miss_rate_ranks(side: float, is_ranked: bool) -> None:
     assert found["MR50_tiny"] == pytest.approx(missed_before)
 
 
-def random_set(seed: int, num_categories: int) -> tuple[dict, list[dict]]:
-    random = np.random.default_rng(seed)
+@pytest.mark.parametrize(
+    ("field", "options", "missed"),
+    [
+        ("ignore", {}, 1 / 2),
+        ("iscrowd", {}, 1 / 2),
+        ("uncertain", {}, 1 / 2),
+        # The third person is not found; a false positive comes first.
+        ("ignore", dict(use_ignore_attr=False), (2 / 3) ** (2 / 9)),
+        ("uncertain", dict(ignore_uncertain=False), (2 / 3) ** (2 / 9)),
+    ],
+)
+def test_what_the_corrected_miss_rate_ignores(
+    field: str, options: dict, missed: float
+) -> None:
+    truth, detections = small_case()
+    truth["annotations"][1] = annotation(2, 5, [50, 50, 20, 15], **{field: 1})
+    detections[1]["score"] = 0.95
+    found = evaluate_tiny_person(truth, detections, released=False, **options)
+    assert found["MR50_tiny"] == pytest.approx(missed)
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_most_detections_of_an_image(released: bool) -> None:
+    truth, _ = small_case()
+    boxes = [10, 10, 6, 10], [50, 50, 6, 10]
+    truth["annotations"] = [annotation(i, 5, box) for i, box in enumerate(boxes, 1)]
+    detections = [detection(5, box, 0.9) for box in boxes]
+    for limits, share, missed in (
+        (dict(ap_max_detections=1), 51 / 101, 0),
+        (dict(mr_max_detections=1), 1, 0.5),
+    ):
+        found = evaluate_tiny_person(truth, detections, released=released, **limits)
+        assert found["AP50_tiny"] == pytest.approx(share)
+        assert found["MR50_tiny"] == pytest.approx(missed)
+
+
+def test_each_class_counts_alike() -> None:
+    """Also one that is found without an error, but none without a box."""
+    truth, detections = small_case()
+    truth["categories"] += [dict(id=2, name="b"), dict(id=3, name="c")]
+    box = [60, 20, 8, 9]
+    truth["annotations"].append(dict(annotation(4, 9, box), category_id=2))
+    detections.append(dict(detection(9, box, 0.3), category_id=2))
+    found = evaluate_tiny_person(truth, detections)
+    assert found["AP50_tiny"] == pytest.approx((51 / 101 + 1) / 2)
+    assert found["MR50_tiny"] == pytest.approx((0.5 + 0) / 2)
+
+
+def random_set(num_categories: int) -> tuple[dict, list[dict]]:
+    random = np.random.default_rng(4)
     annotations: list[dict[str, Any]] = []
     detections: list[dict[str, Any]] = []
     for image in range(1, 13):
@@ -97,9 +141,8 @@ def random_set(seed: int, num_categories: int) -> tuple[dict, list[dict]]:
     )
 
 
-@pytest.mark.parametrize("num_categories", [1, 4])
-def test_ai_tod_equals_pycocotools(num_categories: int) -> None:
-    truth, detections = random_set(num_categories, num_categories)
+def test_ai_tod_equals_pycocotools() -> None:
+    truth, detections = random_set(num_categories=4)
     found = evaluate_tiny_person(truth, detections, **AI_TOD)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -125,8 +168,7 @@ def test_ai_tod_equals_pycocotools(num_categories: int) -> None:
     assert means["AP_tiny"] == pytest.approx(np.mean(per_threshold))
 
 
-@pytest.mark.parametrize("per_class", [False, True])
-def test_merging_against_plain_loops(per_class: bool) -> None:
+def test_merging_per_class_against_plain_loops() -> None:
     random = np.random.default_rng(3)
     images = [dict(id=9, file_name="a"), dict(id=4, file_name="b")]
     tiles = dict(
@@ -159,16 +201,16 @@ def test_merging_against_plain_loops(per_class: bool) -> None:
                     boxes.append(dict(d, image_id=image["id"], bbox=[x, y, w, h]))
         kept: list[int] = []
         for i in sorted(range(len(boxes)), key=lambda i: -boxes[i]["score"]):
-            if not any(is_double(boxes[i], boxes[j], per_class) for j in kept):
+            if not any(is_double(boxes[i], boxes[j]) for j in kept):
                 kept.append(i)
         expected += [boxes[i] for i in sorted(kept)]
-    assert merge_tiles(detections, tiles, images, 0.5, per_class) == expected
+    assert merge_tiles(detections, tiles, images, 0.5, True) == expected
     assert len(expected) < 290
     assert merge_tiles([], tiles, images) == []
 
 
-def is_double(a: dict, b: dict, per_class: bool) -> bool:
-    if per_class and a["category_id"] != b["category_id"]:
+def is_double(a: dict, b: dict) -> bool:
+    if a["category_id"] != b["category_id"]:
         return False
     (ax, ay, aw, ah), (bx, by, bw, bh) = a["bbox"], b["bbox"]
     width = min(ax + aw, bx + bw) - max(ax, bx) + 1
@@ -179,9 +221,7 @@ def is_double(a: dict, b: dict, per_class: bool) -> bool:
 
 
 def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("tiles_merged_gt", "tiles_dets", "tiles_corner_gt")
-    cases = edge_case(), [golden_json(name) for name in names]
-    expected = [evaluate_tiny_person(*case) for case in cases]
-    package = "fpn_necks.evaluation"
-    monkeypatch.setattr(f"{package}.matching._BLOCK", 50)
-    assert [evaluate_tiny_person(*case) for case in cases] == expected
+    case = golden_json("tinyperson_edge_gt"), golden_json("tinyperson_edge_dets")
+    expected = evaluate_tiny_person(*case)
+    monkeypatch.setattr("fpn_necks.evaluation.matching._BLOCK", 50)
+    assert evaluate_tiny_person(*case) == expected

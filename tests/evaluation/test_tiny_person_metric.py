@@ -70,8 +70,10 @@ def test_whole_images_and_options(gt_file: str) -> None:
     predictions["bboxes"] = torch.cat([predictions["bboxes"], inside_out])
     predictions["scores"] = torch.tensor([*predictions["scores"], 0.01])
     predictions["labels"] = torch.tensor([*predictions["labels"], 0])
-    found = evaluate(TinyPersonMetric(gt_file), samples)
-    assert found == pytest.approx(expected)
+    written = TinyPersonMetric(gt_file, outfile_prefix=gt_file)
+    assert evaluate(written, samples) == pytest.approx(expected)
+    again = evaluate_tiny_person(gt_file, f"{gt_file}.bbox.json")
+    assert prefixed(again) == pytest.approx(expected)
 
 
 def tiled_case(folder: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -116,6 +118,7 @@ def dataset_of(drawn: SplitSummary, tiles: dict | None) -> TinyPersonDataset:
         tiles=tiles,
         pipeline=[],
         test_mode=True,
+        serialize_data=False,  # it runs the garbage collector
     )
 
 
@@ -154,11 +157,7 @@ def test_settings_of_tiles_are_those_of_the_dataset(
 
 @pytest.mark.parametrize(
     ("of_dataset", "of_metric"),
-    [
-        (TILES, None),
-        (TILES, TILES | dict(overlap=(36, 40))),
-        (None, TILES),
-    ],
+    [(TILES, None), (TILES, TILES | dict(overlap=(36, 40))), (None, TILES)],
 )
 def test_other_tiles_are_refused(
     drawn: SplitSummary, of_dataset: dict | None, of_metric: dict | None

@@ -82,31 +82,26 @@ class TestFindImages:
 
 
 class TestResultFolder:
-    def test_round_trip(self, tmp_path: Path, paths: dict[str, Path]) -> None:
-        folder = ResultFolder(tmp_path / "new" / "out", SETTINGS)
-        image = ("sub/b.jpg", paths["sub/b.jpg"])
-        assert folder.load(*image) is None
-        sample = sample_of((1, 2, 5.5, 8), (0, 0, 40, 30))
-        folder.save(*image, sample)
-        record = folder.load(*image)
-        assert record["detections"][0] == dict(bbox=[1, 2, 4.5, 6], score=0, label=0)
-        folder.save("a.png", paths["a.png"], sample_of())
-        assert folder.load("a.png", paths["a.png"])["detections"] == []
-
     def test_coco_files_and_old_pictures(
         self, tmp_path: Path, paths: dict[str, Path]
     ) -> None:
         folder = ResultFolder(tmp_path, SETTINGS)
+        assert folder.load("a.png", paths["a.png"]) is None
+        paths["empty.png"] = paths["a.png"]
+        folder.save("empty.png", paths["empty.png"], sample_of())
         picture = tmp_path / "drawn" / "sub" / "b.jpg"
         picture.parent.mkdir(parents=True)
         picture.touch()
         sample = sample_of((1, 2, 5.5, 8), (0, 0, 40, 30))
         folder.save("sub/b.jpg", paths["sub/b.jpg"], sample)
         assert not picture.exists(), "one of other detections must not stay"
-        assert folder.write_coco(paths, ("x", "y")) == (1, 2)
+        assert folder.write_coco(paths, ("x", "y")) == (2, 2)
         images = json.loads((tmp_path / "images.json").read_text())
         assert images == dict(
-            images=[dict(id=2, file_name="sub/b.jpg", width=40, height=30)],
+            images=[
+                dict(id=2, file_name="sub/b.jpg", width=40, height=30),
+                dict(id=3, file_name="empty.png", width=40, height=30),
+            ],
             annotations=[],
             categories=[dict(id=1, name="x"), dict(id=2, name="y")],
         )
@@ -115,22 +110,6 @@ class TestResultFolder:
             dict(image_id=2, category_id=1, bbox=[1, 2, 4.5, 6], score=0),
             dict(image_id=2, category_id=2, bbox=[0, 0, 40, 30], score=0.25),
         ]
-
-    def test_what_decides_the_result_decides_what_is_done(
-        self, tmp_path: Path, paths: dict[str, Path]
-    ) -> None:
-        image = ("a.png", paths["a.png"])
-        ResultFolder(tmp_path, SETTINGS).save(*image, sample_of())
-        assert ResultFolder(tmp_path, dict(SETTINGS)).load(*image) is not None
-        changed = dict(SETTINGS, score_threshold=0.5)
-        with pytest.raises(ValueError, match="score_threshold: 0.25, now 0.5.*--force"):
-            ResultFolder(tmp_path, changed)
-        forced = ResultFolder(tmp_path, changed, force=True)
-        assert forced.load(*image) is None
-        forced.save(*image, sample_of())
-        assert ResultFolder(tmp_path, changed).load(*image) is not None
-        image[1].write_text("another image")
-        assert ResultFolder(tmp_path, changed).load(*image) is None
 
     def test_foreign_folder(self, tmp_path: Path) -> None:
         (tmp_path / "holiday.txt").write_text("")

@@ -29,7 +29,6 @@ class TestSuppress:
             (0.56, False, [1, 3, 2]),
             (0.91, False, [1, 0, 3, 2]),
             (None, True, [1, 0, 3, 2]),
-            (None, False, [1, 0, 3, 2]),
         ],
     )
     def test_by_hand(
@@ -40,7 +39,7 @@ class TestSuppress:
 
     @pytest.mark.parametrize("per_class", [True, False])
     @pytest.mark.parametrize("threshold", [0.5, None])
-    @pytest.mark.parametrize("count", [0, 1000])
+    @pytest.mark.parametrize("count", [0, 100])
     def test_none_and_equal_scores_keep_their_order(
         self, threshold: float | None, per_class: bool, count: int
     ) -> None:

@@ -32,28 +32,18 @@ def numbers_of_row(row: Row) -> list[float]:
     return [value for value in row.values.values() if value is not None]
 
 
-def fits(row: Row, line: str) -> bool:
-    """Whether a line can be the row."""
-    return stands_in(numbers_of_row(row), numbers_of(line))
-
-
 def lines_of_table(table: Table, text: Sequence[str]) -> dict[str, list[int]]:
-    """Return the lines that each row can be.
+    """Return the lines that each row can be, scattered rows and empty ones left out.
 
     Only lines near those of the other rows count, in the rows' order: a number may
     stand anywhere in a paper, but rows are neighbours. Two rows of a figure can share
     a line, since its numbers are read in sentences.
-
-    Args:
-        table: Its rows without numbers and its scattered rows are left out.
-        text: The lines of the paper.
-
-    Raises:
-        AssertionError: If a row stands nowhere, or not near its neighbours.
     """
     rows = [r for r in table.rows if r.layout == "line" and numbers_of_row(r)]
+    found = list(map(numbers_of, text))
     candidates = {
-        row.name: [i for i, line in enumerate(text) if fits(row, line)] for row in rows
+        row.name: [i for i, x in enumerate(found) if stands_in(numbers_of_row(row), x)]
+        for row in rows
     }
     for row in rows:
         assert candidates[row.name], (
@@ -63,13 +53,13 @@ def lines_of_table(table: Table, text: Sequence[str]) -> dict[str, list[int]]:
         return {}
     step = 0 if "-figure-" in table.id else 1
     for start in candidates[rows[0].name]:
-        line, found = start - step, {}
+        line, lines = start - step, {}
         for row in rows:
             later = [i for i in candidates[row.name] if i >= line + step]
             if not later or later[0] - start > SPAN:
                 break
             line = later[0]
-            found[row.name] = [i for i in later if i - start <= SPAN]
+            lines[row.name] = [i for i in later if i - start <= SPAN]
         else:
-            return found
+            return lines
     raise AssertionError(f"{table.id}: its rows stand nowhere in this order")

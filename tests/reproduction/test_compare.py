@@ -1,5 +1,6 @@
 """What makes a number incomparable; where the data lie does not."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ from fpn_necks.reproduction.plan import set_data_root
 NAME = "mmdet::retinanet/retinanet_r50_fpn_1x_coco"
 
 
+OWN = load_config(NAME)
+
+
 def found(options: dict[str, Any], world_size: int = 8) -> list[str]:
-    config = load_config(NAME)
+    config = copy.deepcopy(OWN)
     merge_options(config, options)
-    return deviations(load_config(NAME), config, world_size)
+    return deviations(OWN, config, world_size)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,6 @@ def found(options: dict[str, Any], world_size: int = 8) -> list[str]:
         ("val_evaluator.ann_file", "other.json"),
         ("val_evaluator.proposal_nums", [1]),
         ("train_dataloader.dataset.pipeline.2.scale", (600, 400)),
-        ("val_dataloader.dataset.pipeline.1.scale", (600, 400)),
         ("train_cfg.max_epochs", 1),
         ("param_scheduler.1.milestones", [1, 2]),
         ("optim_wrapper.optimizer.lr", 1.0),
@@ -114,7 +117,7 @@ def test_weights_in_another_place_are_the_same_run() -> None:
 def test_fewer_images_than_the_set_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, moved = load_config(NAME), load_config(NAME)
+    moved = copy.deepcopy(OWN)
     set_data_root(moved, str(tmp_path))
     (tmp_path / "annotations").mkdir()
     sizes = {"instances_train2017.json": 3, "instances_val2017.json": 2}
@@ -122,11 +125,11 @@ def test_fewer_images_than_the_set_has(
         images = [dict(id=i, file_name=f"{i}.jpg") for i in range(count)]
         path = tmp_path / "annotations" / name
         path.write_text(json.dumps(dict(images=images, annotations=[dict(id=1)])))
-    first, _ = changes = deviations(own, moved, 8)
+    first, _ = changes = deviations(OWN, moved, 8)
     assert first.endswith("instances_train2017.json has 3 of 118287 images")
     assert sections_of(changes) == "train_dataloader, val_dataloader"
     monkeypatch.setattr(compare, "IMAGES", sizes)
-    assert deviations(own, moved, 8) == []
+    assert deviations(OWN, moved, 8) == []
 
 
 def test_a_config_that_evaluates_nothing_is_refused() -> None:

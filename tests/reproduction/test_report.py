@@ -117,10 +117,3 @@ def test_the_paper_alone(table: Table) -> None:
     assert "not trained: distillation is not in this library" in text
     assert "AP50 | speed (milliseconds) |" in text
     assert text.endswith("\nall of it in small\n")
-
-
-def test_seeds_of_moved_data_belong_together(table: Table, tmp_path: Path) -> None:
-    measure(table, tmp_path, "fpn", [0.36, 0.37])
-    (tmp_path / table.id / "fpn" / "seed0" / "result.json").unlink()
-    measure(table, tmp_path, "fpn", [0.38], data_root="/another/disk")
-    assert next(entry.seeds for entry in gather(table, tmp_path)) == "0, 1"

@@ -110,18 +110,11 @@ class TestDemo:
         assert len(factors) == 3
         assert all(factor in text for factor in factors)
 
-    @pytest.mark.parametrize(
-        ("reached", "minimum", "status"),
-        [(0.1, 0.1, 0), (0.0999, 0.1, 1)],
-    )
+    @pytest.mark.parametrize(("reached", "status"), [(0.1, 0), (0.0999, 1)])
     def test_status_says_whether_the_threshold_was_reached(
-        self,
-        reached: float,
-        minimum: float,
-        status: int,
-        capsys: pytest.CaptureFixture[str],
+        self, reached: float, status: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert demo.verdict(reached, minimum) == status
+        assert demo.verdict(reached, 0.1) == status
         output = capsys.readouterr()
         assert ("FAILED" in output.err) == (status == 1)
         assert ("passed" in output.out) == (status == 0)

@@ -227,7 +227,11 @@ def test_what_is_missing_is_named(
     said, _, remedies = result.stderr.partition("set-up failed: ")[2].partition("\n")
     assert missing in said
     assert "remedy: " in remedies and remedy in remedies
-    result = clone.set_up()  # the next run goes through
+
+
+def test_the_run_after_a_failure_goes_through(clone: Clone) -> None:
+    assert clone.set_up(**pip("OSError: No space left on device")).returncode == 1
+    result = clone.set_up()
     assert result.returncode == 0, result.stderr
 
 

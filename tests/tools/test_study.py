@@ -154,11 +154,8 @@ def test_videos_that_choose_are_not_fitted(tmp_path: Path) -> None:
     assert not videos["choose"] & videos["fit"]
     assert videos["choose"] | videos["fit"] == videos["train"]
     assert read["annotations"][0]["bbox"] == pytest.approx([160, 90, 80, 180])
-    assert cv2.imread(str(target / "images/test_bb_V0000_0.jpg")).shape == (
-        720,
-        1280,
-        3,
-    )
+    image = cv2.imread(str(target / "images/test_bb_V0000_0.jpg"))
+    assert image.shape == (720, 1280, 3)
 
 
 # --------------------------------------------------------------- the training

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mmcv
 import numpy as np
 import pytest
 from pycocotools.mask import encode
@@ -32,6 +33,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> SyntheticTinyPerson:
     )
     assert 0 < made.train.dense_images < 7
     return made
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for every image that is decoded."""
+    calls: list[None] = []
+    original = mmcv.imfrombytes
+    monkeypatch.setattr(
+        mmcv, "imfrombytes", lambda *a, **k: calls.append(None) or original(*a, **k)
+    )
+    return calls
 
 
 def small_coco() -> dict[str, Any]:

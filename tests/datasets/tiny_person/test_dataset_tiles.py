@@ -52,10 +52,9 @@ class TestTiles:
         for k in range(len(of_file)):
             assert on_the_fly.get_data_info(k) == of_file.get_data_info(k)
 
-    @pytest.mark.parametrize("split", ["train", "val"])
-    def test_pixels_and_metainfo(self, drawn: SyntheticTinyPerson, split: str) -> None:
+    def test_pixels_and_metainfo(self, drawn: SyntheticTinyPerson) -> None:
         pipeline = [step for step in TRAINING if step["type"] != "RandomFlip"]
-        dataset = build(drawn, split, tiles=TILES, pipeline=pipeline)
+        dataset = build(drawn, "val", tiles=TILES, pipeline=pipeline)
         for k in range(len(dataset)):
             data, info = dataset[k], dataset.get_data_info(k)
             x1, y1, x2, y2 = info["corner"]
@@ -127,7 +126,7 @@ class TestTiles:
     def test_drawn_as_tiles_under_own_names(
         self, drawn: SyntheticTinyPerson, tmp_path: Path
     ) -> None:
-        """What ``test.py --show-dir`` does."""
+        """What ``test.py --show-dir`` does, on tiles of two images."""
         meta = ("img_id", "img_path", "ori_shape", "scale_factor")
         pack = dict(type="PackDetInputs", meta_keys=meta)
         dataset = build(drawn, "val", tiles=TILES, pipeline=[*TESTING[:2], pack])
@@ -136,7 +135,7 @@ class TestTiles:
         hook = DetVisualizationHook(draw=True, test_out_dir="shown")
         runner = SimpleNamespace(work_dir=str(tmp_path), timestamp="now", iter=0)
         names = set()
-        for k in range(12):
+        for k in (0, 1, 9):
             sample, info = dataset[k]["data_samples"], dataset.get_data_info(k)
             x1, y1, x2, y2 = info["corner"]
             tile = cv2.imread(info["img_path"])[y1:y2, x1:x2]
@@ -147,7 +146,7 @@ class TestTiles:
             hook.after_test_iter(runner, k, None, [sample])
             names.add(Path(sample.img_path).name)
         drawn_files = {path.name: path for path in tmp_path.rglob("*.png")}
-        assert set(drawn_files) == names and len(names) == 12
+        assert set(drawn_files) == names and len(names) == 3
         assert cv2.imread(str(drawn_files[names.pop()])).shape[1] < 640
 
 

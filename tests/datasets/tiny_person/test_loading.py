@@ -7,7 +7,6 @@ import pickle
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
@@ -22,20 +21,6 @@ def images(tmp_path: Path) -> list[str]:
     for path in paths:
         cv2.imwrite(path, random.integers(0, 255, (50, 70, 3), dtype=np.uint8))
     return paths
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """One entry for every image that is decoded."""
-    calls: list[None] = []
-    original = mmcv.imfrombytes
-
-    def count(*arguments, **options):
-        calls.append(None)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(mmcv, "imfrombytes", count)
-    return calls
 
 
 def load(loader: LoadImageTile, path: str, corner) -> dict:

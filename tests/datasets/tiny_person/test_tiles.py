@@ -14,13 +14,6 @@ from tests.golden import COPIES
 GOLDEN = json.loads((COPIES / "tiles_corners.json").read_text())
 
 
-def test_documented_example() -> None:
-    example = GOLDEN["documented_example"]
-    found = tile_corners(*(example[k] for k in ("image_wh", "tile_wh", "overlap_wh")))
-    assert found.tolist() == example["corners"]
-    assert found.dtype == np.int64
-
-
 # The released code can also choose tiles by their number, cut and turn them.
 CASES = [
     case
