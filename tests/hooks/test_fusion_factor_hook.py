@@ -1,8 +1,5 @@
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from mmengine.runner import Runner
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.hooks import FusionFactorHook
 from fpn_necks.statistics import estimate_from_config
+from tests.distributed.processes import torchrun
 from tests.tiny_detectors import detector_config
 from tests.tiny_sets import write_coco_set
 
@@ -189,18 +187,7 @@ def test_two_processes_get_the_same(tmp_path: Path, kind: str, expected: str) ->
     write_coco_set(tmp_path)
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    result = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
-            "--standalone", str(script), str(tmp_path), kind,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    torchrun(2, script, tmp_path, kind)
     words = [(tmp_path / f"rank{rank}.txt").read_text() for rank in range(2)]
     assert words[0] == words[1]
     assert words[0].startswith(expected)

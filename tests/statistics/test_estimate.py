@@ -82,8 +82,6 @@ def test_the_resize_of_the_config_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
-        ("retinanet/retinanet_r50_fpn_1x_coco.py", [4, 2, 1, 0, 0]),
-        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", [3, 3, 1, 0, 0]),
         ("atss/atss_r50_fpn_1x_coco.py", [6, 1, 0, 0, 0]),
         ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", [7, 0, 0, 0, 0]),
         ("pafpn/faster-rcnn_r50_pafpn_1x_coco.py", [3, 3, 1, 0, 0]),

@@ -2,13 +2,9 @@ import warnings
 
 import pytest
 import torch
-from mmdet.models.task_modules import AnchorGenerator, SSDAnchorGenerator
+from mmdet.models.task_modules import AnchorGenerator
 
-from fpn_necks.statistics import (
-    best_anchors,
-    count_best_levels,
-    count_regress_range_levels,
-)
+from fpn_necks.statistics import count_best_levels, count_regress_range_levels
 
 from .brute_force import count_by_full_matrix
 
@@ -66,34 +62,6 @@ def test_equals_full_matrix(name: str, distinct: bool) -> None:
     assert (expected > 0).sum() >= 1 and expected.sum() > 80
     every = count_by_full_matrix(boxes, shapes, anchors)
     assert bool(expected.sum() < every.sum()) == distinct
-
-
-@pytest.mark.filterwarnings("ignore:.*overlap no anchor")
-def test_other_anchor_generators() -> None:
-    anchors = SSDAnchorGenerator(
-        strides=[8, 16, 32, 64, 100, 300],
-        ratios=[[2], [2, 3], [2, 3], [2, 3], [2], [2]],
-        input_size=300,
-        basesize_ratio_range=(0.2, 0.9),
-    )
-    boxes = [random_boxes(torch.Generator().manual_seed(3), 80, (300, 300))]
-    expected = count_by_full_matrix(boxes, [(300, 300)], anchors).tolist()
-    assert count_best_levels(boxes, [(300, 300)], anchors).tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "boxes", "levels"),
-    [
-        # Its centre (32, 32) is on the grids of both levels: the first wins.
-        ("tied-levels", [[16.0, 16.0, 48.0, 48.0]], [0]),
-        # Smaller than all anchors, and larger.
-        ("retinanet", [[50.0, 50.0, 51.0, 51.0], [0.0, 0.0, 3000.0, 3000.0]], [0, 4]),
-    ],
-)
-def test_best_anchors(name: str, boxes: list, levels: list[int]) -> None:
-    anchors = AnchorGenerator(**GENERATORS[name])
-    (found,) = best_anchors([torch.tensor(boxes)], [(1024, 1024)], anchors)
-    assert found[:, 0].tolist() == levels
 
 
 def test_boxes_without_any_overlap_are_reported_not_counted() -> None:
