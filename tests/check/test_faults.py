@@ -135,6 +135,12 @@ LONG = {
         key="custom_imports",
         level="warning",
     ),
+    "in_channels-of-another-backbone": Fault(
+        RETINA,
+        {"model.neck.in_channels": [64, 128, 256, 512]},
+        "backbone gives 4 of [256, 512, 1024, 2048]",
+        "in_channels=[256, 512, 1024, 2048]",
+    ),
     "a-level-too-few": Fault(
         FCOS,
         {"model.neck.num_outs": 4},

@@ -1,5 +1,4 @@
 import copy
-import time
 
 import pytest
 import torch
@@ -37,12 +36,6 @@ def test_counts_are_those_of_the_parts(retinanet: MeasuredDetector) -> None:
 
 
 def test_stages_take_the_time_of_the_whole(retinanet: MeasuredDetector) -> None:
-    start = time.perf_counter()
-    stages = retinanet.time_inference(time.perf_counter)
-    whole = time.perf_counter() - start
-    assert list(stages) == ["backbone", "neck", "head", "post-processing"]
-    assert min(stages.values()) > 0
-    assert 0.3 * whole < sum(stages.values()) < whole
     ticks = iter(range(1000))
     counted = retinanet.time_inference(lambda: float(next(ticks)))
     # Hooks before and behind each, and the head at the start, between and at the end.

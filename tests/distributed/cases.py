@@ -54,7 +54,6 @@ CASES = {
     "s-alpha-attention": Case(
         "retinanet_r50_s-alpha-fpn_1x_coco", {"model.neck.fusion_factor": "attention"}
     ),
-    "s-alpha-fcos": Case("fcos_r50_s-alpha-fpn_gn-head_1x_coco", gradient="global"),
     "asff-behind-s-alpha": Case("retinanet_r50_s-alpha-fpn-asff_1x_coco"),
     "asff-fcos": Case("fcos_r50_asff_gn-head_1x_coco", gradient="global"),
     "auxiliary-retinanet": Case("retinanet_r101_fpn_auxiliary-uncertainty_1x_coco"),
@@ -68,7 +67,6 @@ CASES = {
         {"model.auxiliary.uncertainty_weight": None},
         gradient="global",
     ),
-    "augfpn": Case("faster-rcnn_r50_augfpn_1x_coco"),
     "augfpn-assigned": Case(
         "faster-rcnn_r50_augfpn_1x_coco",
         {

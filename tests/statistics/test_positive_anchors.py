@@ -8,8 +8,7 @@ from torch import Tensor
 
 from fpn_necks.statistics import count_positive_anchors
 
-from .brute_force import grid_sizes
-from .test_level_counts import GENERATORS, random_boxes
+from .test_level_counts import GENERATORS, grid_sizes, random_boxes
 
 ASSIGNERS = {
     "retinanet": dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),

@@ -120,11 +120,6 @@ def test_recording_moves_batch_statistics_once() -> None:
     ]
     assert len(counts) > 10 and set(counts) == {1}
     model.eval()
-    assert [tuple(x.shape) for x in found["0"]] == [
-        (2, 3, 16, 24),
-        (2, 3, 8, 12),
-        (2, 3, 4, 6),
-    ]
     assert not any(x.requires_grad for x in found["0"])
     with record_asff_weights(model) as found:
         model(maps)
