@@ -21,7 +21,7 @@ ONE_STAGE = AUGFPN | old.P3_P7 | dict(residual_to_extra_level=True)
 TWO_STAGE = AUGFPN | old.P2_P6
 # Detector, method, its neck, and whether it has the SoftRoIExtractor.
 DETECTORS = [
-    *((kind, "highfpn", TWO_STAGE, True) for kind in old.TWO_STAGE),
+    *((kind, "highfpn", TWO_STAGE, True) for kind in old.TWO_STAGE[1:]),
     ("faster-rcnn", "highfpn", TWO_STAGE, False),
     ("mask-rcnn", "soft-roi", dict(type="FPN") | old.P2_P6, True),
     ("retinanet", "highfpn-retinanet", ONE_STAGE, False),
