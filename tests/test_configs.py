@@ -111,17 +111,17 @@ def test_uncertainty_has_no_weight_decay(name: str) -> None:
     assert decays[id(model.backbone.layer3[0].conv1.weight)] == 1e-4
 
 
-def types_of(name: str, *parts: str) -> frozenset[str]:
-    """Return the types in some parts of a config."""
+def types_of(name: str) -> tuple[frozenset[str], ...]:
+    """Return the types in a config's model, and in its training data."""
     config = load_config(name)
-    return frozenset(type_name(x) for part in parts for _, x in walk(config[part]))
+    parts = (config.model, config.train_dataloader)
+    return tuple(frozenset(type_name(x) for _, x in walk(part)) for part in parts)
 
 
+TYPES = {name: types_of(name) for name in CONFIGS}
 # Configs of the same types differ in numbers, which tests/check compares.
-MODELS_APART = {types_of(name, "model"): name for name in CONFIGS}.values()
-RUNS_APART = {
-    types_of(name, "model", "train_dataloader"): name for name in CONFIGS
-}.values()
+MODELS_APART = {types[0]: name for name, types in TYPES.items()}.values()
+RUNS_APART = {types: name for name, types in TYPES.items()}.values()
 
 
 @pytest.mark.parametrize(

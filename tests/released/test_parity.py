@@ -15,11 +15,7 @@ def check_backward(
 ) -> None:
     """Compare gradients, and the statistics that a training pass moved.
 
-    Args:
-        case: what the released code computed.
-        module: ours.
-        names: theirs -> ours.
-        outputs: of our forward pass, by their names.
+    ``names`` gives our name for each of theirs.
     """
     case.backward(outputs)
     parameters = dict(module.named_parameters())
