@@ -111,20 +111,24 @@ def test_uncertainty_has_no_weight_decay(name: str) -> None:
     assert decays[id(model.backbone.layer3[0].conv1.weight)] == 1e-4
 
 
-def types_of(name: str) -> frozenset[str]:
-    """Return the types of a detector's parts."""
-    return frozenset(type_name(node) for _, node in walk(load_config(name).model))
+def types_of(name: str) -> tuple[frozenset[str], ...]:
+    """Return the types in a config's model, and in its training data."""
+    config = load_config(name)
+    parts = (config.model, config.train_dataloader)
+    return tuple(frozenset(type_name(x) for _, x in walk(part)) for part in parts)
 
 
-# Configs of the same parts differ in numbers, which tests/check compares.
-OF_OTHER_PARTS = {types_of(name): name for name in CONFIGS}.values()
+TYPES = {name: types_of(name) for name in CONFIGS}
+# Configs of the same types differ in numbers, which tests/check compares.
+MODELS_APART = {types[0]: name for name, types in TYPES.items()}.values()
+RUNS_APART = {types: name for name, types in TYPES.items()}.values()
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in OF_OTHER_PARTS else pytest.mark.long)
-        for name in CONFIGS
+        pytest.param(name, marks=() if name in MODELS_APART else pytest.mark.long)
+        for name in RUNS_APART
     ],
 )
 def test_training_step_and_test_step(name: str, tiny_set: Path) -> None:
@@ -171,19 +175,6 @@ def test_a_neck_that_needs_two_images_gets_no_batch_of_one(
         batches.append(list(built.batch_sampler))
         assert len(batches[-1]) == len(built)
     assert {len(batch) for own in batches for batch in own} == {loader.batch_size}
-
-
-@pytest.mark.parametrize("name", [name for name in CONFIGS if "_auxiliary" in name])
-def test_supervised_maps_of_the_backbone_are_trained(name: str) -> None:
-    with torch.device("meta"):
-        model = MODELS.build(load_config(name).model)
-    model.train()  # freezes stages
-    stages = {level.name for level in model.auxiliary.levels}
-    assert stages == {"c2", "c3", "c4"}
-    for stage in stages:
-        layer = getattr(model.backbone, f"layer{int(stage[1:]) - 1}")
-        convs = [p for key, p in layer.named_parameters() if "conv" in key]
-        assert convs and all(parameter.requires_grad for parameter in convs)
 
 
 def test_runner_trains_an_epoch(tmp_path: Path) -> None:

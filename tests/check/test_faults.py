@@ -69,12 +69,6 @@ CORE = {
     "stage-of-another-width": Fault(
         STAGES, {"model.neck.1.in_channels": 128}, "must have 128 channels", key="1"
     ),
-    "too-few-factors": Fault(
-        FASTER,
-        {"model.neck.fusion_factor": [0.5, 0.4]},
-        "fusion_factor must have 3 entries",
-        key="neck",
-    ),
     "statistic-without-hook": Fault(
         RETINA,
         {"custom_hooks": []},
@@ -175,11 +169,6 @@ LONG = {
     "more-fused-than-there-are": Fault(
         STAGES, {"model.neck.1.num_fused": 6}, "num_fused is 6, but", key="1"
     ),
-    "extractor-of-another-width": Fault(
-        FASTER,
-        {"model.roi_head.bbox_roi_extractor.out_channels": 128},
-        "SingleRoIExtractor expects 128 channels; the maps have 256",
-    ),
     "num_classes-of-a-stage": Fault(
         CASCADE, {"model.roi_head.bbox_head.1.num_classes": 3}, "tells 3 classes apart"
     ),
@@ -194,9 +183,6 @@ LONG = {
         {"test_dataloader.dataset.metainfo": {"classes": ("cat", "dog")}},
         "2 classes (cat, dog), where train_dataloader.dataset has 80",
         key="test_dataloader.dataset.metainfo.classes",
-    ),
-    "missing-checkpoint": Fault(
-        RETINA, {"load_from": "no/such/detector.pth"}, "no file no/such/detector.pth"
     ),
 }
 CASES = [

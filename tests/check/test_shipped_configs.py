@@ -7,6 +7,7 @@ from typing import Any
 import mmdet
 import pytest
 from mmdet.utils import register_all_modules
+from mmengine.hub import get_config
 
 from fpn_necks.check import Problem, check_config
 from fpn_necks.config_tools import ConfigError
@@ -32,15 +33,9 @@ def test_nothing_is_wrong_or_left_out(name: str) -> None:
         assert warning.remedy.startswith(first)
 
 
-def mmdet_config(name: str):
-    from mmengine.hub import get_config
-
-    return get_config(f"mmdet::{name}")
-
-
 def problems_of(name: str) -> list[Problem]:
     register_all_modules()
-    return check_config(mmdet_config(name))
+    return check_config(get_config(f"mmdet::{name}"))
 
 
 @pytest.mark.parametrize(

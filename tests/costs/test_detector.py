@@ -1,5 +1,4 @@
 import copy
-import time
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from fpn_necks.costs.detector import MeasuredDetector
 from tests.costs.tiny import SIZE, tiny_config
 
 RETINANET = "retinanet_r101_fpn_auxiliary-uncertainty_1x_coco"
-FASTER_RCNN = "faster-rcnn_r101_fpn_auxiliary-uncertainty_1x_coco"
 MASK_RCNN = "mask-rcnn_r50_augfpn_1x_coco"
 
 
@@ -37,12 +35,6 @@ def test_counts_are_those_of_the_parts(retinanet: MeasuredDetector) -> None:
 
 
 def test_stages_take_the_time_of_the_whole(retinanet: MeasuredDetector) -> None:
-    start = time.perf_counter()
-    stages = retinanet.time_inference(time.perf_counter)
-    whole = time.perf_counter() - start
-    assert list(stages) == ["backbone", "neck", "head", "post-processing"]
-    assert min(stages.values()) > 0
-    assert 0.3 * whole < sum(stages.values()) < whole
     ticks = iter(range(1000))
     counted = retinanet.time_inference(lambda: float(next(ticks)))
     # Hooks before and behind each, and the head at the start, between and at the end.
@@ -69,9 +61,8 @@ def test_training_computes_gradients_and_leaves_the_weights() -> None:
     assert not model.training
 
 
-@pytest.mark.parametrize("name", [FASTER_RCNN, MASK_RCNN])
-def test_two_stages(name: str) -> None:
-    detector = MeasuredDetector(tiny_config(name), SIZE, images=2)
+def test_two_stages() -> None:
+    detector = MeasuredDetector(tiny_config(MASK_RCNN), SIZE, images=2)
     detector.let_boxes_through(10)
     counted = detector.multiply_adds()
     dense = count_multiply_adds(
@@ -81,7 +72,7 @@ def test_two_stages(name: str) -> None:
     detector.train_step()
     samples = detector.infer()
     assert 8 <= sum(len(s.pred_instances) for s in samples) / 2 <= 12
-    assert ("masks" in samples[0].pred_instances) == (name == MASK_RCNN)
+    assert "masks" in samples[0].pred_instances
 
 
 def test_a_detector_without_neck() -> None:

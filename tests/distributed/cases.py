@@ -54,7 +54,6 @@ CASES = {
     "s-alpha-attention": Case(
         "retinanet_r50_s-alpha-fpn_1x_coco", {"model.neck.fusion_factor": "attention"}
     ),
-    "s-alpha-fcos": Case("fcos_r50_s-alpha-fpn_gn-head_1x_coco", gradient="global"),
     "asff-behind-s-alpha": Case("retinanet_r50_s-alpha-fpn-asff_1x_coco"),
     "asff-fcos": Case("fcos_r50_asff_gn-head_1x_coco", gradient="global"),
     "auxiliary-retinanet": Case("retinanet_r101_fpn_auxiliary-uncertainty_1x_coco"),
@@ -68,7 +67,6 @@ CASES = {
         {"model.auxiliary.uncertainty_weight": None},
         gradient="global",
     ),
-    "augfpn": Case("faster-rcnn_r50_augfpn_1x_coco"),
     "augfpn-assigned": Case(
         "faster-rcnn_r50_augfpn_1x_coco",
         {
@@ -120,13 +118,7 @@ def batch_of(rank: int, step: int, empty: bool, masks: bool) -> dict[str, list]:
     """Return what a process's data loader gives in a step.
 
     Images and objects differ from process to process and from step to step; the
-    second of the images often has no object.
-
-    Args:
-        rank: of the process.
-        step: from 0.
-        empty: no image has an object.
-        masks: give the objects masks.
+    second of the images often has no object, and if ``empty`` none has.
     """
     random = np.random.default_rng([rank, step])
     counts = (0, 0) if empty else (random.integers(1, 5), random.integers(0, 3))
@@ -145,13 +137,7 @@ def joined(batches: list[dict[str, list]]) -> dict[str, list]:
 
 
 def losses_of(model: nn.Module, batch: dict[str, list], seed: int) -> dict[str, Any]:
-    """Return the losses of a batch, with what is drawn for it drawn from a seed.
-
-    Args:
-        model: a detector, or its distributed wrapper.
-        batch: as a data loader gives it; it is not changed.
-        seed: of the samplers.
-    """
+    """Return the losses of a batch; its samples are drawn with a seed."""
     inner = getattr(model, "module", model)
     torch.manual_seed(seed)
     data = inner.data_preprocessor(copy.deepcopy(batch), training=True)
@@ -169,11 +155,7 @@ def _sample(random: np.random.Generator, count: int, masks: bool) -> DetDataSamp
 
 
 def gradients(model: nn.Module, losses: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the gradient of a detector's total loss, by the parameter's name.
-
-    Raises:
-        AssertionError: if a trained parameter gets none.
-    """
+    """Return the gradient of the total loss: every trained parameter must have one."""
     inner = getattr(model, "module", model)
     model.zero_grad()
     inner.parse_losses(losses)[0].backward()

@@ -13,13 +13,12 @@ import torch
 from torch import distributed
 
 
-def run_tasks(folder: Path, processes: int, tasks: list[str]) -> None:
-    """Let processes do the tasks of ``tests.distributed.worker``; see ``found_in``."""
+def torchrun(processes: int, *arguments: str | Path) -> None:
+    """Run a script, or ``-m MODULE``, in processes; each of them must succeed."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "torch.distributed.run",
-            f"--nproc-per-node={processes}", "--standalone",
-            "-m", "tests.distributed.worker", str(folder), *tasks,
+            f"--nproc-per-node={processes}", "--standalone", *map(str, arguments),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -37,7 +36,7 @@ def run_tasks(folder: Path, processes: int, tasks: list[str]) -> None:
 
 
 def found_in(folder: Path, processes: int, task: str) -> list[Any]:
-    """Return what each process has found in a task."""
+    """Return what each process of ``tests.distributed.worker`` found in a task."""
     files = [folder / f"{task}.{rank}.pth" for rank in range(processes)]
     return [torch.load(file, weights_only=False) for file in files]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from tests.distributed.cases import (
     losses_of,
     relative_error,
 )
-from tests.distributed.processes import found_in, run_tasks
+from tests.distributed.processes import found_in, torchrun
 from tests.distributed.worker import STEPS
-from tests.tiny_sets import write_coco_set
 
 LARGEST_ERROR = 1e-6
 STATISTICS = ("running_mean", "running_var")
@@ -100,8 +98,8 @@ def assert_one_model(name: str, found: list[dict]) -> None:
 def train_and_check(folder: Path, names: list[str], empty: list[bool]) -> None:
     """Train cases in processes, each of which has objects or is `empty`."""
     ranks = ",".join(str(rank) for rank, none in enumerate(empty) if none)
-    tasks = [f"train:{name}:{ranks}" for name in names]
-    run_tasks(folder, len(empty), tasks)
+    tasks = [f"{name}:{ranks}" for name in names]
+    torchrun(len(empty), "-m", "tests.distributed.worker", folder, *tasks)
     for name, task in zip(names, tasks, strict=True):
         found = found_in(folder, len(empty), task)
         assert_one_model(name, found)
@@ -118,7 +116,7 @@ def test_one_of_two_processes_has_no_object(tmp_path: Path) -> None:
 def test_two_processes(tmp_path: Path) -> None:
     train_and_check(tmp_path, [*CASES], [False, False])
     # What the batch norms of DRFPN have seen is each process's own until an epoch ends.
-    found = found_in(tmp_path, 2, "train:drfpn-cascade-mask:")
+    found = found_in(tmp_path, 2, "drfpn-cascade-mask:")
     one, other = (own["own_state"] for own in found)
     differing = {key for key in one if not torch.equal(one[key], other[key])}
     assert differing and all("channel_refinement" in key for key in differing)
@@ -130,17 +128,3 @@ def test_one_of_three_processes_has_no_object(tmp_path: Path) -> None:
     # One per kind of loss that a process without objects leaves out.
     names = ["cfg-auxiliary", "cfg-auxiliary-fcos", "augfpn-cascade-mask", "drfpn-fcos"]
     train_and_check(tmp_path, names, [False, False, True])
-
-
-@pytest.mark.long
-def test_errors_reach_all_processes(tmp_path: Path) -> None:
-    """No process waits for another that has stopped."""
-    annotations = write_coco_set(tmp_path / "set")
-    content = json.loads(annotations.read_text())
-    (tmp_path / "set" / "without_objects.json").write_text(
-        json.dumps(content | dict(annotations=[]))
-    )
-    run_tasks(tmp_path, 2, ["bad-annotations"])
-    for error in found_in(tmp_path, 2, "bad-annotations"):
-        assert error.startswith("the fusion factors cannot be counted")
-        assert "without_objects.json" in error and "has no box" in error

@@ -1,8 +1,7 @@
 """One of several processes: trains cases and writes what it has found.
 
 ``torchrun --nproc-per-node=N -m tests.distributed.worker FOLDER TASK...``; a task is
-``train:CASE:EMPTY``, EMPTY the ranks that never see an object, such as ``1`` or none,
-or ``bad-annotations``.
+``CASE:EMPTY``, EMPTY the ranks that never see an object, such as ``1`` or none.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from mmengine.hooks import SyncBuffersHook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from tests.distributed.cases import (
@@ -31,7 +29,6 @@ from tests.distributed.cases import (
     losses_of,
 )
 from tests.distributed.processes import leave_group
-from tests.tiny_detectors import detector_config
 
 STEPS = 8
 
@@ -89,30 +86,6 @@ def train(name: str, rank: int, empty: bool) -> dict[str, Any]:
     )
 
 
-def count_in_bad_annotations(folder: Path, rank: int) -> str:
-    """Return the error of a training whose first process has no object to count."""
-    config = detector_config("faster-rcnn_r50_s-alpha-fpn_1x_coco", folder / "set")
-    if rank == 0:
-        config.train_dataloader.dataset.ann_file = "without_objects.json"
-    config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=False)
-    config.launcher = "pytorch"
-    config.work_dir = str(folder / "run")
-    config.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
-    try:
-        Runner.from_cfg(config).train()
-    except RuntimeError as error:
-        return str(error)
-    return "no error"
-
-
-def do(task: str, folder: Path, rank: int) -> Any:
-    """Do one task of the command line."""
-    if task == "bad-annotations":
-        return count_in_bad_annotations(folder, rank)
-    _, name, empty = task.split(":")
-    return train(name, rank, str(rank) in empty.split(","))
-
-
 def main(folder: Path, tasks: list[str]) -> None:
     """Do the tasks in their order; write ``FOLDER/TASK.RANK.pth``."""
     logging.disable(logging.INFO)  # mmdet says for every weight how it was drawn
@@ -120,7 +93,9 @@ def main(folder: Path, tasks: list[str]) -> None:
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     for task in tasks:
-        torch.save(do(task, folder, rank), folder / f"{task}.{rank}.pth")
+        name, _, empty = task.partition(":")
+        found = train(name, rank, str(rank) in empty.split(","))
+        torch.save(found, folder / f"{task}.{rank}.pth")
     leave_group()
 
 

@@ -29,13 +29,7 @@ def on_devices(
     on_cpu: Collection[str] = (),
     name: Callable[[Any], str] = str,
 ) -> pytest.MarkDecorator:
-    """Parametrise a test over ``device`` and ``case``.
-
-    Args:
-        cases: All of them run on CUDA.
-        on_cpu: Names of those that run on the processor as well.
-        name: Returns a case's name.
-    """
+    """Parametrise a test: all cases on CUDA, those named also on the processor."""
     parameters = [
         pytest.param("cuda", case, marks=[pytest.mark.gpu, needs_cuda], id=name(case))
         for case in cases
@@ -98,14 +92,7 @@ def assert_close(
     outputs: float = 1e-4,
     gradients: float = 1e-3,
 ) -> None:
-    """Compare results by their norms, wherever they lie.
-
-    Args:
-        found: As of ``run``.
-        expected: The same of another device, type or layout.
-        outputs: Largest error of an output, as a share of its norm.
-        gradients: The same of a gradient.
-    """
+    """Compare results of ``run``: errors are shares of the norms, wherever they lie."""
     assert len(found[0]) == len(expected[0])
     for index, (ours, theirs) in enumerate(zip(found[0], expected[0], strict=True)):
         assert ours.shape == theirs.shape

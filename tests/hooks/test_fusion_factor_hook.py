@@ -1,8 +1,6 @@
 import copy
 import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from mmengine.runner import Runner
 from fpn_necks.checkpoints import read_checkpoint
 from fpn_necks.hooks import FusionFactorHook
 from fpn_necks.statistics import estimate_from_config
+from tests.distributed.processes import torchrun
 from tests.tiny_detectors import detector_config
 from tests.tiny_sets import write_coco_set
 
@@ -29,41 +28,51 @@ def alpha(runner: Runner) -> list[float]:
     return runner.model.neck.fusion_factor.alpha.tolist()
 
 
-def test_sets_the_estimate_and_keeps_it_in_the_checkpoint(tmp_path: Path) -> None:
-    write_coco_set(tmp_path)
-    runner = run(tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Runner]:
+    folder = tmp_path_factory.mktemp("trained")
+    write_coco_set(folder)
+    return folder, run(folder)
+
+
+def test_sets_the_estimate_and_keeps_it_in_the_checkpoint(
+    trained: tuple[Path, Runner],
+) -> None:
+    folder, runner = trained
     expected = estimate_from_config(Config(runner.cfg.to_dict())).factors
     assert alpha(runner) == pytest.approx(expected)
-    saved = read_checkpoint(tmp_path / "run" / "epoch_1.pth")
+    saved = read_checkpoint(folder / "run" / "epoch_1.pth")
     stored = saved["state_dict"]["neck.fusion_factor.alpha"]
     assert stored.tolist() == pytest.approx(expected)
 
 
-def test_resume_keeps_and_load_from_counts_anew(tmp_path: Path) -> None:
-    write_coco_set(tmp_path)
-    first = alpha(run(tmp_path))
+def test_resume_keeps_and_load_from_counts_anew(
+    trained: tuple[Path, Runner], tmp_path: Path
+) -> None:
+    first = alpha(trained[1])
+    folder = shutil.copytree(trained[0], tmp_path / "copy")
     # Other annotations: larger images shift objects to higher levels.
-    write_coco_set(tmp_path, size=(192, 128), seed=5)
-    resumed = run(tmp_path, **{"resume": True, "train_cfg.max_epochs": 2})
+    write_coco_set(folder, size=(192, 128), seed=5)
+    resumed = run(folder, **{"resume": True, "train_cfg.max_epochs": 2})
     assert alpha(resumed) == pytest.approx(first)
-    checkpoint = str(tmp_path / "run" / "epoch_1.pth")
-    fresh = run(tmp_path, load_from=checkpoint, work_dir=str(tmp_path / "other"))
+    checkpoint = str(folder / "run" / "epoch_1.pth")
+    fresh = run(folder, load_from=checkpoint, work_dir=str(folder / "other"))
     assert alpha(fresh) != pytest.approx(first)
 
 
-def test_testing_does_not_count(tmp_path: Path, monkeypatch) -> None:
-    write_coco_set(tmp_path)
-    trained = run(tmp_path)
+def test_testing_does_not_count(
+    trained: tuple[Path, Runner], tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(
         "fpn_necks.hooks.fusion_factor_hook.estimate",
         lambda *_: pytest.fail("counted during a test"),
     )
-    config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", tmp_path)
-    config.work_dir = str(tmp_path / "test")
-    config.load_from = str(tmp_path / "run" / "epoch_1.pth")
+    config = detector_config("retinanet_r50_s-alpha-fpn_1x_coco", trained[0])
+    config.work_dir = str(tmp_path)
+    config.load_from = str(trained[0] / "run" / "epoch_1.pth")
     runner = Runner.from_cfg(config)
     runner.test()
-    assert alpha(runner) == pytest.approx(alpha(trained))
+    assert alpha(runner) == pytest.approx(alpha(trained[1]))
 
 
 def test_failure_says_why(tmp_path: Path) -> None:
@@ -189,18 +198,7 @@ def test_two_processes_get_the_same(tmp_path: Path, kind: str, expected: str) ->
     write_coco_set(tmp_path)
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    result = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
-            "--standalone", str(script), str(tmp_path), kind,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    torchrun(2, script, tmp_path, kind)
     words = [(tmp_path / f"rank{rank}.txt").read_text() for rank in range(2)]
     assert words[0] == words[1]
     assert words[0].startswith(expected)

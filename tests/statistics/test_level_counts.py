@@ -2,15 +2,10 @@ import warnings
 
 import pytest
 import torch
-from mmdet.models.task_modules import AnchorGenerator, SSDAnchorGenerator
+from mmdet.models.task_modules import AnchorGenerator
+from torch import Tensor
 
-from fpn_necks.statistics import (
-    best_anchors,
-    count_best_levels,
-    count_regress_range_levels,
-)
-
-from .brute_force import count_by_full_matrix
+from fpn_necks.statistics import count_best_levels, count_regress_range_levels
 
 GENERATORS = {
     "retinanet": dict(
@@ -48,6 +43,36 @@ def random_boxes(generator: torch.Generator, count: int, shape) -> torch.Tensor:
     return boxes
 
 
+def grid_sizes(shape: tuple[int, int], generator) -> list[tuple[int, int]]:
+    return [(-(-shape[0] // s[1]), -(-shape[1] // s[0])) for s in generator.strides]
+
+
+def count_by_full_matrix(boxes, shapes, generator, distinct: bool = False) -> Tensor:
+    """Algorithm 1 of the S-α paper as it stands there: the full IoU matrix."""
+    counts = torch.zeros(generator.num_levels, dtype=torch.int64)
+    for image_boxes, shape in zip(boxes, shapes, strict=True):
+        per_level = generator.grid_priors(
+            grid_sizes(shape, generator), dtype=torch.float64, device="cpu"
+        )
+        level_of = torch.cat(
+            [torch.full((len(a),), i) for i, a in enumerate(per_level)]
+        )
+        anchors = torch.cat(per_level)
+        truths = image_boxes.double()
+        low = torch.maximum(truths[:, None, :2], anchors[None, :, :2])
+        high = torch.minimum(truths[:, None, 2:], anchors[None, :, 2:])
+        overlap = (high - low).clamp(min=0).prod(-1)
+        area = (truths[:, 2:] - truths[:, :2]).prod(-1)
+        anchor_area = (anchors[:, 2:] - anchors[:, :2]).prod(-1)
+        iou = overlap / (area[:, None] + anchor_area - overlap)
+        best = [
+            int((row >= row.max() - 1e-12).nonzero()[0]) for row in iou if row.max() > 0
+        ]
+        for first in set(best) if distinct else best:
+            counts[level_of[first]] += 1
+    return counts
+
+
 @pytest.mark.parametrize("distinct", [False, True], ids=["paper", "released"])
 @pytest.mark.parametrize("name", GENERATORS)
 def test_equals_full_matrix(name: str, distinct: bool) -> None:
@@ -66,34 +91,6 @@ def test_equals_full_matrix(name: str, distinct: bool) -> None:
     assert (expected > 0).sum() >= 1 and expected.sum() > 80
     every = count_by_full_matrix(boxes, shapes, anchors)
     assert bool(expected.sum() < every.sum()) == distinct
-
-
-@pytest.mark.filterwarnings("ignore:.*overlap no anchor")
-def test_other_anchor_generators() -> None:
-    anchors = SSDAnchorGenerator(
-        strides=[8, 16, 32, 64, 100, 300],
-        ratios=[[2], [2, 3], [2, 3], [2, 3], [2], [2]],
-        input_size=300,
-        basesize_ratio_range=(0.2, 0.9),
-    )
-    boxes = [random_boxes(torch.Generator().manual_seed(3), 80, (300, 300))]
-    expected = count_by_full_matrix(boxes, [(300, 300)], anchors).tolist()
-    assert count_best_levels(boxes, [(300, 300)], anchors).tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "boxes", "levels"),
-    [
-        # Its centre (32, 32) is on the grids of both levels: the first wins.
-        ("tied-levels", [[16.0, 16.0, 48.0, 48.0]], [0]),
-        # Smaller than all anchors, and larger.
-        ("retinanet", [[50.0, 50.0, 51.0, 51.0], [0.0, 0.0, 3000.0, 3000.0]], [0, 4]),
-    ],
-)
-def test_best_anchors(name: str, boxes: list, levels: list[int]) -> None:
-    anchors = AnchorGenerator(**GENERATORS[name])
-    (found,) = best_anchors([torch.tensor(boxes)], [(1024, 1024)], anchors)
-    assert found[:, 0].tolist() == levels
 
 
 def test_boxes_without_any_overlap_are_reported_not_counted() -> None:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from mmdet.models.task_modules import AnchorGenerator, ATSSAssigner, MaxIoUAssigner
+from mmdet.models.task_modules import AnchorGenerator, ATSSAssigner
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from fpn_necks.statistics import count_positive_anchors
 
-from .brute_force import grid_sizes
-from .test_level_counts import GENERATORS, random_boxes
+from .test_level_counts import GENERATORS, grid_sizes, random_boxes
 
 ASSIGNERS = {
     "retinanet": dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
@@ -47,14 +46,15 @@ def count_with_all_anchors(boxes, shapes, generator, assigner, border=-1) -> Ten
 @pytest.mark.parametrize("name", GENERATORS)
 def test_equals_all_anchors(name: str, assigner: str, border: int) -> None:
     anchors = AnchorGenerator(**GENERATORS[name])
-    shapes = [(96, 160), (224, 128), (97, 131), (64, 64)] * 2
+    shapes = [(96, 160), (224, 128), (97, 131), (64, 64), (97, 131)]
     random = torch.Generator().manual_seed(0)
     boxes = [random_boxes(random, 12, shape) for shape in shapes]
+    boxes[2] = boxes[2][:0]
     rule = TASK_UTILS.build(dict(type="MaxIoUAssigner") | ASSIGNERS[assigner])
     counts = count_positive_anchors(boxes, shapes, anchors, rule, border)
     expected = count_with_all_anchors(boxes, shapes, anchors, rule, border)
     assert counts.tolist() == expected.tolist()
-    assert expected.sum() > 5
+    assert expected.sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,3 @@ def test_other_assigners_are_refused(name: str, arguments: dict) -> None:
     assigner = TASK_UTILS.build(dict(arguments, type=name))
     with pytest.raises(ValueError, match=f"got {name}.*use count='released'"):
         count_positive_anchors([torch.zeros(1, 4)], [(128, 160)], anchors, assigner)
-
-
-def test_images_without_boxes_count_nothing() -> None:
-    anchors = AnchorGenerator(**GENERATORS["rpn"])
-    rule = MaxIoUAssigner(**ASSIGNERS["rpn"])
-    square = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
-    shapes = [(128, 128), (64, 64), (128, 128)]
-    counts = count_positive_anchors(
-        [square, torch.zeros(0, 4), square], shapes, anchors, rule
-    )
-    once = count_positive_anchors([square], shapes[:1], anchors, rule)
-    assert counts.tolist() == (2 * once).tolist() and once[0] > 0

@@ -1,100 +1,31 @@
-"""Counts on real boxes: COCO, TinyPerson and CityPersons."""
+"""The published counts of TinyPerson, and those of CityPersons."""
 
 import collections
 import json
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
+from mmdet.registry import TASK_UTILS
 
 from fpn_necks.datasets.tiny_person.city_persons import read_city_persons, scale_coco
-from fpn_necks.shipped_configs import config_path
 from fpn_necks.statistics import (
     build_dataset,
     count_best_levels,
-    count_positive_anchors,
     estimate_from_config,
     fusion_factors,
     read_boxes,
 )
 from tests.shared_data import shared
+from tests.tiny_detectors import load_config
 
-from .brute_force import count_by_full_matrix
-from .test_positive_anchors import count_with_all_anchors
-
-CONFIGS = [
-    "retinanet_r50_s-alpha-fpn_1x_coco",
-    "faster-rcnn_r50_s-alpha-fpn_1x_coco",
-    "retinanet_r50_s-alpha-fpn_1xb2-1x_coco100",
-]
-
-
-def on_tiny_coco(name: str) -> tuple[Config, Path]:
-    root = shared("data/tiny_coco")
-    config = Config.fromfile(config_path(name))
-    config.train_dataloader.dataset.data_root = f"{root}/"
-    return config, root
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_best_anchors_of_coco_equal_the_full_matrix(name: str) -> None:
-    from mmdet.registry import MODELS
-
-    config, _ = on_tiny_coco(name)
-    report = estimate_from_config(config, "best_anchor")
-    annotations = read_boxes(build_dataset(config), size_divisor=32)
-    model = MODELS.build(config.model)
-    head = getattr(model, "rpn_head", None) or model.bbox_head
-    boxes, shapes = annotations.boxes[:15], annotations.shapes[:15]
-    expected = count_by_full_matrix(boxes, shapes, head.prior_generator)
-    config.train_dataloader.dataset.indices = 15
-    first = estimate_from_config(config, "best_anchor")
-    assert first.counts == expected.tolist()
-    assert report.num_images == len(annotations.boxes) == 49
-    assert sum(report.counts) == annotations.num_boxes
-
-
-def test_positive_anchors_of_coco_equal_all_anchors() -> None:
-    from mmdet.registry import MODELS
-
-    config, _ = on_tiny_coco(CONFIGS[0])
-    annotations = read_boxes(build_dataset(config), size_divisor=32)
-    head = MODELS.build(config.model).bbox_head
-    boxes, shapes = annotations.boxes[:15], annotations.shapes[:15]
-    arguments = (boxes, shapes, head.prior_generator, head.assigner)
-    expected = count_with_all_anchors(*arguments)
-    assert count_positive_anchors(*arguments).tolist() == expected.tolist()
-
-
-SIZES = {"retinanet": (8, 16, 32, 64, 128)}
-SIZES["faster-rcnn"] = (8.31, 12.5, 18.55, 30.23, 60.41)
 RELEASED = {
     ("retinanet", (1920, 1080)): (0.37, 0.35, 0.76),
     ("faster-rcnn", (1920, 1080)): (0.55, 0.62, 1.16),
     ("retinanet", (1280, 720)): (0.15, 0.32, 0.71),
     ("faster-rcnn", (1280, 720)): (0.20, 0.59, 1.02),
 }
-
-
-def released_anchors(detector: str) -> SimpleNamespace:
-    """Centred in their cells, and with sides that are rounded at the stride's scale."""
-    is_retinanet = detector == "retinanet"
-    ratios = np.array((0.5, 1.0, 2.0) if is_retinanet else (0.5, 1.3, 2.0))
-    octaves = 2 ** (np.arange(3) / 3) if is_retinanet else np.ones(1)
-    strides, levels = (4, 8, 16, 32, 64), []
-    for stride, size in zip(strides, SIZES[detector], strict=True):
-        widths = (stride / ratios**0.5).round()
-        sides = np.stack([widths, (widths * ratios).round()], axis=1)
-        half = (sides[:, None] * size / stride * octaves[:, None] / 2).reshape(-1, 2)
-        anchors = stride / 2 + np.concatenate([-half, half], axis=1)
-        levels.append(torch.from_numpy(anchors))
-    return SimpleNamespace(
-        base_anchors=levels, strides=[(s, s) for s in strides], num_levels=5
-    )
 
 
 def videos_of_tiny_person(size: tuple[int, int], path: Path) -> int:
@@ -127,18 +58,21 @@ def test_released_count_of_tiny_person(size: tuple[int, int], tmp_path: Path) ->
     """The numbers of ../shared/data/README.md, in tiles of 640x512 pixels."""
     path = tmp_path / "people.json"
     assert videos_of_tiny_person(size, path) == 463
-    name = "retinanet_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson"
-    config = Config.fromfile(config_path(name))
-    dataset = config.train_dataloader.dataset
+    configs = {
+        name: load_config(f"{name}_r50_s-alpha-fpn-statistic_1xb2-1x_tinyperson")
+        for name in ("retinanet", "faster-rcnn")
+    }
+    dataset = configs["retinanet"].train_dataloader.dataset
     dataset.data_root, dataset.ann_file = f"{tmp_path}/", path.name
-    tiles = read_boxes(build_dataset(config))
-    for detector in SIZES:
-        anchors = released_anchors(detector)
+    tiles = read_boxes(build_dataset(configs["retinanet"]))
+    for name, config in configs.items():
+        head = config.model.get("rpn_head") or config.model.bbox_head
+        anchors = TASK_UTILS.build(head.anchor_generator)
         counts = count_best_levels(tiles.boxes, tiles.shapes, anchors, distinct=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             factors = fusion_factors(counts.tolist(), 3)
-        assert factors == pytest.approx(RELEASED[detector, size], abs=0.02)
+        assert factors == pytest.approx(RELEASED[name, size], abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +91,7 @@ def test_released_count_of_tiny_city_persons(
     people = [a for a in coco["annotations"] if not a["ignore"]]
     assert (len(coco["images"]), len(coco["annotations"]), len(people)) == sizes
     (tmp_path / "quarter.json").write_text(json.dumps(scale_coco(coco, 4)))
-    name = "retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons"
-    config = Config.fromfile(config_path(name))
+    config = load_config("retinanet_r50_s-alpha-fpn_1xb2-1x_tinycitypersons")
     dataset = config.train_dataloader.dataset
     dataset.data_root, dataset.ann_file = f"{tmp_path}/", "quarter.json"
     report = estimate_from_config(config, "released")

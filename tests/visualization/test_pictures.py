@@ -11,12 +11,8 @@ import pytest
 import torch
 
 from fpn_necks.visualization.features import collect_features
-from fpn_necks.visualization.figures import draw_heat_rows, wrap
-from fpn_necks.visualization.fusion_factors import (
-    draw_factors,
-    read_factors,
-    read_scalars,
-)
+from fpn_necks.visualization.figures import draw_heat_rows
+from fpn_necks.visualization.fusion_factors import draw_factors, read_factors
 from fpn_necks.visualization.pictures import PICTURES
 from tests.visualization.pictures import (
     ASFF_ON_S_ALPHA,
@@ -115,13 +111,6 @@ def test_a_cell_lies_where_the_network_put_it(
     assert axes.get_xlim() == (0, 144) and axes.get_ylim() == (100, 0)
 
 
-def test_long_names_are_broken() -> None:
-    assert wrap("retinanet_r50_fpn_1x_coco none", 16) == (
-        "retinanet_r50_\nfpn_1x_coco none"
-    )
-    assert wrap("unbreakableinanyplace x", 5) == "unbreakableinanyplace\nx"
-
-
 class TestCurves:
     def write_alpha(self, folder: Path) -> None:
         for start, steps in (("20260101_0", (1, 2, 3)), ("20260102_0", (3, 4))):
@@ -179,16 +168,3 @@ class TestCurves:
         texts = check_picture(tmp_path / "alpha.png", figures[0])
         assert texts.count("P0") == texts.count("P1") == 1
         assert {"0.500", "0.600", "0.800", "0.900", "one", LONG} <= set(texts)
-
-    def test_scalars(self, tmp_path: Path) -> None:
-        scalars = tmp_path / "scalars.json"
-        lines = [
-            {"loss": 2.0, "loss_cls": 1.5, "lr": 0.1, "iter": 1, "step": 1},
-            {"coco/bbox_mAP": 0.5, "step": 1},
-            {"loss": 1.0, "loss_cls": 0.5, "lr": 0.1, "iter": 2, "step": 2},
-        ]
-        scalars.write_text("\n".join([*map(json.dumps, lines), '{"loss": 0.']))
-        assert read_scalars(scalars, "loss") == {
-            "loss": ([1, 2], [2.0, 1.0]),
-            "loss_cls": ([1, 2], [1.5, 0.5]),
-        }

@@ -119,17 +119,7 @@ def test_recording_moves_batch_statistics_once() -> None:
         if isinstance(m, torch.nn.BatchNorm2d)
     ]
     assert len(counts) > 10 and set(counts) == {1}
-    model.eval()
-    assert [tuple(x.shape) for x in found["0"]] == [
-        (2, 3, 16, 24),
-        (2, 3, 8, 12),
-        (2, 3, 4, 6),
-    ]
     assert not any(x.requires_grad for x in found["0"])
-    with record_asff_weights(model) as found:
-        model(maps)
-    for x, expected in zip(found["0"], model[0].weight_maps(maps), strict=True):
-        torch.testing.assert_close(x, expected)
 
 
 @torch.no_grad()
