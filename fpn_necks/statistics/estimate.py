@@ -161,13 +161,6 @@ def estimate(
         if not has_anchors:
             label = "Objects (by FCOS regress range)"
             counts = count_regress_range_levels(annotations.boxes, head.regress_ranges)
-            outside = annotations.num_boxes - int(counts.sum())
-            if outside:
-                warnings.warn(
-                    f"{outside} of {annotations.num_boxes} boxes lie in no regress "
-                    "range and are not counted",
-                    stacklevel=1,
-                )
         elif count == "positives":
             label = "Positive anchors"
             counts = count_positive_anchors(

@@ -95,6 +95,18 @@ def test_mmdet_configs(name: str, counts: list[int], tmp_path: Path) -> None:
         assert report.factors == [0.2, 1.0]
 
 
+def test_a_box_in_no_range_of_fcos_is_said_once(tmp_path: Path) -> None:
+    config = load(
+        MMDET_CONFIGS / "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
+        boxes_of_sides(tmp_path, SIDES),
+    )
+    config.model.bbox_head.regress_ranges = tuple((i, i + 8) for i in range(0, 40, 8))
+    report = estimate_from_config(config)
+    assert report.counts == [0, 1, 2, 2, 1]
+    (said,) = (x for x in report.warnings if "no regress range" in x)
+    assert said.startswith("1 of 7 boxes")
+
+
 def test_two_stage_detectors_use_the_anchors_of_the_rpn(tmp_path: Path) -> None:
     # One square anchor per level: 32 px on P2, 64 on P3, 128 on P4.
     annotations = boxes_of_sides(tmp_path, [30, 34, 60, 64, 70, 120])
