@@ -212,9 +212,9 @@ def test_page_names_what_was_not_run(tmp_path: Path) -> None:
     report.write_page(tmp_path / "results", tmp_path)
     text = (tmp_path / "results.md").read_text()
     assert (tmp_path / "results/curve.png").stat().st_size > 5000
-    assert "not with all seeds yet: S-α FPN +2.0 ± 0.0." in text
-    assert "**BCCD**, AP50, over FPN with the same seed: not run yet." in text
-    assert "| S-α, released statistic: 0.20, 0.30, 0.70 | 2 | 34.0 ± 1.4 |" in text
+    assert "not with all seeds yet: S-α FPN +2.0±0.0." in text
+    assert "**BCCD** (AP50 over FPN with the same seed): not run yet." in text
+    assert "| S-α, released statistic: 0.20, 0.30, 0.70 | 2 | 34.0±1.4 |" in text
     assert "| DRFPN | diverged, diverged | diverged with every rate |" in text
     for name in ("PAFPN", "CFG-FPN, rank 32", "FPN + ASFF", "AugFPN"):
         assert text.count(f"| {name} | not run yet, not run yet | not run yet |") == 2
@@ -223,9 +223,9 @@ def test_page_names_what_was_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gains", "said"),
     [
-        ((0.02, 0.01, 0.03), "better with every seed: S-α FPN +2.0 ± 1.0; neither"),
-        ((0.02, -0.01, 0.03), "every seed; neither: PAFPN +0.0 ± 0.0, S-α FPN +1.3"),
-        ((-0.02, -0.01, -0.03), "; worse with every seed: S-α FPN -2.0 ± 1.0."),
+        ((0.02, 0.01, 0.03), "better with every seed: S-α FPN +2.0±1.0; neither"),
+        ((0.02, -0.01, 0.03), "every seed; neither: PAFPN +0.0±0.0, S-α FPN +1.3"),
+        ((-0.02, -0.01, -0.03), "; worse with every seed: S-α FPN -2.0±1.0."),
     ],
 )
 def test_verdicts(gains: tuple[float, ...], said: str) -> None:
@@ -241,3 +241,22 @@ def test_verdicts(gains: tuple[float, ...], said: str) -> None:
 def test_page_is_what_the_results_give() -> None:
     found = results.read_results(DOCS / "results")
     assert (DOCS / "results.md").read_text(encoding="utf-8") == report.page(found)
+
+
+def test_readme_says_what_the_results_give() -> None:
+    found = results.read_results(DOCS / "results")
+    means, worse = {}, set()
+    for neck in NECKS:
+        if neck != "fpn":
+            gains = report.differences(found, Entry("tinyperson", neck, 0, neck))
+            assert len(gains) == len(recipe.SEEDS)
+            means[neck] = sum(gains.values()) / len(gains)
+            worse |= {neck} if means[neck] < 0 else set()
+            assert (min(gains.values()) > 0) == (neck == "augfpn")
+    assert len(worse) == 2
+    for neck in CURVE:
+        gains = report.differences(found, report.curve_entry(neck)).values()
+        assert neck == "fpn" or sum(gains) > 0
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert f"with every seed (+{means['augfpn']:.1f} AP50 tiny)" in text
+    assert "three seeds" in text and "two necks lose" in text

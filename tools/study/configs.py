@@ -13,7 +13,6 @@ from recipe import (
     BATCH_SIZE,
     CHANNELS,
     CURVE,
-    LONGER,
     PREPARATION,
     ROIS_PER_IMAGE,
     STEPS,
@@ -36,9 +35,7 @@ def config(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
         data_root: folder of the prepared data, see ``data.prepare``.
         work_dir: where checkpoints and logs go.
     """
-    name, steps = run.name, (TRIAL_STEPS if run.trial else STEPS)[run.data]
-    if run.neck.endswith("-long"):
-        run, steps = replace(run, neck=run.neck.removesuffix("-long")), LONGER * steps
+    steps = (TRIAL_STEPS if run.trial else STEPS)[run.data]
     model, hooks = _detector(run)
     return dict(
         default_scope="mmdet",
@@ -83,7 +80,7 @@ def config(run: Run, data_root: Path, work_dir: Path) -> dict[str, Any]:
         randomness=dict(seed=run.seed),
         resume=True,
         work_dir=str(work_dir),
-        experiment_name=name,
+        experiment_name=run.name,
     )
 
 

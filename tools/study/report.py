@@ -50,10 +50,7 @@ def page(results: Results) -> str:
             [[curve_label(results, n), *_row(results, curve_entry(n))] for n in CURVE],
         ),
         tinyperson=necks_table(results, "tinyperson"),
-        norms=further_table(results, ["fpn", "asff", "fpn-gn", "asff-no-norm"]),
-        schedule=further_table(
-            results, ["fpn", "s-alpha-fpn", "fpn-long", "s-alpha-fpn-long"]
-        ),
+        norms=further_table(results),
         bccd=necks_table(results, "bccd"),
         done=f"{len(runs)} runs are done; {len(planned)} were planned, or a few more "
         "where S-α FPN chooses another rate than FPN",
@@ -95,7 +92,7 @@ def differences(results: Results, entry: Entry) -> dict[int, float]:
 def answer(results: Results) -> str:
     """Say what the runs show: of each data set, and of the curve over α."""
     lines = [
-        f"**{title}**, {metric}, over FPN with the same seed: "
+        f"**{title}** ({metric} over FPN with the same seed): "
         f"{_verdicts(results, data)}."
         for data, title, metric in (
             ("tinyperson", "TinyPerson", "AP50 tiny"),
@@ -181,23 +178,21 @@ def by_seed(results: Results, entry: Entry) -> dict[int, dict[str, Any]]:
     return {k: result for k, result in found.items() if result}
 
 
-def further_table(results: Results, names: Sequence[str]) -> str:
-    """Return first seeds side by side: of necks, and of runs that look for a cause."""
-    entries = {n: Entry("tinyperson", n, SEEDS[0], n) for n in NECKS}
-    entries |= {e.neck: e for e in recipe.further_entries()}
+def further_table(results: Results) -> str:
+    """Return what the runs that look for a cause gave, beside FPN and ASFF."""
+    known = [Entry("tinyperson", neck, SEEDS[0], neck) for neck in ("fpn", "asff")]
     columns = {k: v for k, v in COLUMNS["tinyperson"].items() if k != "MR50 tiny"}
     rows = []
-    for name in names:
-        result = result_of(results, entries[name])
-        longer = recipe.LONGER if name.endswith("-long") else 1
-        steps = f"{recipe.STEPS['tinyperson'] * longer}"
-        cells = ["not run yet", *["–"] * len(columns)]
+    for entry in [*known, *recipe.further_entries()]:
+        result = result_of(results, entry)
+        cells = ["not run yet"]
         if result:
             metrics = result["metrics"] or {}
             cells = [f"{100 * metrics[k]:.1f}" for k in columns.values() if metrics]
             cells = [f"{result['rate']:g}", *(cells or ["diverged"])]
-        rows.append([(NECKS | FURTHER)[name], steps, *cells])
-    return _table(["neck", "steps", "learning rate", *columns], rows)
+        cells += ["–"] * (len(columns) + 1 - len(cells))
+        rows.append([(NECKS | FURTHER)[entry.neck], *cells])
+    return _table(["neck, first seed", "learning rate", *columns], rows)
 
 
 def _trials(results: Results, entry: Entry) -> str:
@@ -241,7 +236,7 @@ def _mean_std(values: Sequence[float], form: str = ".1f") -> str:
     if not values:
         return "–"
     text = f"{statistics.fmean(values):{form}}"
-    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.1f}"
+    return text if len(values) == 1 else f"{text}±{statistics.stdev(values):.1f}"
 
 
 def _versions(result: dict[str, Any]) -> str:
@@ -277,7 +272,11 @@ def draw_curve(results: Results, path: Path) -> None:
         ours.legend()
     else:
         ours.text(0.5, 0.5, "not run yet", ha="center", transform=ours.transAxes)
-    ours.set(xlabel="α of all connections", ylabel="AP50 tiny", title="Here")
+    ours.set(
+        xlabel="α of all connections",
+        ylabel="AP50 tiny",
+        title="Here (EfficientNet-Lite0)",
+    )
     low, high = ours.get_ylim()
     spare = max(0.0, 4 - (high - low)) / 2  # less would make noise look like an effect
     ours.set_ylim(low - spare, high + spare)
