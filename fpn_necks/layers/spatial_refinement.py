@@ -210,7 +210,7 @@ class SpatialRefinement(nn.Module):
         weight, bias = self.resample.weight, reader @ self.resample.bias
         if self.path == "top-down":
             # An einsum would give a weight in channels_last, and make the maps so, too.
-            readers = reader.expand(len(weight), -1, -1)
+            readers = reader.expand(weight.shape[0], -1, -1)
             merged = torch.bmm(readers, weight.flatten(2)).unflatten(2, (3, 3))
             return F.conv_transpose2d(x, merged, bias, 2, 1, output_padding=1)
         merged = torch.einsum("oihw,ro->rihw", weight, reader)
