@@ -137,7 +137,7 @@ def sort_out(
     high = np.minimum(detections[:, None, 2:], ignored[None, :, 2:])
     common = (high - low).clip(0).prod(-1)
     areas = (detections[:, 2:] - detections[:, :2]).prod(-1)
-    inside = (common >= 0.5 * areas[:, None]).any(1) & ~right
+    inside = ((common > 0) & (common >= 0.5 * areas[:, None])).any(1) & ~right
     return {FOUND: right, IGNORED: inside, FALSE: ~right & ~inside}, missed
 
 

@@ -165,13 +165,12 @@ def _check_images(
         except OSError:
             wrong.append(image["file_name"])
     total = len(coco["images"])
-    for kind, text, names in (
+    for status, text, names in (
         ("missing", "are missing", missing),
         ("wrong", "are unreadable or of another size than annotated", wrong),
     ):
         if names:
             message = f"{len(names):,} of {total:,} images {text}, the first is "
-            return CheckedFile(
-                kind, folder, f"{message}{names[0]} ({annotations.name})"
-            )
+            message += f"{names[0]} ({annotations.name})"
+            return CheckedFile(status, folder, message)
     return CheckedFile("ok", folder, f"all {total:,} {label}")
